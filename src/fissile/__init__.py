@@ -1,0 +1,1 @@
+"""Language models that recover from their tool errors."""

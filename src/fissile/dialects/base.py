@@ -1,0 +1,36 @@
+"""What a tool-call format must provide. One file per format in this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fissile.calls import ParsedResponse, ToolCall
+from fissile.tasks import Message
+from fissile.tools import Tool
+
+
+class Dialect(Protocol):
+    """A tool-call text format: how tools, calls and results are written, and how a response is read."""
+
+    name: str
+
+    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+        """`messages` with the tools and the call format written into the system prompt.
+
+        For tokenizers whose chat template does not render tools itself. An existing system message is kept and
+        extended.
+        """
+        ...
+
+    def render_calls(self, calls: Sequence[ToolCall]) -> str:
+        """The assistant text that makes these calls. `parse(render_calls(calls)).calls` gives them back."""
+        ...
+
+    def render_result(self, content: str) -> Message:
+        """The message that brings a tool's answer (or an error) back to the model."""
+        ...
+
+    def parse(self, text: str) -> ParsedResponse:
+        """Split a response. Never raises on any text; a malformed call is kept with its reason and position."""
+        ...

@@ -1,0 +1,1 @@
+"""Who produces tokens: transformers, and a scripted policy for tests."""

@@ -1,0 +1,109 @@
+"""`Task`: context messages, offered tools, and the calls that are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from fissile.calls import JSON, ToolCall
+from fissile.errors import DataError
+from fissile.tools import Tool
+
+Message = dict[str, str]
+"""A chat message: {"role": "system" | "user" | "assistant" | "tool", "content": text}."""
+
+Matching = Literal["exact", "bfcl"]
+"""How a value is compared with the truth: JSON equality, or BFCL's (letter case and punctuation are free)."""
+
+
+@dataclass(frozen=True)
+class ExpectedCall:
+    """One call of the ground truth.
+
+    Attributes:
+        name: the tool.
+        arguments: argument name to the list of accepted values.
+        optional: arguments that may be left out (BFCL marks them with "" among the accepted values; here that
+            mark is taken out of the list and kept in this set).
+    """
+
+    name: str
+    arguments: dict[str, list[JSON]]
+    optional: frozenset[str] = frozenset()
+
+    @classmethod
+    def exactly(cls, name: str, arguments: dict[str, JSON]) -> ExpectedCall:
+        """The call with one accepted value for each argument and none optional."""
+        return cls(name, {key: [value] for key, value in arguments.items()})
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Arguments that must be present."""
+        return tuple(name for name in self.arguments if name not in self.optional)
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        return {"name": self.name, "arguments": self.arguments, "optional": sorted(self.optional)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to be done with tools.
+
+    Attributes:
+        id: unique in its task set.
+        messages: the conversation up to the assistant's turn.
+        tools: the offered tools, names unique.
+        ground_truth: the expected calls; the order is free.
+        source: "bfcl" or the file or dataset that it came from.
+        category: a BFCL category, or "".
+        matching: how values are compared.
+        reference: what an outside checker needs and nobody else reads (for BFCL: the entry's original function
+            docs and possible answer).
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    ground_truth: tuple[ExpectedCall, ...]
+    source: str = ""
+    category: str = ""
+    matching: Matching = "exact"
+    reference: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"Task '{self.id}' offers the tool '{twice}' twice. Tool names must be unique.")
+        for call in self.ground_truth:
+            if call.name not in names:
+                raise DataError(
+                    f"Task '{self.id}': the ground truth calls '{call.name}', which is not among its tools "
+                    f"({', '.join(names) or 'none'})."
+                )
+
+    @cached_property
+    def _tools_by_name(self) -> dict[str, Tool]:
+        return {tool.name: tool for tool in self.tools}
+
+    def tool(self, name: str | None) -> Tool | None:
+        """The offered tool of that name, or None."""
+        return self._tools_by_name.get(name) if name is not None else None
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """Names of the functions that the truth calls; the unit of the split."""
+        return frozenset(call.name for call in self.ground_truth)
+
+    def oracle_calls(self) -> tuple[ToolCall, ...]:
+        """The truth as calls: the first accepted value of every required argument."""
+        from fissile.calls import canonical_json
+
+        calls = []
+        for expected in self.ground_truth:
+            arguments = {name: expected.arguments[name][0] for name in expected.required}
+            text = canonical_json({"name": expected.name, "arguments": arguments})
+            calls.append(ToolCall(expected.name, arguments, text))
+        return tuple(calls)
