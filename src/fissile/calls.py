@@ -149,6 +149,23 @@ class Attempt:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FailedTurn:
+    """A failed attempt and the feedback that answered it."""
+
+    attempt: Attempt
+    feedback: str
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        return {"attempt": self.attempt.to_dict(), "feedback": self.feedback}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, JSON]) -> FailedTurn:
+        """The inverse of `to_dict`."""
+        return cls(Attempt.from_dict(fields["attempt"]), fields["feedback"])
+
+
 def canonical_json(value: JSON) -> str:
     """JSON with sorted keys and no spaces; non-finite floats are allowed, since models write them."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -104,53 +104,48 @@ class Tool:
     def _typed(self, violation: ValidationError, call_index: int | None) -> Iterator[ToolError]:
         """One jsonschema violation as typed errors: the validator's keyword decides the kind, never its text."""
         path = ".".join(map(str, violation.absolute_path))
+        rule: Any = violation.validator_value
+        instance: Any = violation.instance
         match violation.validator:
             case "required":
-                missing = [name for name in violation.validator_value if name not in violation.instance]
+                missing = [name for name in rule if name not in instance]
                 for name in missing:
                     argument = f"{path}.{name}" if path else name
                     message = f"{self.name}() is missing the required argument '{argument}'."
                     yield ToolError(ErrorKind.MISSING_ARGUMENT, message, call_index, self.name, argument)
                 return
             case "additionalProperties":
-                known = violation.schema.get("properties", {})
-                for name in (name for name in violation.instance if name not in known):
+                schema: Any = violation.schema
+                for name in (name for name in instance if name not in schema.get("properties", {})):
                     argument = f"{path}.{name}" if path else name
                     message = f"{self.name}() got an unexpected argument '{argument}'."
                     yield ToolError(ErrorKind.UNEXPECTED_ARGUMENT, message, call_index, self.name, argument)
                 return
             case "type":
                 kind = ErrorKind.WRONG_TYPE
-                message = (
-                    f"argument '{path}' must be of type {_type_name(violation.validator_value)}, "
-                    f"not {json_type(violation.instance)}."
-                )
+                message = f"argument '{path}' must be of type {_type_name(rule)}, not {json_type(instance)}."
             case "enum":
                 kind = ErrorKind.WRONG_VALUE
-                message = f"argument '{path}' must be one of {list(violation.validator_value)}."
+                message = f"argument '{path}' must be one of {list(rule)}."
             case _:
                 kind = ErrorKind.WRONG_VALUE
-                message = f"argument '{path}' violates '{violation.validator}': {violation.validator_value!r}."
+                message = f"argument '{path}' violates '{violation.validator}': {rule!r}."
         yield ToolError(kind, message, call_index, self.name, path or None)
+
+
+_JSON_TYPES: tuple[tuple[type, str], ...] = (
+    (type(None), "null"),
+    (bool, "boolean"),  # before int, its base class
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+)
 
 
 def json_type(value: Any) -> str:
     """The JSON Schema name of a value's type."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list() | tuple():
-            return "array"
-        case _:
-            return "object"
+    return next((name for python, name in _JSON_TYPES if isinstance(value, python)), "object")
 
 
 def _type_name(expected: str | list[str]) -> str:

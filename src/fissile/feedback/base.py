@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fissile.calls import Attempt
-from fissile.rollouts import Context
+from fissile.calls import Attempt, FailedTurn
+from fissile.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed attempt in the context in which it happened. The ground truth is in `context.task`."""
+    """A failed attempt, the task with its ground truth, and the failed turns before it (oldest first)."""
 
-    context: Context
+    task: Task
     attempt: Attempt
+    history: tuple[FailedTurn, ...] = ()
+
+    @property
+    def visible_text(self) -> str:
+        """All text that the policy has been shown or wrote, apart from the tools."""
+        turns = [f"{turn.attempt.text}\n{turn.feedback}" for turn in self.history]
+        return "\n".join([*(message["content"] for message in self.task.messages), *turns, self.attempt.text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Feedback:
     Attributes:
         text: what the policy reads.
         source: the source that wrote it ("fixed", "rules", ...).
-        leaked: what the leak guard blocked, "" if nothing; then `text` is the fixed message.
+        leaked: why the leak guard blocked the source's own text, "" if it did not; then `text` is the fixed message.
     """
 
     text: str
@@ -34,7 +41,7 @@ class Feedback:
 
 
 class FeedbackSource(Protocol):
-    """Where a diagnosis comes from. May see the ground truth; what it writes must not hand it over."""
+    """Where a diagnosis comes from. It may see the ground truth; what it writes must not hand it over."""
 
     name: str
 

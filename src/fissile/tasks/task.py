@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from fissile.calls import JSON, ToolCall
+from fissile.calls import JSON, ToolCall, canonical_json
 from fissile.errors import DataError
 from fissile.tools import Tool
 
@@ -99,8 +99,6 @@ class Task:
 
     def oracle_calls(self) -> tuple[ToolCall, ...]:
         """The truth as calls: the first accepted value of every required argument."""
-        from fissile.calls import canonical_json
-
         calls = []
         for expected in self.ground_truth:
             arguments = {name: expected.arguments[name][0] for name in expected.required}
