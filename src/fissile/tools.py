@@ -65,7 +65,8 @@ class Tool:
     @property
     def properties(self) -> dict[str, JSON]:
         """Argument name to its schema."""
-        return self.parameters.get("properties", {})
+        properties: dict[str, JSON] = self.parameters.get("properties", {})
+        return properties
 
     @property
     def required(self) -> tuple[str, ...]:
