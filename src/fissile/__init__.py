@@ -1,1 +1,31 @@
-"""Language models that recover from their tool errors."""
+"""Language models that recover from their tool errors.
+
+The public names load lazily, so that `import fissile` needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fissile.methods import FissionSettings
+    from fissile.rewards import RewardConfig
+    from fissile.tasks import Task, load_tasks
+    from fissile.training.trainer import FissionGRPOTrainer
+
+__all__ = ["FissionGRPOTrainer", "FissionSettings", "RewardConfig", "Task", "load_tasks"]
+
+_HOMES = {
+    "FissionGRPOTrainer": "fissile.training.trainer",
+    "FissionSettings": "fissile.methods",
+    "RewardConfig": "fissile.rewards",
+    "Task": "fissile.tasks",
+    "load_tasks": "fissile.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fissile' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -10,9 +10,13 @@ from typing import Any
 import jsonschema
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from referencing import Registry
 
 from fissile.calls import JSON
 from fissile.errors import DataError, ErrorKind, ToolError
+
+_NO_REMOTE_SCHEMAS: Registry[Any] = Registry()
+"""A `$ref` to a remote schema is an error; it is never fetched."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Tool:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return Draft202012Validator(self.parameters)
+        return Draft202012Validator(self.parameters, registry=_NO_REMOTE_SCHEMAS)
 
     def validate(self, arguments: dict[str, JSON], call_index: int | None = None) -> tuple[ToolError, ...]:
         """Typed errors of `arguments` against the schema; empty when they are valid.

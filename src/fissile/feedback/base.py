@@ -43,7 +43,10 @@ class Feedback:
 class FeedbackSource(Protocol):
     """Where a diagnosis comes from. It may see the ground truth; what it writes must not hand it over."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Unique among the sources; it stands in every record and table that the feedback enters."""
+        ...
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str]:
         """One text for each failure, in order."""

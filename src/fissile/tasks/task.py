@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -99,9 +100,25 @@ class Task:
 
     def oracle_calls(self) -> tuple[ToolCall, ...]:
         """The truth as calls: the first accepted value of every required argument."""
+        value = _from_template if self.matching == "bfcl" else copy.deepcopy
         calls = []
         for expected in self.ground_truth:
-            arguments = {name: expected.arguments[name][0] for name in expected.required}
+            arguments = {name: value(expected.arguments[name][0]) for name in expected.required}
             text = canonical_json({"name": expected.name, "arguments": arguments})
             calls.append(ToolCall(expected.name, arguments, text))
         return tuple(calls)
+
+
+def _from_template(accepted: JSON) -> JSON:
+    """One value that BFCL's accepted value stands for: its objects list the accepted values of each key.
+
+    "" among them means that the key may be left out; that is done only where nothing else is accepted.
+    """
+    match accepted:
+        case dict():
+            written = {key: [value for value in values if value != ""] for key, values in accepted.items()}
+            return {key: copy.deepcopy(values[0]) for key, values in written.items() if values}
+        case [dict(), *_]:
+            return [_from_template(item) for item in accepted]
+        case _:
+            return copy.deepcopy(accepted)

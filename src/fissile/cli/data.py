@@ -1,0 +1,168 @@
+"""`fissile data`: what a task source holds, how it is split, and what one task looks like."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fissile.errors import DataError
+from fissile.tasks import (
+    CATEGORIES,
+    ONE_CALL_CATEGORIES,
+    BFCLTasks,
+    ExpectedCall,
+    Split,
+    Task,
+    load_bfcl,
+    load_tasks,
+    split_by_function,
+)
+
+app = typer.Typer(help="Look at the tasks.", no_args_is_help=True)
+
+Source = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
+Categories = Annotated[str, typer.Option(help="BFCL categories, separated by commas, or 'all'.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name.")]
+Tokenizer = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
+
+_DEFAULT_CATEGORIES = ",".join(ONE_CALL_CATEGORIES)
+
+
+@app.command()
+def stats(
+    source: Source = "bfcl",
+    categories: Categories = _DEFAULT_CATEGORIES,
+    split_seed: SplitSeed = 0,
+    tokenizer: Tokenizer = None,
+) -> None:
+    """Counts by category and by side of the split, and what was left out."""
+    loaded = _load(source, categories)
+    prompt_ids = prompt_renderer(tokenizer)[0] if tokenizer else None
+    console = Console(highlight=False)
+    console.print(category_table(loaded.tasks, prompt_ids))
+    console.print(split_table(split_by_function(loaded.tasks, split_seed)))
+    if loaded.excluded:
+        table = Table("task", "reason", title="excluded", title_justify="left")
+        for task_id, reason in loaded.excluded.items():
+            table.add_row(Text(task_id), Text(reason))
+        console.print(table)
+
+
+@app.command()
+def show(
+    task_id: Annotated[str | None, typer.Argument(help="The task; the first one of the test side by default.")] = None,
+    source: Source = "bfcl",
+    categories: Categories = _DEFAULT_CATEGORIES,
+    split_seed: SplitSeed = 0,
+    tokenizer: Tokenizer = None,
+) -> None:
+    """One task: its messages, its tools and its truth; with --tokenizer also the exact prompt."""
+    task = _choose(_load(source, categories), task_id, split_seed)
+    console = Console(highlight=False)
+    console.print(" · ".join(filter(None, [task.id, task.source, task.category])), markup=False, style="bold")
+    for title, body in sections(task):
+        console.rule(Text(title), align="left")
+        console.print(body, markup=False, soft_wrap=True)
+    if tokenizer:
+        prompt_ids, decode = prompt_renderer(tokenizer)
+        ids = prompt_ids(task)
+        console.rule(f"prompt, {len(ids)} tokens", align="left")
+        console.print(decode(ids), markup=False, soft_wrap=True)
+
+
+def prompt_renderer(model: str) -> tuple[Callable[[Task], Sequence[int]], Callable[[Sequence[int]], str]]:
+    """How a model's tokenizer sees a task: (task to prompt ids, ids to text with special tokens). Imports torch.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded or has no chat template.
+    """
+    from fissile.dialects import get_dialect  # noqa: PLC0415
+    from fissile.dialects.chat import ChatFormat  # noqa: PLC0415
+    from fissile.training.policy import load_tokenizer  # noqa: PLC0415
+
+    tokenizer = load_tokenizer(model)
+    chat = ChatFormat(tokenizer, get_dialect("hermes"))
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    return lambda task: chat.prompt_ids(task.messages, task.tools), decode
+
+
+def category_table(tasks: Sequence[Task], prompt_ids: Callable[[Task], Sequence[int]] | None = None) -> Table:
+    """One row a category and one for all: tasks, functions of the truth, tools offered, prompt tokens if wanted."""
+    tokens = ("prompt p50", "p90", "max") if prompt_ids else ()
+    table = Table("category", "tasks", "functions", "tools a task", *tokens, title="tasks", title_justify="left")
+    names = list(dict.fromkeys(task.category for task in tasks))
+    rows = [(name or "-", [task for task in tasks if task.category == name]) for name in names]
+    lengths = {task.id: len(prompt_ids(task)) for task in tasks} if prompt_ids else {}
+    for name, members in [*rows, ("all", list(tasks))] if len(rows) != 1 else rows:
+        offered = sum(len(task.tools) for task in members) / max(len(members), 1)
+        counted = [lengths[task.id] for task in members if task.id in lengths]
+        quantiles = [str(quantile(counted, share)) for share in (0.5, 0.9, 1.0)] if counted else []
+        table.add_row(Text(name), str(len(members)), str(len(_functions(members))), f"{offered:.1f}", *quantiles)
+    return table
+
+
+def split_table(split: Split) -> Table:
+    """One row a side: tasks, share, functions of the truth."""
+    total = sum(map(len, split))
+    table = Table("side", "tasks", "share", "functions", title="split by function", title_justify="left")
+    for name, side in split._asdict().items():
+        table.add_row(name, str(len(side)), f"{len(side) / max(total, 1):.1%}", str(len(_functions(side))))
+    return table
+
+
+def sections(task: Task) -> list[tuple[str, str]]:
+    """A task as (title, text) pairs: its messages, its tools, its truth."""
+    tools = "\n\n".join(json.dumps(tool.to_schema()["function"], indent=2, ensure_ascii=False) for tool in task.tools)
+    truth = "\n\n".join(map(_call_lines, task.ground_truth)) or "no call"
+    messages = [(message["role"], message["content"]) for message in task.messages]
+    return [*messages, ("tools", tools), ("truth, with the accepted values", truth)]
+
+
+def _call_lines(call: ExpectedCall) -> str:
+    """The tool's name, then one line an argument."""
+    lines = [call.name]
+    for name, accepted in call.arguments.items():
+        values = " | ".join(json.dumps(value, ensure_ascii=False) for value in accepted) or "absent"
+        lines.append(f"  {name}{' (may be absent)' if name in call.optional else ''}: {values}")
+    return "\n".join(lines)
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
+    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
+
+
+def _load(source: str, categories: str) -> BFCLTasks:
+    if source != "bfcl":
+        return BFCLTasks(tuple(load_tasks(source)), {})
+    chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    return load_bfcl(CATEGORIES if chosen == ["all"] else chosen)
+
+
+def _choose(loaded: BFCLTasks, task_id: str | None, split_seed: int) -> Task:
+    if task_id is None:
+        split = split_by_function(loaded.tasks, split_seed)
+        return (split.test or split.validation or split.train)[0]
+    for task in loaded.tasks:
+        if task.id == task_id:
+            return task
+    if task_id in loaded.excluded:
+        raise DataError(f"Task '{task_id}' is excluded: {loaded.excluded[task_id]}")
+    raise DataError(
+        f"There is no task '{task_id}' among these {len(loaded.tasks)}. For BFCL, name its category with --categories "
+        f"(or --categories all); the ids of other sources are in the file or are file:line."
+    )
+
+
+def _functions(tasks: Sequence[Task]) -> set[str]:
+    return {function for task in tasks for function in task.functions}

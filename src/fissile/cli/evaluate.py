@@ -1,0 +1,38 @@
+"""`fissile eval`: accuracy and recovery of one model on the held-out tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fissile.config import load_config
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Option(help="'smollm2-135m', a Hugging Face id, or a path.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on top of it.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Take model, tasks and evaluation settings from this recipe.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the report and of every attempt.")] = Path("runs/eval"),
+) -> None:
+    """First-attempt accuracy, then up to K attempts after feedback: all recovery metrics, with intervals."""
+    console = Console(highlight=False)
+    given = {"output": str(output), "model.path": model, "model.adapter": adapter}
+    chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    config = load_config(recipe, [*(overrides or []), *chosen, "cold_start.examples=0", "training.steps=0"])
+    from fissile.training.folder import RunFolder  # noqa: PLC0415
+    from fissile.training.progress import Progress  # noqa: PLC0415
+    from fissile.training.run import Run  # noqa: PLC0415
+
+    folder = RunFolder(Path(config.output))
+    folder.enter(config, resume=False)
+    Run(config, folder, Progress(console)).evaluate_only()
+    console.print(f"report: {folder.evaluation('model')}\nattempts: {folder.episodes('model')}")

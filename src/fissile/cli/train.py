@@ -1,0 +1,47 @@
+"""`fissile train`: a whole run from a recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fissile.config import load_config
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file; the shipped ones are in recipes/.")],
+    output: Annotated[str | None, typer.Option(help="Run folder, instead of the recipe's.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder, if there is one.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+) -> None:
+    """Base model, cold start, reinforcement learning; a recovery evaluation after each."""
+    config = load_config(recipe, [*(overrides or []), *([f"output={json.dumps(output)}"] if output else [])])
+    console = Console(highlight=False)
+    if dry_run:
+        console.print_json(config.model_dump_json())
+        return
+    from fissile.reports import write_report  # noqa: PLC0415
+    from fissile.training.folder import RunFolder  # noqa: PLC0415
+    from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415
+    from fissile.training.run import Run  # noqa: PLC0415
+
+    folder = RunFolder(Path(config.output))
+    folder.enter(config, resume)
+    summary = Run(config, folder, Progress(console)).execute()
+    write_report(folder.path)
+    console.print(recovery_table(summary["stages"]))
+    updates, corrections = summary["updates"], summary["corrections"]
+    console.print(f"updates: {updates['explore']} explore, {updates['fission']} fission")
+    console.print("corrections: " + ", ".join(f"{count} {name}" for name, count in corrections.items()))
+    if summary["stopped"]:
+        console.print(f"[yellow]stopped early:[/yellow] {summary['stopped']}")
+    console.print(f"report: {folder.report}")

@@ -1,0 +1,241 @@
+"""The typed configuration of a run: TOML in, validated before torch is imported.
+
+Help text stands once, under each field; `--help` of the configuration reference (`fissile config`) is made from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fissile.errors import ConfigError
+from fissile.methods.fission_grpo import FissionSettings
+from fissile.rewards import RewardConfig
+
+
+class Section(BaseModel):
+    """A table of the configuration: immutable, and no unknown key passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    """Which model, and the LoRA adapter that is trained on it."""
+
+    path: str = Field("smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder.")
+    dtype: Literal["bfloat16", "float32", "auto"] = Field("bfloat16", description="Dtype of the frozen weights.")
+    adapter: str | None = Field(None, description="A PEFT adapter to start from, instead of a fresh one.")
+    dialect: str = Field("hermes", description="Tool-call format.")
+    lora_rank: int = Field(16, ge=1, description="LoRA r.")
+    lora_alpha: int = Field(32, ge=1, description="LoRA alpha.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
+    lora_targets: str | list[str] = Field("all-linear", description="Modules that get an adapter.")
+
+
+class TasksConfig(Section):
+    """Which tasks, and how they are split."""
+
+    source: str = Field("bfcl", description="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")
+    categories: list[str] = Field(
+        ["simple_python", "multiple", "live_simple"], description="BFCL categories; ignored for other sources."
+    )
+    hub_split: str = Field("train", description="Split of a Hugging Face dataset.")
+    split_seed: int = Field(0, description="Seed of the split by function name.")
+    max_prompt_tokens: int = Field(512, ge=16, description="Tasks with a longer prompt are left out, and counted.")
+
+
+class ColdStartConfig(Section):
+    """Supervised examples of right calls before reinforcement learning."""
+
+    examples: int = Field(518, ge=0, description="Training tasks shown once each; 0 skips the cold start.")
+    recovery_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the examples that are demonstrated recoveries: a corrupted call, its diagnosis, the "
+        "right call; the loss is on the right call only.",
+    )
+    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries.")
+    learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
+    batch_tokens: int = Field(2048, ge=64, description="Tokens packed into one forward.")
+    batch_examples: int = Field(8, ge=1, description="Examples of one optimizer step.")
+    epochs: int = Field(1, ge=1, description="Passes over the examples.")
+
+
+class TrainingConfig(Section):
+    """The reinforcement-learning stage. What is not here is TRL's default."""
+
+    steps: int = Field(40, ge=0, description="Optimizer steps, explore and fission together; 0 skips the stage.")
+    prompts_per_step: int = Field(4, ge=1, description="Groups of a step.")
+    group_size: int = Field(8, ge=2, description="Rollouts of a group (G).")
+    learning_rate: float = Field(
+        1e-6, gt=0, description="Constant after warm-up. The paper's 1e-6 is for full weights."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Linear warm-up.")
+    temperature: float = Field(0.95, gt=0, description="Of sampling.")
+    top_k: int = Field(50, ge=0, description="Of sampling; 0 keeps all tokens.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Of sampling.")
+    max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"] = Field("grpo", description="TRL's.")
+    scale_rewards: Literal["group", "batch", "none"] = Field("group", description="TRL's; 'none' is Dr. GRPO's.")
+    epsilon: float = Field(0.2, gt=0, description="Clip, lower (and upper unless epsilon_high is set).")
+    epsilon_high: float | None = Field(None, gt=0, description="Clip, upper; DAPO's is 0.28.")
+    beta: float = Field(0.0, ge=0, description="Weight of the KL to the start.")
+    iterations: int = Field(1, ge=1, description="Updates on the same rollouts.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    gradient_checkpointing: bool = Field(False, description="Less memory, more time.")
+    save_steps: int = Field(10, ge=1, description="Steps between checkpoints.")
+    patience: int = Field(
+        20, ge=1, description="Steps in a row without any signal (no group with variance) after which the run stops."
+    )
+    report_to: list[str] = Field([], description="TRL's loggers: wandb, trackio, tensorboard, ...")
+
+    @model_validator(mode="after")
+    def _checkpoints_fall_between_generations(self) -> TrainingConfig:
+        if self.save_steps % self.iterations:
+            raise ValueError(
+                f"save_steps = {self.save_steps} must be a multiple of iterations = {self.iterations}, so that a "
+                "checkpoint never splits the updates on one batch of rollouts"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """How recovery is measured: a first attempt, then feedback and retries."""
+
+    split: Literal["test", "validation"] = Field("test", description="Held-out side that is evaluated.")
+    tasks: int | None = Field(None, ge=1, description="Only the first so many (in a fixed shuffled order).")
+    samples: int = Field(1, ge=1, description="Episodes of a task; intervals are clustered by task.")
+    retries: int = Field(1, ge=0, description="Attempts after feedback at most (K).")
+    feedback: str = Field("service", description="Source of the feedback; never the one trained with.")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy.")
+    top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
+    max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
+    base: bool = Field(True, description="Evaluate the untouched model too.")
+    seed: int = Field(0, description="Of sampling and of the choice of tasks.")
+
+
+class RunConfig(Section):
+    """A whole run: base model, cold start, reinforcement learning, with an evaluation after each."""
+
+    output: str = Field("runs/run", description="Run folder.")
+    method: Literal["grpo", "fission_grpo"] = Field("fission_grpo", description="'grpo' is the same run unfissioned.")
+    seed: int = Field(0, description="Of everything that is drawn.")
+    model: ModelConfig = ModelConfig()
+    tasks: TasksConfig = TasksConfig()
+    cold_start: ColdStartConfig = ColdStartConfig()
+    training: TrainingConfig = TrainingConfig()
+    reward: RewardConfig = RewardConfig()
+    fission: FissionSettings = FissionSettings()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _recovery_groups_fill_a_step(self) -> RunConfig:
+        rollouts = self.training.prompts_per_step * self.training.group_size
+        recoveries = self.fission.samples or self.training.group_size
+        if rollouts % recoveries:
+            raise ValueError(
+                f"fission.samples = {recoveries} does not divide the rollouts of a step: training.prompts_per_step "
+                f"({self.training.prompts_per_step}) x training.group_size ({self.training.group_size}) = {rollouts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_is_another_source(self) -> RunConfig:
+        trained_with = {self.fission.feedback if self.method == "fission_grpo" else "", self.cold_start_feedback}
+        if self.evaluation.retries and self.evaluation.feedback in trained_with - {"fixed", ""}:
+            raise ValueError(
+                f"evaluation.feedback = '{self.evaluation.feedback}' is also trained with; a recovery evaluation "
+                "uses another source (for example 'service' or 'fixed')"
+            )
+        return self
+
+    @property
+    def cold_start_feedback(self) -> str:
+        """Source used by demonstrated recoveries; "" if there are none."""
+        has_recoveries = self.cold_start.examples and self.cold_start.recovery_share
+        return self.cold_start.feedback if has_recoveries else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that shapes the training, the folder and the number of steps left out."""
+        fields = self.model_dump(mode="json")
+        fields.pop("output")
+        fields["training"].pop("report_to")
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """A config from a TOML file (or the defaults) and `section.key=value` overrides.
+
+    Override values are TOML; bare words are strings.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a key is unknown, or a value is out of range.
+    """
+    fields = _read(path) if path is not None else {}
+    for override in overrides:
+        _apply(fields, override)
+    return parse_config(fields, str(path or "the command line"))
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file '{path}'. The shipped ones are in recipes/.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"'{path}' cannot be read as TOML: {error}") from None
+
+
+def parse_config(fields: dict[str, Any], origin: str = "the config") -> RunConfig:
+    """Validate `fields`; one ConfigError names every wrong key with what is accepted."""
+    try:
+        return RunConfig.model_validate(fields)
+    except ValidationError as error:
+        problems = "\n".join(f"  {line}" for line in _explain(error))
+        raise ConfigError(f"{origin} cannot be run:\n{problems}") from None
+
+
+def _apply(fields: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in place."""
+    key, separator, text = override.partition("=")
+    *sections, name = key.strip().split(".")
+    if not separator or not name:
+        raise ConfigError(f"--set '{override}' must look like section.key=value.")
+    for section in sections:
+        fields = fields.setdefault(section, {})
+        if not isinstance(fields, dict):
+            raise ConfigError(f"--set '{override}': '{section}' is a value, not a table.")
+    try:
+        fields[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        fields[name] = text
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_known_keys(problem["loc"]))
+            yield f"{where}: unknown key; known here: {known}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            got = "" if problem["type"] in {"value_error", "missing"} else f" (got {problem['input']!r})"
+            yield f"{where}: {message}{got}" if where else message
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = RunConfig
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)

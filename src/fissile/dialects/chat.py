@@ -1,0 +1,179 @@
+"""`ChatFormat`: messages and tools to token ids, token in and token out.
+
+A conversation only ever grows at its end: the ids of the prompt, the ids that the policy sampled, the ids of the
+feedback turn. Chat templates are asked once for each new piece and never to render a past that already exists as
+tokens, since many would rewrite it (drop reasoning, trim white space, move tools).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from fissile.dialects.base import Dialect
+from fissile.errors import ModelError
+from fissile.tasks import Message
+from fissile.tools import Tool
+
+_PROBE_TOOL = Tool("fissile_probe_tool", "A probe.", {"type": "object", "properties": {}})
+_PROBE_TEXT = "fissile-probe-text"
+_QUESTION: Message = {"role": "user", "content": "A question."}
+_REPLIES = (_PROBE_TEXT, f"<think>\nwhy\n</think>\n\n{_PROBE_TEXT}")
+
+
+class Tokenizer(Protocol):
+    """What is used of a transformers tokenizer.
+
+    `added_tokens_decoder` maps the ids of all tokens outside the base vocabulary, chat markers among them, to
+    objects with the fields `content` and `special`.
+    """
+
+    chat_template: Any
+    eos_token_id: int | None
+    pad_token_id: int | None
+    added_tokens_decoder: dict[int, Any]
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+        """Render a conversation."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]:
+        """Text to token ids."""
+        ...
+
+    def decode(self, token_ids: Any, **options: Any) -> Any:
+        """Token ids to text."""
+        ...
+
+
+class ChatFormat:
+    """How one tokenizer and one dialect write a conversation.
+
+    Attributes:
+        tokenizer: the tokenizer, with its chat template.
+        dialect: the tool-call format of the responses.
+        end_ids: token ids that end a turn; sampling stops at them.
+        end_of_turn: the ids that the template closes an assistant turn with, markers only.
+        renders_tools: the template writes the tools itself; otherwise the dialect does.
+        renders_results: the template has a turn for tool results; otherwise the dialect writes one.
+        rewrites_history: the template renders a past assistant turn differently from what was sampled. Nothing
+            here depends on it, but a conversation must then never be rendered anew in the middle of an episode.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, dialect: Dialect) -> None:
+        """Probe the template.
+
+        Raises:
+            ModelError: the tokenizer has no chat template, or one that cannot be used.
+        """
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelError(
+                "The tokenizer has no chat template. Use an instruction-tuned model, or set 'chat_template' in its "
+                "tokenizer_config.json."
+            )
+        self.tokenizer = tokenizer
+        self.dialect = dialect
+        self._spelled_markers = _any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+        self.renders_tools = _PROBE_TOOL.name in self._probe([_QUESTION], [_PROBE_TOOL])
+        self.renders_results = self.renders_tools and _PROBE_TEXT in self._probe(
+            self._exchange("A reply.", _tool_turn(_PROBE_TEXT))
+        )
+        self.end_of_turn = self._find_end_of_turn()
+        eos = tokenizer.eos_token_id
+        self.end_ids = frozenset([*self.end_of_turn[-1:], *([] if eos is None else [eos])])
+        if not self.end_ids:
+            raise ModelError("Nothing ends a turn: set the tokenizer's eos_token, or use one whose template does.")
+        self.rewrites_history = any(self._rewrites(reply) for reply in _REPLIES)
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[int, ...]:
+        """The ids of a task's messages, its tools and the generation prompt.
+
+        Raises:
+            ModelError: the template refuses the messages.
+        """
+        if not self.renders_tools:
+            return self._encode(self._render(self.dialect.instruct(messages, tools)))
+        return self._encode(self._render(messages, tools))
+
+    def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
+        """The ids between an assistant completion and the next one.
+
+        Args:
+            feedback: the text of the tool result or diagnosis. Special tokens spelled in it are taken apart, so
+                that what a model wrote cannot open a turn.
+            ended: the completion holds its own end-of-turn token (it was not cut by the token limit).
+
+        Returns:
+            The end of the assistant turn (less its end-of-turn ids where `ended`), the feedback turn, and the
+            generation prompt.
+        """
+        plain = self._spelled_markers.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", feedback)
+        turn = _tool_turn(plain) if self.renders_results else self.dialect.render_result(plain)
+        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT, turn))))
+        closing = len(self.end_of_turn)
+        return ids[closing:] if ended and ids[:closing] == self.end_of_turn else ids
+
+    def completion_ids(self, text: str) -> tuple[int, ...]:
+        """The ids of an assistant response as a policy would sample it, its end of turn included."""
+        return self._encode(text) + (self.end_of_turn or tuple(self.end_ids))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a completion up to its first end-of-turn token."""
+        length = next((index for index, token in enumerate(ids) if token in self.end_ids), len(ids))
+        return str(
+            self.tokenizer.decode(list(ids[:length]), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    def _find_end_of_turn(self) -> tuple[int, ...]:
+        """The ids behind an assistant's content up to the first marker token; empty where there is none."""
+        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT), prompt=False)))
+        markers = self.tokenizer.added_tokens_decoder
+        return next((ids[: index + 1] for index, token in enumerate(ids) if token in markers), ())
+
+    def _rewrites(self, reply: str) -> bool:
+        sampled = self._render([_QUESTION]) + reply
+        return not self._probe(self._exchange(reply, _QUESTION)).startswith(sampled)
+
+    def _exchange(self, reply: str, *turns: Message) -> list[Message]:
+        return [_QUESTION, {"role": "assistant", "content": reply}, *turns]
+
+    def _behind_probe(self, rendered: str) -> str:
+        _, found, behind = rendered.partition(_PROBE_TEXT)
+        if not found:
+            raise ModelError("The chat template drops the content of assistant messages; it cannot be used.")
+        return behind
+
+    def _probe(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The rendering, or "" where the template refuses."""
+        try:
+            return self._render(messages, tools)
+        except ModelError:
+            return ""
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, prompt: bool = True) -> str:
+        schemas = [tool.to_schema() for tool in tools] or None
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(messages), tools=schemas, add_generation_prompt=prompt, tokenize=False
+                )
+            )
+        except Exception as error:  # a template is foreign code and raises what it likes
+            roles = ", ".join(message["role"] for message in messages)
+            raise ModelError(
+                f"The chat template cannot render a conversation with the roles {roles}: {error}. Change the task's "
+                "messages or the tokenizer's template."
+            ) from error
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of the texts, longest first; nothing when there are none."""
+    return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) or "(?!)")
+
+
+def _tool_turn(content: str) -> Message:
+    return {"role": "tool", "content": content}

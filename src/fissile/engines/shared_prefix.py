@@ -1,0 +1,289 @@
+"""Attention of a decoding batch whose rows share prefixes, exact and without copying a prefix.
+
+The samples of one prompt form a group. The keys and values of the prompt are kept once for the group; every row
+keeps only those of its own tokens. At each step the scores over the prefix are one matrix product a group
+(`samples * heads` queries at once instead of one matrix-vector product a row), put beside the scores over the rows'
+own tokens, and normalised by one softmax.
+
+It attaches to transformers by its two public hooks: a `Cache`, and an attention function registered under
+`SHARED_PREFIX`, which receives the cache as the keyword argument `shared_prefix` of the model's forward.
+https://huggingface.co/docs/transformers/attention_interface
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+SHARED_PREFIX = "fissile_shared_prefix"
+"""Name of the attention function. It is in no mask table, so transformers builds no mask for it."""
+
+_FIRST_CAPACITY = 64
+_UNSUPPORTED_OPTIONS = ("softcap", "s_aux", "sliding_window", "position_bias")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The rows arranged as `groups` x `width` slots; groups with fewer rows than `width` leave slots without meaning.
+
+    Attributes:
+        groups: number of groups.
+        width: rows of the largest group.
+        rows: [groups * width] the row that fills each slot; None where the slots are the rows.
+        slots: [rows] the slot of each row; None where the slots are the rows.
+    """
+
+    groups: int
+    width: int
+    rows: Tensor | None
+    slots: Tensor | None
+
+    @classmethod
+    def of(cls, counts: Sequence[int], device: torch.device) -> Grid:
+        """The grid of groups with `counts` rows each; the rows are ordered by group."""
+        width = max(counts)
+        if min(counts) == width:
+            return cls(len(counts), width, None, None)
+        slots = [group * width + place for group, count in enumerate(counts) for place in range(count)]
+        rows = [0] * (len(counts) * width)
+        for row, slot in enumerate(slots):
+            rows[slot] = row
+        return cls(len(counts), width, torch.tensor(rows, device=device), torch.tensor(slots, device=device))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """[rows, kv_heads, repeats, n] -> [groups, kv_heads, width * repeats, n]."""
+        x = x if self.rows is None else x[self.rows]
+        _, heads, repeats, n = x.shape
+        x = x.reshape(self.groups, self.width, heads, repeats, n).transpose(1, 2)
+        return x.reshape(self.groups, heads, self.width * repeats, n)
+
+    def gather(self, x: Tensor, repeats: int) -> Tensor:
+        """The inverse of `spread`."""
+        _, heads, _, n = x.shape
+        x = x.reshape(self.groups, heads, self.width, repeats, n).transpose(1, 2)
+        x = x.reshape(self.groups * self.width, heads, repeats, n)
+        return x if self.slots is None else x[self.slots]
+
+
+class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
+    """One layer's keys and values.
+
+    Attributes:
+        prefix_keys, prefix_values: [groups, kv_heads, longest prefix, head_dim], padded at the right.
+        keys, values: [rows, kv_heads, capacity, head_dim], of which the first `length` columns are written.
+        length: number of steps written.
+    """
+
+    def __init__(self, prefix_keys: Tensor, prefix_values: Tensor) -> None:
+        super().__init__()
+        self.prefix_keys, self.prefix_values = prefix_keys, prefix_values
+        self.keys, self.values = (prefix[:0, :, :0] for prefix in (prefix_keys, prefix_values))
+        self.length = 0
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to do: the layer is built from its prefixes."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one step ([rows, kv_heads, 1, head_dim]) and return all steps so far, as views."""
+        end = self.length + 1
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Keys that the rows' own tokens make, and their offset."""
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Steps written."""
+        return self.length
+
+    def get_max_length(self) -> int:
+        """No maximum."""
+        return -1
+
+    def keep(self, groups: Tensor, longest: int, rows: Tensor, oldest: int) -> None:
+        """Keep these groups (cut to `longest` positions) and rows, and drop the steps before `oldest`."""
+        self.prefix_keys = self.prefix_keys[groups, :, :longest]
+        self.prefix_values = self.prefix_values[groups, :, :longest]
+        self.keys = self.keys[rows, :, oldest : self.length]
+        self.values = self.values[rows, :, oldest : self.length]
+        self.length -= oldest
+
+    def join(self, other: SharedPrefixLayer) -> None:
+        """Append the groups of a layer that has no rows yet."""
+        longest = max(self.prefix_keys.shape[2], other.prefix_keys.shape[2])
+        self.prefix_keys = torch.cat([_padded(part.prefix_keys, longest) for part in (self, other)])
+        self.prefix_values = torch.cat([_padded(part.prefix_values, longest) for part in (self, other)])
+
+    def reserve(self, rows: int, capacity: int) -> None:
+        """Make room for `rows` rows and `capacity` steps; new columns are zero, so that a masked one adds nothing."""
+        self.keys = _resized(self.keys, rows, self.length, capacity)
+        self.values = _resized(self.values, rows, self.length, capacity)
+
+
+class SharedPrefixCache(Cache):  # type: ignore[misc]
+    """The keys and values of a decoding batch: prefixes by group, own tokens by row, rows ordered by group.
+
+    Rows may enter at different steps: all write the same column at the same step, and a mask hides the columns from
+    before a row entered.
+    """
+
+    def __init__(self, layers: Sequence[SharedPrefixLayer], lengths: Sequence[int], counts: Sequence[int]) -> None:
+        """Start with one group for each prefix.
+
+        Args:
+            layers: the prefixes' keys and values.
+            lengths: prefix length of each group, in tokens.
+            counts: rows of each group, at least 1.
+        """
+        super().__init__(layers=list(layers))
+        self.lengths, self.counts = list(lengths), list(counts)
+        self._entered = [0] * sum(counts)
+        self._arrange()
+
+    @property
+    def steps(self) -> int:
+        """Steps written since the oldest row entered."""
+        return int(self.layers[0].length)
+
+    @property
+    def is_full(self) -> bool:
+        """True when the next step would not fit."""
+        return self.steps == self._capacity
+
+    def keep(self, rows: Sequence[int]) -> SharedPrefixCache:
+        """Keep only these rows (ascending, at least one), drop empty groups, and make room for more steps."""
+        groups_of = [group for group, count in enumerate(self.counts) for _ in range(count)]
+        kept = [groups_of[row] for row in rows]
+        groups = sorted(set(kept))
+        oldest = min(self._entered[row] for row in rows)
+        self.lengths = [self.lengths[group] for group in groups]
+        self.counts = [kept.count(group) for group in groups]
+        self._entered = [self._entered[row] - oldest for row in rows]
+        device = self.layers[0].keys.device
+        group_index, row_index = torch.tensor(groups, device=device), torch.tensor(rows, device=device)
+        for layer in self.layers:
+            layer.keep(group_index, max(1, *self.lengths), row_index, oldest)
+        return self._arrange()
+
+    def join(self, other: SharedPrefixCache) -> SharedPrefixCache:
+        """Append the groups of a cache that has taken no step yet."""
+        self._entered += [self.steps] * sum(other.counts)
+        self.lengths += other.lengths
+        self.counts += other.counts
+        for layer, new in zip(self.layers, other.layers, strict=True):
+            layer.join(new)
+        return self._arrange()
+
+    def attend(self, layer_index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of one step.
+
+        Args:
+            layer_index: which layer.
+            query: [rows, kv_heads, repeats, head_dim], scaled.
+            key: [rows, kv_heads, steps, head_dim], the rows' own tokens.
+            value: as `key`.
+
+        Returns:
+            [rows, kv_heads, repeats, head_dim].
+        """
+        layer, repeats = self.layers[layer_index], query.shape[2]
+        prefix = layer.prefix_keys.shape[2]
+        shared = self.grid.spread(query) @ layer.prefix_keys.transpose(-1, -2)
+        if self._prefix_mask is not None:
+            shared += self._prefix_mask
+        own = query @ key.transpose(-1, -2)
+        if self._own_mask is not None:
+            own += self._own_mask[..., : own.shape[-1]]
+        scores = torch.cat([shared, self.grid.spread(own)], dim=-1)
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+        from_prefix = self.grid.gather(weights[..., :prefix] @ layer.prefix_values, repeats)
+        return from_prefix + self.grid.gather(weights[..., prefix:], repeats) @ value
+
+    def _arrange(self) -> SharedPrefixCache:
+        """Room, grid and masks for the present groups and rows."""
+        first = self.layers[0].prefix_keys
+        self._capacity = _FIRST_CAPACITY
+        while self._capacity <= self.steps:
+            self._capacity *= 2
+        for layer in self.layers:
+            layer.reserve(len(self._entered), self._capacity)
+        self.grid = Grid.of(self.counts, first.device)
+        self._prefix_mask = self._own_mask = None
+        if min(self.lengths) < first.shape[2]:
+            ends = torch.tensor(self.lengths, device=first.device)[:, None, None, None]
+            self._prefix_mask = _hidden(torch.arange(first.shape[2], device=first.device) >= ends, first.dtype)
+        if any(self._entered):
+            begins = torch.tensor(self._entered, device=first.device)[:, None, None, None]
+            self._own_mask = _hidden(torch.arange(self._capacity, device=first.device) < begins, first.dtype)
+        return self
+
+
+def _padded(x: Tensor, length: int) -> Tensor:
+    return nn.functional.pad(x, (0, 0, 0, length - x.shape[2]))
+
+
+def _resized(x: Tensor, rows: int, length: int, capacity: int) -> Tensor:
+    resized = x.new_zeros(rows, x.shape[1], capacity, x.shape[3])
+    resized[: x.shape[0], :, :length] = x[:, :, :length]
+    return resized
+
+
+def _hidden(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
+
+
+def _shared_prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    shared_prefix: SharedPrefixCache | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """The attention function, query [rows, heads, tokens, head_dim] -> [rows, tokens, heads, head_dim].
+
+    Without `shared_prefix` it is plain causal attention: the prompts are being read.
+    """
+    if shared_prefix is None:
+        causal: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS["sdpa"](
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return causal
+    if unknown := [name for name in _UNSUPPORTED_OPTIONS if options.get(name) is not None]:
+        raise ValueError(f"Attention over shared prefixes does not know {', '.join(unknown)}.")
+    rows, heads, _, head_dim = query.shape
+    kv_heads = key.shape[1]
+    grouped = (query * scaling).view(rows, kv_heads, heads // kv_heads, head_dim)
+    mixed = shared_prefix.attend(int(module.layer_idx), grouped, key, value)  # type: ignore[arg-type]
+    return mixed.reshape(rows, 1, heads, value.shape[-1]), None
+
+
+AttentionInterface.register(SHARED_PREFIX, _shared_prefix_attention)
+
+
+def why_not_shareable(model: PreTrainedModel) -> str:
+    """Why the attention of this model cannot run over shared prefixes; "" if it can."""
+    config = model.config.get_text_config()
+    layer_types = getattr(config, "layer_types", None)
+    windowed = getattr(config, "sliding_window", None) if layer_types is None else None
+    reasons = (
+        (not getattr(model, "_supports_attention_backend", False), "it has an attention of its own"),
+        (config is not model.config or config.is_encoder_decoder, "it is not a text decoder"),
+        (bool(windowed) or set(layer_types or ()) > {"full_attention"}, "some layers do not attend to all tokens"),
+        (getattr(config, "attn_logit_softcapping", None) is not None, "its attention scores are capped"),
+        (any(name.endswith("sinks") for name, _ in model.named_parameters()), "it has attention sinks"),
+    )
+    return next((reason for applies, reason in reasons if applies), "")

@@ -1,0 +1,151 @@
+"""The single-step environment: one response, judged against the ground truth without running any tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fissile.calls import JSON, Attempt, ParsedResponse, ParseError, ToolCall
+from fissile.dialects.base import Dialect
+from fissile.environments.matching import Pairing, match_calls, values_match
+from fissile.errors import ErrorKind, ToolError
+from fissile.tasks import ExpectedCall, Matching, Task
+
+OfficialVerdict = Callable[[Task, Sequence[ToolCall]], bool]
+"""A benchmark's own checker: are these well-formed calls a right answer to the task?"""
+
+
+@dataclass(frozen=True)
+class SingleStep:
+    """Parses and judges single responses.
+
+    Attributes:
+        dialect: the format of the responses.
+        official: decides tasks whose `source` is in `official_sources`, where all calls are well-formed: what it
+            accepts has no errors, and what it rejects has at least one.
+        official_sources: the sources that `official` knows.
+    """
+
+    dialect: Dialect
+    official: OfficialVerdict | None = None
+    official_sources: frozenset[str] = frozenset({"bfcl"})
+
+    def attempt(self, task: Task, text: str, truncated: bool = False) -> Attempt:
+        """The judged attempt that a response makes.
+
+        Args:
+            task: the task.
+            text: the response as decoded.
+            truncated: the response hit its token limit.
+        """
+        parsed = self.dialect.parse(text)
+        return Attempt(text, parsed.calls, self.judge(task, parsed, truncated), truncated)
+
+    def judge(self, task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[ToolError, ...]:
+        """What is wrong with a response; empty when it is right."""
+        errors = judge(task, parsed, truncated)
+        well_formed = all(call.is_well_formed for call in parsed.calls)
+        if self.official is None or task.source not in self.official_sources or not well_formed:
+            return errors
+        if self.official(task, parsed.calls):
+            return ()
+        return errors or (_rejected_officially(parsed.calls),)
+
+
+def judge(task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[ToolError, ...]:
+    """Typed errors of a response against the tools and the ground truth of its task; empty when it is right.
+
+    Each call is judged by the first of these that fails: its text, its tool's name, its tool's schema together
+    with the expected call that it answers (`match_calls`). Messages speak of the schema and of what the model
+    wrote, and never hold a value of the truth or the number of its calls.
+
+    Args:
+        task: the task.
+        parsed: the response, split by its dialect.
+        truncated: the response hit its token limit. A malformed last call, or a call that is missing, is then
+            `TRUNCATED`.
+    """
+    pairing = match_calls(parsed.calls, task.ground_truth, task.matching)
+    answered = {call: task.ground_truth[wanted] for call, wanted in pairing.pairs}
+    last = len(parsed.calls) - 1
+    errors = [
+        error
+        for index, call in enumerate(parsed.calls)
+        for error in _judge_call(task, call, index, answered.get(index), truncated and index == last)
+    ]
+    return (*errors, *_missing_calls(parsed.calls, pairing, truncated))
+
+
+def _judge_call(
+    task: Task, call: ToolCall, index: int, expected: ExpectedCall | None, cut_off: bool
+) -> Iterator[ToolError]:
+    if call.parse_error is not None:
+        yield _malformed(call, call.parse_error, index, cut_off)
+        return
+    tool = task.tool(call.name)
+    if tool is None or call.arguments is None:
+        yield ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{_shorten(call.name or '')}'.", index, call.name)
+        return
+    violations = tool.validate(call.arguments, index)
+    yield from violations
+    if expected is None:
+        yield ToolError(ErrorKind.EXTRA_CALL, f"this call of {tool.name}() is one too many.", index, tool.name)
+    elif expected.name != tool.name:
+        yield ToolError(ErrorKind.WRONG_TOOL, f"{tool.name}() does not do what was asked.", index, tool.name)
+    else:
+        paths = [violation.argument for violation in violations if violation.argument is not None]
+        blamed = {*paths, *(path.partition(".")[0] for path in paths)}
+        for kind, name in _differences(call.arguments, expected, task.matching):
+            if name not in blamed:
+                yield ToolError(kind, _DIFFERS[kind].format(tool=tool.name, name=name), index, tool.name, name)
+
+
+_DIFFERS = {
+    ErrorKind.MISSING_ARGUMENT: "{tool}() needs the argument '{name}' for this request.",
+    ErrorKind.UNEXPECTED_ARGUMENT: "{tool}() must be called without the argument '{name}' for this request.",
+    ErrorKind.WRONG_VALUE: "the value of the argument '{name}' of {tool}() is not what was asked for.",
+}
+
+
+def _differences(
+    arguments: dict[str, JSON], expected: ExpectedCall, matching: Matching
+) -> Iterator[tuple[ErrorKind, str]]:
+    """Kind and argument of each difference to the truth."""
+    for name in expected.required:
+        if name not in arguments:
+            yield ErrorKind.MISSING_ARGUMENT, name
+    for name, value in arguments.items():
+        if name not in expected.arguments:
+            yield ErrorKind.UNEXPECTED_ARGUMENT, name
+        elif not values_match(value, expected.arguments[name], matching):
+            yield ErrorKind.WRONG_VALUE, name
+
+
+def _malformed(call: ToolCall, error: ParseError, index: int, cut_off: bool) -> ToolError:
+    if cut_off:
+        kind, message = ErrorKind.TRUNCATED, "the response reached its length limit inside a tool call."
+    else:
+        kind = ErrorKind.MALFORMED_CALL
+        message = f"the tool call cannot be parsed: {error.reason} (character {error.position})."
+    return ToolError(kind, message, index, call.name, position=error.position)
+
+
+def _missing_calls(calls: Sequence[ToolCall], pairing: Pairing, truncated: bool) -> Iterator[ToolError]:
+    if not pairing.missing:
+        return
+    if truncated:
+        yield ToolError(ErrorKind.TRUNCATED, "the response reached its length limit before all calls were made.")
+    elif calls:
+        yield ToolError(ErrorKind.MISSING_CALL, "fewer tools were called than the request needs.")
+    else:
+        yield ToolError(ErrorKind.MISSING_CALL, "no tool was called.")
+
+
+def _rejected_officially(calls: Sequence[ToolCall]) -> ToolError:
+    message = "a value of the call, or its type, is not what was asked for."
+    sole = calls[0] if len(calls) == 1 else None
+    return ToolError(ErrorKind.WRONG_VALUE, message, 0 if sole else None, sole.name if sole else None)
+
+
+def _shorten(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -1,0 +1,345 @@
+"""Diagnosis by rules: what is wrong with an attempt, as facts without words. `phrasebooks` words them.
+
+A fact is found from the typed errors, the tools' schemas, the call and the ground truth. The truth only chooses the
+`Hint`; no value of it enters a `Finding`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from fissile.calls import JSON, ToolCall
+from fissile.errors import ErrorKind, ToolError
+from fissile.feedback.base import Failure
+from fissile.feedback.spelling import Spelled, spelled
+from fissile.tasks import ExpectedCall
+from fissile.tools import Tool, json_type
+
+MAX_FINDINGS = 3
+"""Findings in one diagnosis: the first ones."""
+
+MAX_CHOICES = 12
+"""Longest list of choices or tools that is spelled out."""
+
+MAX_COMPARED = 100
+"""Characters of a written name that are compared with the right ones."""
+
+BOUNDS = (
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "pattern",
+)
+"""Keywords of JSON Schema that limit a value, besides `type` and `enum`."""
+
+
+class Hint(StrEnum):
+    """What more can be said within an error kind without giving the answer."""
+
+    NONE = "none"
+    SIMILAR = "similar"
+    """The name resembles one that the tool takes."""
+    UNASKED = "unasked"
+    """The tool takes the argument, or offers the call, but the user did not ask for it."""
+    NEEDED = "needed"
+    """The tool does not require the argument, the request does."""
+    TOO_FEW = "too_few"
+    """Calls were made, but not enough."""
+    CHOICES = "choices"
+    """The value is not one that the schema enumerates."""
+    BOUND = "bound"
+    """The value violates another rule of the schema."""
+    PICK = "pick"
+    """The value is one of the schema's choices, but not the one that the request needs."""
+    OPTIONAL = "optional"
+    """The request can do without the argument."""
+    COUNT = "count"
+    """The list has the wrong number of items."""
+    IN_MESSAGE = "in_message"
+    """The right value stands in the conversation."""
+    FORM = "form"
+    """The right value is written otherwise than in the conversation, or has to be worked out."""
+    DISAGREES = "disagrees"
+    """The value contradicts the request; nothing more can be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: the error's kind.
+        hint: what can be said beyond the kind.
+        call_index: index of the call where there are several; None where there is one.
+        tool: the tool name as the model wrote it, "" if there is none.
+        arguments: paths of the arguments concerned; several only for missing ones.
+        names: names to choose from: tools, or the argument that was perhaps meant.
+        expected: JSON types that the schema accepts.
+        given: JSON type of what was given.
+        choices: what the schema enumerates; empty if that is too long to say.
+        bound: a violated keyword of the schema and its limit.
+        detail: the words of the parser or of the environment.
+        position: character offset in the response.
+    """
+
+    kind: ErrorKind
+    hint: Hint = Hint.NONE
+    call_index: int | None = None
+    tool: str = ""
+    arguments: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    given: str = ""
+    choices: tuple[JSON, ...] = ()
+    bound: tuple[str, JSON] | None = None
+    detail: str = ""
+    position: int | None = None
+
+
+def find(failure: Failure, limit: int = MAX_FINDINGS) -> tuple[Finding, ...]:
+    """The first `limit` things that are wrong with an attempt; empty if its record holds no error.
+
+    Of a call that should not have been made at all, only that is said. Items of a list with the same error count as
+    one, and missing arguments of a call are one finding.
+    """
+    errors = failure.attempt.errors
+    futile = {error.call_index for error in errors if error.kind in _FUTILE}
+    told: set[tuple[int | None, ErrorKind, str]] = set()
+    found: list[Finding] = []
+    for error in errors:
+        place = (error.call_index, error.kind, _without_indices(error.argument or ""))
+        if place in told or (error.call_index in futile and error.kind not in _FUTILE):
+            continue
+        told.add(place)
+        finding = _Case(failure, error).finding()
+        last = found[-1] if found else None
+        if (
+            last
+            and finding.kind is ErrorKind.MISSING_ARGUMENT
+            and finding == replace(last, arguments=finding.arguments)
+        ):
+            found[-1] = replace(last, arguments=(*last.arguments, *finding.arguments))
+        else:
+            found.append(finding)
+    return tuple(found[:limit])
+
+
+_FUTILE = (ErrorKind.WRONG_TOOL, ErrorKind.EXTRA_CALL)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One error with what is needed to explain it."""
+
+    failure: Failure
+    error: ToolError
+
+    def finding(self) -> Finding:
+        """The error as a finding."""
+        error, calls = self.error, self.failure.attempt.calls
+        finding = Finding(
+            error.kind,
+            call_index=error.call_index if len(calls) > 1 else None,
+            tool=error.tool or (self.call.name if self.call else None) or "",
+            arguments=(error.argument,) if error.argument else (),
+            position=error.position,
+        )
+        facts = _FACTS.get(error.kind)
+        return replace(finding, **facts(self)) if facts else finding
+
+    @cached_property
+    def call(self) -> ToolCall | None:
+        """The call concerned."""
+        index, calls = self.error.call_index, self.failure.attempt.calls
+        return calls[index] if index is not None and 0 <= index < len(calls) else None
+
+    @cached_property
+    def tool(self) -> Tool | None:
+        """The offered tool concerned."""
+        return self.failure.task.tool(self.error.tool or (self.call.name if self.call else None))
+
+    @cached_property
+    def path(self) -> list[str]:
+        """The path of the argument concerned; a top-level name may hold points itself."""
+        argument = self.error.argument or ""
+        whole = self.tool is not None and argument in self.tool.properties
+        return [argument] if whole else argument.split(".")
+
+    @cached_property
+    def schema(self) -> dict[str, JSON]:
+        """The schema of the argument concerned; empty if there is none."""
+        schema: Any = self.tool.parameters if self.tool else {}
+        for key in self.path:
+            inner = schema.get("properties", {}).get(key, schema.get("items") if key.isdigit() else None)
+            schema = inner if isinstance(inner, dict) else {}
+        return dict(schema)
+
+    @cached_property
+    def given(self) -> JSON:
+        """The value of the argument concerned; None if it is absent."""
+        value: Any = self.call.arguments if self.call else None
+        for key in self.path:
+            if isinstance(value, dict):
+                value = value.get(key)
+            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+                value = value[int(key)]
+            else:
+                return None
+        return value
+
+    @cached_property
+    def expected(self) -> tuple[ExpectedCall, ...]:
+        """The expected calls of that tool that know the argument concerned."""
+        truth = self.failure.task.ground_truth
+        return tuple(
+            call for call in truth if self.tool and call.name == self.tool.name and self.path[0] in call.arguments
+        )
+
+    @property
+    def accepted(self) -> Iterator[JSON]:
+        """The accepted values of the argument concerned, which must not be told."""
+        return (value for call in self.expected for value in call.arguments[self.path[0]])
+
+    def is_in_messages(self, value: JSON) -> bool:
+        """True where every scalar in `value` stands in the conversation."""
+        messages = Spelled.of("\n".join(message["content"] for message in self.failure.task.messages))
+        return all(scalar in messages for scalar in map(spelled, _scalars(value)))
+
+
+Facts = dict[str, Any]
+"""Fields of a `Finding`."""
+
+
+def _malformed(case: _Case) -> Facts:
+    error = case.call.parse_error if case.call else None
+    return {"detail": error.reason, "position": error.position} if error else {"detail": case.error.message}
+
+
+def _missing_call(case: _Case) -> Facts:
+    return {"hint": Hint.TOO_FEW} if case.failure.attempt.calls else {"names": _tool_names(case)}
+
+
+def _extra_call(case: _Case) -> Facts:
+    return {} if case.failure.task.ground_truth else {"hint": Hint.UNASKED}
+
+
+def _unknown_tool(case: _Case) -> Facts:
+    return {"names": _tool_names(case)}
+
+
+def _missing_argument(case: _Case) -> Facts:
+    is_required = len(case.path) > 1 or (case.tool is not None and case.path[0] in case.tool.required)
+    return {} if is_required or not case.tool else {"hint": Hint.NEEDED}
+
+
+def _unexpected_argument(case: _Case) -> Facts:
+    if case.schema:
+        return {"hint": Hint.UNASKED}
+    absent = [name for name in (case.tool.properties if case.tool else ()) if name not in _arguments(case)]
+    similar = difflib.get_close_matches(case.path[-1][:MAX_COMPARED], absent, n=1, cutoff=0.75)
+    return {"hint": Hint.SIMILAR, "names": tuple(similar)} if similar and len(case.path) == 1 else {}
+
+
+def _wrong_type(case: _Case) -> Facts:
+    types = case.schema.get("type", ())
+    return {"expected": (types,) if isinstance(types, str) else tuple(types), "given": json_type(case.given)}
+
+
+def _wrong_value(case: _Case) -> Facts:
+    """The first of these that holds, from the schema's own rules to what only the truth tells."""
+    if case.error.argument is None:
+        return {}
+    choices = case.schema.get("enum", ())
+    listed = tuple(choices) if len(choices) <= MAX_CHOICES else ()
+    if choices and case.given not in choices:
+        return {"hint": Hint.CHOICES, "choices": listed}
+    for keyword in BOUNDS:
+        rule = {keyword: case.schema[keyword]} if keyword in case.schema else {}
+        if not Draft202012Validator(rule).is_valid(case.given):
+            return {"hint": Hint.BOUND, "bound": (keyword, case.schema[keyword])}
+    if choices:
+        return {"hint": Hint.PICK, "choices": listed}
+    return {"hint": _mismatch(case)}
+
+
+def _mismatch(case: _Case) -> Hint:
+    """How a value that the schema allows differs from the accepted ones."""
+    given, accepted = case.given, list(case.accepted)
+    if case.expected and all(case.path[0] in call.optional for call in case.expected):
+        return Hint.OPTIONAL
+    if not accepted or isinstance(given, bool):
+        return Hint.DISAGREES
+    lengths = {len(value) for value in accepted if isinstance(value, list)}
+    if isinstance(given, list) and lengths and len(given) not in lengths:
+        return Hint.COUNT
+    if isinstance(given, str) and any(_overlap(given, value) for value in accepted):
+        return Hint.FORM
+    return Hint.IN_MESSAGE if any(map(case.is_in_messages, accepted)) else Hint.FORM
+
+
+def _environment(case: _Case) -> Facts:
+    return {"detail": case.error.message}
+
+
+_FACTS: dict[ErrorKind, Callable[[_Case], Facts]] = {
+    ErrorKind.MALFORMED_CALL: _malformed,
+    ErrorKind.MISSING_CALL: _missing_call,
+    ErrorKind.EXTRA_CALL: _extra_call,
+    ErrorKind.UNKNOWN_TOOL: _unknown_tool,
+    ErrorKind.MISSING_ARGUMENT: _missing_argument,
+    ErrorKind.UNEXPECTED_ARGUMENT: _unexpected_argument,
+    ErrorKind.WRONG_TYPE: _wrong_type,
+    ErrorKind.WRONG_VALUE: _wrong_value,
+    ErrorKind.DOMAIN_ERROR: _environment,
+    ErrorKind.EXCEPTION: _environment,
+}
+"""What each kind adds to its finding; the others add nothing."""
+
+
+def _tool_names(case: _Case) -> tuple[str, ...]:
+    """The offered tools, or the few whose names come closest if there are many."""
+    names = [tool.name for tool in case.failure.task.tools]
+    if len(names) <= MAX_CHOICES:
+        return tuple(names)
+    return tuple(difflib.get_close_matches((case.error.tool or "")[:MAX_COMPARED], names, n=3))
+
+
+def _without_indices(path: str) -> str:
+    """Of "items.0.name": "items.name"."""
+    return ".".join(key for key in path.split(".") if not key.isdigit())
+
+
+def _arguments(case: _Case) -> dict[str, JSON]:
+    return (case.call.arguments if case.call else None) or {}
+
+
+def _overlap(given: str, accepted: JSON) -> bool:
+    """True where one text holds the other: "Paris" and "Paris, France"."""
+    one, other = Spelled.of(given), spelled(accepted)
+    return isinstance(accepted, str) and (one in other or other in one)
+
+
+def _scalars(value: JSON) -> Iterator[JSON]:
+    match value:
+        case dict():
+            for inner in value.values():
+                yield from _scalars(inner)
+        case list():
+            for inner in value:
+                yield from _scalars(inner)
+        case _:
+            yield value

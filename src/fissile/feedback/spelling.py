@@ -1,0 +1,113 @@
+"""Text as a reader takes it in: words and numbers, whatever their case, spacing, punctuation and number format.
+
+"San Francisco", "san-francisco" and "SanFrancisco" are spelled alike, and so are 1000, 1,000 and 1000.0. Accents and
+the sign of a number are dropped. Not covered: number words ("five"), percentages and other units, synonyms.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate
+
+from fissile.calls import JSON
+
+_WHOLE = "\0"
+_NAME = re.compile(r"\w+(?:\.\w+)*")
+_WORD = re.compile(r"\d+(?:\.\d+)?e[+-]?\d{1,3}(?!\w)|\d+(?:\.\d+){2,}|\d+(?:\.\d+)?|[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A text split into words and numbers.
+
+    Attributes:
+        words: in order, normalised.
+        compact: the words without anything between them.
+        starts: offset in `compact` at which each word starts, then its length.
+    """
+
+    words: tuple[str, ...]
+    compact: str
+    starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, text: str, names: Container[str] = ()) -> Spelled:
+        """Split `text`; what stands in it exactly as one of `names` is kept whole and is found by `named` only."""
+        words: list[str] = []
+        at = 0
+        for found in _NAME.finditer(text) if names else ():
+            if found[0] in names:
+                words += [*_words(text[at : found.start()]), _whole(found[0])]
+                at = found.end()
+        return cls._joined([*words, *_words(text[at:])])
+
+    def is_name(self, index: int) -> bool:
+        """True where that word is a name that was kept whole."""
+        return self.words[index].startswith(_WHOLE)
+
+    @classmethod
+    def named(cls, name: str) -> Spelled:
+        """A name that was kept whole."""
+        return cls._joined([_whole(name)])
+
+    @classmethod
+    def _joined(cls, words: Sequence[str]) -> Spelled:
+        starts = accumulate(map(len, words), initial=0)
+        return cls(tuple(words), "".join(words), tuple(starts))
+
+    def find(self, phrase: Spelled, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Where `phrase` is spelled from word `first` on: (index of its first word, index behind its last word)."""
+        if not phrase.compact:
+            return
+        index_at = {start: index for index, start in enumerate(self.starts)}
+        at = self.compact.find(phrase.compact, self.starts[min(first, len(self.words))])
+        while at >= 0:
+            begin, end = index_at.get(at), index_at.get(at + len(phrase.compact))
+            if begin is not None and end is not None:
+                yield begin, end
+            at = self.compact.find(phrase.compact, at + 1)
+
+    def __contains__(self, phrase: Spelled) -> bool:
+        return any(True for _ in self.find(phrase))
+
+
+def spelled(value: JSON, names: Container[str] = ()) -> Spelled:
+    """A JSON value as it would be written, `names` kept whole; of a list or object the keys and leaves in order."""
+    return Spelled.of(_written(value), names)
+
+
+def _written(value: JSON) -> str:
+    match value:
+        case dict():
+            return " ".join(f"{key} {_written(inner)}" for key, inner in value.items())
+        case list():
+            return " ".join(map(_written, value))
+        case bool() | None:
+            return {True: "true", False: "false", None: "null"}[value]
+        case float():
+            return f"{Decimal(repr(value)):f}"
+        case _:
+            return str(value)
+
+
+def _words(text: str) -> list[str]:
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
+    return [_normalised(word) for word in _WORD.findall(plain)]
+
+
+def _whole(name: str) -> str:
+    return f"{_WHOLE}{name}"
+
+
+def _normalised(word: str) -> str:
+    """A number without exponent and without a fraction of zeros; a date or version written with points as digits."""
+    if word[0].isdigit() and "e" in word:
+        word = f"{Decimal(word):f}"
+    if "." not in word:
+        return word
+    return word.rstrip("0").rstrip(".") if word.count(".") == 1 else word.replace(".", "")

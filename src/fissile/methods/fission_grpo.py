@@ -1,0 +1,202 @@
+"""Fission-GRPO (arXiv 2601.15625): failures become training contexts for recovering from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fissile.calls import FailedTurn
+from fissile.corrections import Correction, CorrectionBuffer, Trigger
+from fissile.corrections.context import Context
+from fissile.feedback import FeedbackSource, LeakGuard
+from fissile.feedback.base import Failure
+from fissile.methods.base import Phase, Plan, Scored
+from fissile.rollouts import Rollout
+from fissile.tasks import Task
+
+Extend = Callable[[Rollout, str], tuple[int, ...]]
+"""(failed rollout, feedback text) -> token ids of the corrective context."""
+Journal = Callable[[dict[str, Any]], None]
+"""Where events are written for inspection; one JSON-ready record a call."""
+
+
+class FissionSettings(BaseModel):
+    """The knobs of Fission-GRPO. Defaults are the paper's where it states them, ours where it does not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feedback: str = Field("rules", description="Source of the diagnosis: 'fixed', 'rules' or 'service'.")
+    failure_threshold: float = Field(
+        2.0,
+        gt=0,
+        le=2,
+        description="Failed means a format failure or R_corr below this (delta; unknown in the paper). "
+        "2 takes every incorrect attempt.",
+    )
+    interval: int = Field(1, ge=1, description="Explore steps between two fission steps, at least.")
+    samples: int | None = Field(
+        None, ge=2, description="Recoveries sampled from a correction (G'); the default is the group size G."
+    )
+    capacity: int = Field(256, ge=1, description="Corrections kept; the oldest leave first.")
+    order: Literal["lifo", "fifo", "random"] = Field("lifo", description="Which correction is used next.")
+    max_staleness: int | None = Field(
+        16, ge=0, description="A correction older than this many steps is not used; none means no limit."
+    )
+    max_depth: int = Field(
+        1, ge=1, description="Failed turns in a corrective context at most; above 1 a failed recovery fissions again."
+    )
+    per_group: int = Field(
+        1, ge=1, description="Failures intercepted from one group at most, the most frequent first, one of each kind."
+    )
+    seed: int = Field(0, description="Of the random order.")
+
+
+class FissionGRPO:
+    r"""GRPO that fissions its failures.
+
+    1. **Explore**: GRPO over the contexts $x$ of the tasks.
+    2. **Intercept**: for a failed rollout $\tau$, $f = \mathrm{feedback}(x, \tau, \text{truth})$ and the corrective
+       context $x_c = [x; \tau; f]$ is pushed on a LIFO buffer unless $(x, \tau)$ was seen before.
+    3. **Fission**: when the trigger fires, the newest $x_c$ are popped, $G'$ recoveries
+       $\tau'_j \sim \pi_\theta(\cdot|x_c)$ are sampled from the *current* policy, rewarded against the same truth, and
+
+    $$A'_j = \frac{R(\tau'_j) - \mathrm{mean}_j R(\tau'_j)}{\mathrm{std}_j R(\tau'_j)}$$
+
+    inside the recovery group only, enters the same objective.
+    """
+
+    name = "fission_grpo"
+
+    def __init__(
+        self,
+        settings: FissionSettings,
+        source: FeedbackSource,
+        extend: Extend,
+        tasks: Mapping[str, Task],
+        journal: Journal = lambda record: None,
+    ) -> None:
+        """Wire the loop.
+
+        Args:
+            settings: the knobs.
+            source: writes the diagnosis; a leak guard stands over it.
+            extend: builds the token ids of a corrective context.
+            tasks: every training task by its id.
+            journal: receives one record for each intercepted failure and each fission.
+        """
+        self.settings = settings
+        self.guard = LeakGuard()
+        self.buffer = CorrectionBuffer(
+            capacity=settings.capacity,
+            order=settings.order,
+            max_staleness=settings.max_staleness,
+            seed=settings.seed,
+        )
+        self.trigger = Trigger(interval=settings.interval)
+        self._source = source
+        self._extend = extend
+        self._tasks = tasks
+        self._journal = journal
+        self._in_flight: tuple[Correction, ...] = ()
+
+    def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
+        """Fission if the trigger fires, explore otherwise."""
+        rollouts = len(explore) * samples
+        recoveries = self.settings.samples or samples
+        wanted = rollouts // recoveries
+        if not self.trigger.fires(self.buffer.available(step), wanted):
+            return Plan(Phase.EXPLORE, tuple(explore), samples)
+        self._in_flight = tuple(self.buffer.pop(wanted, step))
+        contexts = tuple(self._context(correction) for correction in self._in_flight)
+        return Plan(Phase.FISSION, contexts, recoveries)
+
+    def observe(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
+        """Intercept the failures of a plan, and journal what became of the corrections in it."""
+        self.trigger.record(fission=plan.phase is Phase.FISSION)
+        groups = [scored[start : start + plan.samples] for start in range(0, len(scored), plan.samples)]
+        if plan.phase is Phase.FISSION:
+            for correction, group in zip(self._in_flight, groups, strict=True):
+                self._journal(_fission_record(correction, self._tasks[correction.task_id], group, step))
+            self._in_flight = ()
+        if plan.phase is Phase.EXPLORE or self.settings.max_depth > 1:
+            for group in groups:
+                self._intercept(group, step)
+
+    def counts(self) -> dict[str, int]:
+        """Counts of the buffer."""
+        return dict(self.buffer.counts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Buffer and trigger; a plan in flight belongs to a step that a resumed run samples again."""
+        return {"buffer": self.buffer.state_dict(), "trigger": self.trigger.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.buffer.load_state_dict(state["buffer"])
+        self.trigger.load_state_dict(state["trigger"])
+        self._in_flight = ()
+
+    def _context(self, correction: Correction) -> Context:
+        return Context(self._tasks[correction.task_id], correction.prompt_ids, correction.history)
+
+    def _failed(self, scored: Scored) -> bool:
+        """Format failure or R_corr below the threshold; never for a rollout without a reward."""
+        reward = scored.reward
+        if reward is None or not scored.rollout.attempt.failed:
+            return False
+        return reward.fmt == 0 or reward.corr < self.settings.failure_threshold
+
+    def _intercept(self, group: Sequence[Scored], step: int) -> None:
+        """Turn the group's most frequent distinct failures into corrections."""
+        failed = [scored.rollout for scored in group if self._failed(scored)]
+        failed = [rollout for rollout in failed if rollout.context.depth < self.settings.max_depth]
+        frequency: dict[str, int] = {}
+        first: dict[str, Rollout] = {}
+        for rollout in failed:
+            signature = rollout.attempt.signature
+            frequency[signature] = frequency.get(signature, 0) + 1
+            first.setdefault(signature, rollout)
+        ranked = sorted(first, key=lambda signature: -frequency[signature])  # stable: first seen wins a tie
+        for signature in ranked[: self.settings.per_group]:
+            self._push(first[signature], step)
+
+    def _push(self, rollout: Rollout, step: int) -> None:
+        context = rollout.context
+        failure = Failure(context.task, rollout.attempt, context.history)
+        (feedback,) = self.guard.guarded(self._source, [failure])
+        correction = Correction(
+            task_id=context.task.id,
+            prompt_ids=self._extend(rollout, feedback.text),
+            history=(*context.history, FailedTurn(rollout.attempt, feedback.text)),
+            step=step,
+            source=feedback.source,
+            leaked=feedback.leaked,
+        )
+        decision = self.buffer.push(correction)
+        if decision.kept:
+            self._journal({"event": "intercepted", "step": step, **correction.to_dict()})
+
+
+def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:
+    """What became of a correction: one line of `corrections.jsonl`, and one tree of the report."""
+    requests = [message["content"] for message in task.messages if message["role"] == "user"]
+    return {
+        "event": "fission",
+        "step": step,
+        "id": correction.id,
+        "task_id": correction.task_id,
+        "request": requests[-1] if requests else "",
+        "staleness": step - correction.step,
+        "source": correction.source,
+        "history": [turn.to_dict() for turn in correction.history],
+        "recoveries": [
+            {
+                "attempt": scored.rollout.attempt.to_dict(),
+                "reward": None if scored.reward is None else scored.reward.total,
+                "repeat": scored.rollout.attempt.signature == correction.history[-1].attempt.signature,
+            }
+            for scored in group
+        ],
+    }

@@ -1,0 +1,269 @@
+"""How well a policy recovers from its errors: definitions, counts and intervals.
+
+The paper's formula is not public; these definitions are ours.
+
+- **attempt**: one assistant response that calls tools (or should have).
+- **failed attempt**: its record carries at least one `ToolError`.
+- **first-attempt accuracy**: episodes whose first attempt is right, of all episodes.
+- **final accuracy**: episodes whose last attempt is right, of all episodes.
+- **recovery rate** (the headline): of the episodes with at least one failed attempt, the share that ends right.
+- **next-attempt recovery rate**: of the failed attempts that were followed by another attempt, the share whose next
+  attempt succeeds.
+- **repeat rate**: of the failed attempts that were followed by another, the share followed by the *same* invalid
+  call (`Attempt.signature`).
+- **calls per task**: calls in all attempts of an episode, malformed ones included, per episode.
+
+Counts are added up before they are divided, and every figure carries a 95 % interval clustered by task: episodes and
+attempts of one task are not independent. A *silent failure* (no error, and still a wrong state) needs an environment
+with state: in a single-step task a mismatch with the truth is itself an error, so there is none to report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fissile.calls import Attempt
+from fissile.errors import DataError, ErrorKind
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One run of a task: a first attempt, and retries after feedback while the last one failed.
+
+    Attributes:
+        task_id: the task; episodes of one task form a cluster.
+        attempts: at least one, in order.
+        feedback: the source of the feedback between them; "" where there was none.
+
+    Raises:
+        DataError: there is no attempt.
+    """
+
+    task_id: str
+    attempts: tuple[Attempt, ...]
+    feedback: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.attempts:
+            raise DataError(f"The episode of task '{self.task_id}' holds no attempt. Leave such episodes out.")
+
+    @property
+    def final_correct(self) -> bool:
+        """True when the last attempt has no errors."""
+        return not self.attempts[-1].failed
+
+    @property
+    def any_failed(self) -> bool:
+        """True when at least one attempt failed."""
+        return any(attempt.failed for attempt in self.attempts)
+
+    @property
+    def retried(self) -> Iterator[tuple[Attempt, Attempt]]:
+        """Each failed attempt that was followed by another, with the one that followed."""
+        pairs = zip(self.attempts, self.attempts[1:], strict=False)
+        return ((failed, following) for failed, following in pairs if failed.failed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        attempts = [attempt.to_dict() for attempt in self.attempts]
+        return {"task_id": self.task_id, "attempts": attempts, "feedback": self.feedback}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Episode:
+        """The inverse of `to_dict`."""
+        attempts = tuple(Attempt.from_dict(attempt) for attempt in fields["attempts"])
+        return cls(fields["task_id"], attempts, fields["feedback"])
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio of counts with its 95 % interval, clustered by task.
+
+    Attributes:
+        num: numerator.
+        den: denominator.
+        rate: num / den; None where den is 0.
+        low: lower end of the interval; None where den is 0.
+        high: upper end of the interval; None where den is 0.
+    """
+
+    num: int
+    den: int
+    rate: float | None
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {"num": self.num, "den": self.den, "rate": self.rate, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class KindReport:
+    """What became of one kind of error. An attempt with several kinds counts once under each.
+
+    Attributes:
+        first_attempts: failed first attempts with this kind.
+        attempts: failed attempts with this kind.
+        next_attempt_recovery_rate: of those followed by another attempt, the share whose next attempt succeeds.
+        repeat_rate: of those followed by another attempt, the share followed by the same invalid call.
+    """
+
+    first_attempts: int
+    attempts: int
+    next_attempt_recovery_rate: Ratio
+    repeat_rate: Ratio
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "first_attempts": self.first_attempts,
+            "attempts": self.attempts,
+            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
+            "repeat_rate": self.repeat_rate.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """The metrics of the module docstring over a set of episodes.
+
+    Attributes:
+        n_tasks: distinct tasks.
+        error_kinds: the kinds that occurred, most frequent first.
+    """
+
+    n_tasks: int
+    first_attempt_accuracy: Ratio
+    final_accuracy: Ratio
+    recovery_rate: Ratio
+    next_attempt_recovery_rate: Ratio
+    repeat_rate: Ratio
+    calls_per_task: Ratio
+    error_kinds: dict[ErrorKind, KindReport]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "n_tasks": self.n_tasks,
+            "first_attempt_accuracy": self.first_attempt_accuracy.to_dict(),
+            "final_accuracy": self.final_accuracy.to_dict(),
+            "recovery_rate": self.recovery_rate.to_dict(),
+            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
+            "repeat_rate": self.repeat_rate.to_dict(),
+            "calls_per_task": self.calls_per_task.to_dict(),
+            "error_kinds": {kind.value: report.to_dict() for kind, report in self.error_kinds.items()},
+        }
+
+
+Observation = tuple[str, int, int]
+"""(task id, share of the numerator, share of the denominator)."""
+
+
+def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
+    """The metrics of the module docstring. Episodes of one task, in any order, form one cluster."""
+    retried = [(episode.task_id, *pair) for episode in episodes for pair in episode.retried]
+    return RecoveryReport(
+        n_tasks=len({episode.task_id for episode in episodes}),
+        first_attempt_accuracy=proportion((e.task_id, not e.attempts[0].failed, 1) for e in episodes),
+        final_accuracy=proportion((e.task_id, e.final_correct, 1) for e in episodes),
+        recovery_rate=proportion((e.task_id, e.final_correct, 1) for e in episodes if e.any_failed),
+        next_attempt_recovery_rate=_recoveries(retried),
+        repeat_rate=_repeats(retried),
+        calls_per_task=mean((e.task_id, sum(len(attempt.calls) for attempt in e.attempts), 1) for e in episodes),
+        error_kinds=_error_kinds(episodes, retried),
+    )
+
+
+def proportion(observations: Iterable[Observation]) -> Ratio:
+    """A share with Wilson's interval at the effective sample size.
+
+    The variance of the ratio is linearised over the clusters. Its quotient with the variance of a simple random sample
+    is the design effect, and the number of observations divided by it is the effective sample size, never more than
+    the observations. Where the variance says nothing (0 of n, n of n, one cluster, no residual) the number of clusters
+    takes its place.
+    """
+    clusters = _clusters(observations)
+    num, den = _totals(clusters)
+    if den == 0:
+        return Ratio(num, den, None, None, None)
+    rate = num / den
+    variance = _linearised_variance(clusters)
+    simple = rate * (1 - rate) / (den - 1) if den > 1 else 0.0
+    effective = min(den, den * simple / variance) if variance > 0 else len(clusters)
+    return Ratio(num, den, rate, *_wilson(rate, effective))
+
+
+def mean(observations: Iterable[Observation]) -> Ratio:
+    """A mean of counts, which may exceed 1, with the normal interval of the linearised variance."""
+    clusters = _clusters(observations)
+    num, den = _totals(clusters)
+    if den == 0:
+        return Ratio(num, den, None, None, None)
+    margin = Z95 * math.sqrt(_linearised_variance(clusters))
+    return Ratio(num, den, num / den, max(0.0, num / den - margin), num / den + margin)
+
+
+def _clusters(observations: Iterable[Observation]) -> list[tuple[int, int]]:
+    """(numerator, denominator) of each task."""
+    sums: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for task_id, num, den in observations:
+        total = sums[task_id]
+        sums[task_id] = (total[0] + int(num), total[1] + den)
+    return list(sums.values())
+
+
+def _totals(clusters: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(num for num, _ in clusters), sum(den for _, den in clusters)
+
+
+def _linearised_variance(clusters: Sequence[tuple[int, int]]) -> float:
+    """Variance of a ratio by Taylor linearisation, k clusters: k/(k-1) * sum (num_i - rate * den_i)^2 / den^2."""
+    count = len(clusters)
+    if count < 2:
+        return 0.0
+    num, den = _totals(clusters)
+    squares = sum((num_i * den - num * den_i) ** 2 for num_i, den_i in clusters)  # integers: exactly 0 if degenerate
+    return count / (count - 1) * squares / den**4
+
+
+def _wilson(rate: float, count: float) -> tuple[float, float]:
+    """Wilson's score interval at 95 % for a share `rate` of `count` observations."""
+    square = Z95 * Z95 / count
+    centre = (rate + square / 2) / (1 + square)
+    margin = Z95 / (1 + square) * math.sqrt(rate * (1 - rate) / count + square / (4 * count))
+    low = 0.0 if rate == 0 else max(0.0, centre - margin)
+    high = 1.0 if rate == 1 else min(1.0, centre + margin)
+    return low, high
+
+
+Retried = tuple[str, Attempt, Attempt]
+"""(task id, failed attempt, the attempt that followed)."""
+
+
+def _recoveries(retried: Sequence[Retried]) -> Ratio:
+    return proportion((task_id, not following.failed, 1) for task_id, _, following in retried)
+
+
+def _repeats(retried: Sequence[Retried]) -> Ratio:
+    return proportion(
+        (task_id, following.failed and following.signature == failed.signature, 1)
+        for task_id, failed, following in retried
+    )
+
+
+def _error_kinds(episodes: Sequence[Episode], retried: Sequence[Retried]) -> dict[ErrorKind, KindReport]:
+    first = Counter(kind for episode in episodes for kind in episode.attempts[0].error_kinds)
+    every = Counter(kind for episode in episodes for attempt in episode.attempts for kind in attempt.error_kinds)
+    table = {}
+    for kind, count in every.most_common():
+        of_kind = [pair for pair in retried if kind in pair[1].error_kinds]
+        table[kind] = KindReport(first[kind], count, _recoveries(of_kind), _repeats(of_kind))
+    return table

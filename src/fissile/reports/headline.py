@@ -1,0 +1,132 @@
+"""What a run was, in one sentence, and its figures before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fissile.metrics import Ratio
+from fissile.reports.definitions import HEADLINE, Metric
+from fissile.reports.records import StageReport
+from fissile.reports.run_record import RunRecord
+from fissile.reports.wording import METHODS, interval_text, listed, plural
+
+SOURCES = {"bfcl": "BFCL"}
+"""Task sources as their authors write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure after the last stage, the one before that stage, and the earlier ones.
+
+    Attributes:
+        metric: what is counted.
+        after: (stage, ratio) of the last evaluation.
+        before: (stage, ratio) of the evaluation before it; None where there is one evaluation only.
+        earlier: (stage, ratio) of those before that.
+    """
+
+    metric: Metric
+    after: tuple[str, Ratio]
+    before: tuple[str, Ratio] | None
+    earlier: tuple[tuple[str, Ratio], ...]
+
+    @property
+    def overlap(self) -> str:
+        """Whether the two intervals overlap, said in words; "" where there are not two."""
+        if self.before is None or not interval_text(self.before[1]) or not interval_text(self.after[1]):
+            return ""
+        one, other = self.before[1], self.after[1]
+        apart = max(one.low or 0.0, other.low or 0.0) > min(one.high or 0.0, other.high or 0.0)
+        return "The intervals do not overlap." if apart else "The intervals overlap."
+
+
+def headline_changes(stages: tuple[StageReport, ...]) -> list[Change]:
+    """The figures that the page opens with, as far as the evaluations have them."""
+    return list(_changes(stages))
+
+
+def _changes(stages: tuple[StageReport, ...]) -> Iterator[Change]:
+    for metric in HEADLINE:
+        found = [(stage.stage, stage.ratios[metric.key]) for stage in stages if metric.key in stage.ratios]
+        if found:
+            before = found[-2] if len(found) > 1 else None
+            yield Change(metric, found[-1], before, tuple(found[:-2]))
+
+
+def title(run: RunRecord) -> str:
+    """`Fission-GRPO on smollm2-135m`."""
+    model = str(run.setting("model", "path", default="")) or "a model that config.json would name"
+    if run.config and not run.setting("training", "steps") and not run.setting("cold_start", "examples"):
+        return f"Evaluation of {model}"
+    return f"{_method(run)} on {model}"
+
+
+def sentence(run: RunRecord) -> str:
+    """What the run was: steps, tasks, start, evaluation and seed."""
+    seed = run.setting("seed", default=run.summary.get("seed"))
+    training = " ".join(part for part in (_steps(run), _tasks(run)) if part)
+    parts = [
+        ", ".join(part for part in (training, _start(run)) if part),
+        _evaluation(run),
+        f"seed {seed}" if seed is not None else "",
+    ]
+    written = "; ".join(part for part in parts if part)
+    return f"{written[:1].upper()}{written[1:]}." if written else ""
+
+
+def status(run: RunRecord) -> str:
+    """Why the run ended early or is not finished; "" for a finished one."""
+    if run.finished:
+        return f"Stopped early: {run.summary['stopped']}" if run.summary.get("stopped") else ""
+    if not run.setting("training", "steps") and not run.setting("cold_start", "examples") and run.config:
+        return "" if run.stages else "Not finished: there is no evaluation yet."
+    planned = run.setting("training", "steps")
+    reached = run.steps[-1].step if run.steps else 0
+    of = f" of {planned}" if planned else ""
+    return (
+        f"Not finished: step {reached}{of} of the reinforcement learning. This page shows what there is; go on with "
+        "`fissile train` and --resume, or make the page again later with `fissile report`."
+    )
+
+
+def _method(run: RunRecord) -> str:
+    name = str(run.setting("method", default=run.summary.get("method", "")))
+    return METHODS.get(name, name) or "A run"
+
+
+def _steps(run: RunRecord) -> str:
+    fissions = sum(step.is_fission for step in run.steps)
+    explores = len(run.steps) - fissions
+    if not run.steps:
+        return ""
+    if not fissions:
+        return plural(explores, "explore step")
+    return f"{explores:,} explore and {plural(fissions, 'fission step')}"
+
+
+def _tasks(run: RunRecord) -> str:
+    source = run.setting("tasks", "source")
+    if not source:
+        return ""
+    categories = run.setting("tasks", "categories", default=[])
+    if source not in SOURCES or not isinstance(categories, list) or not categories:
+        return f"on tasks of {SOURCES.get(str(source), source)}"
+    return f"on tasks of {SOURCES[source]} ({listed([str(category) for category in categories])})"
+
+
+def _start(run: RunRecord) -> str:
+    examples = run.setting("cold_start", "examples")
+    share = run.setting("cold_start", "recovery_share", default=0)
+    if not examples:
+        return ""
+    recoveries = f", {100 * share:.0f}\u00a0% of them recoveries" if isinstance(share, int | float) and share else ""
+    return f"after a cold start on {plural(int(examples), 'example')}{recoveries}"
+
+
+def _evaluation(run: RunRecord) -> str:
+    if not run.stages:
+        return ""
+    last = run.stages[-1]
+    feedback = f" with “{last.feedback}” feedback" if last.feedback else ""
+    return f"evaluated on {plural(last.n_tasks, 'held-out task')}{feedback}"

@@ -1,0 +1,217 @@
+"""The records of a run folder as types. A constructor raises on a record that is not whole; the reader counts it.
+
+Every `from_dict` raises KeyError, TypeError, ValueError or AttributeError on fields of another shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fissile.calls import Attempt, FailedTurn
+from fissile.metrics import Ratio
+from fissile.reports.definitions import METRICS
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step: its logged figures, the finite ones apart from the others.
+
+    Attributes:
+        step: from 1.
+        figures: key to a finite number.
+        not_finite: keys that were logged as NaN or infinite.
+    """
+
+    step: int
+    figures: Mapping[str, float]
+    not_finite: tuple[str, ...] = ()
+
+    @property
+    def is_fission(self) -> bool:
+        """True when the step sampled recoveries."""
+        return self.figures.get("fission/is_fission", 0.0) >= 0.5
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> Step:
+        """From a line of `metrics.jsonl`; what is no number is left out."""
+        numbers = {key: float(value) for key, value in fields.items() if isinstance(value, int | float)}
+        return cls(
+            step=int(fields["step"]),
+            figures={key: value for key, value in numbers.items() if math.isfinite(value)},
+            not_finite=tuple(key for key, value in numbers.items() if not math.isfinite(value)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """A failure that became a correction. `leaked` is why the leak guard blocked the diagnosis, or ""."""
+
+    source: str
+    leaked: str
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> Interception:
+        """From an "intercepted" line of `corrections.jsonl`."""
+        return cls(_text(fields["source"]), _text(fields.get("leaked", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One attempt at a correction. `reward` is None where the engine failed; `repeat`: the failed call again."""
+
+    attempt: Attempt
+    reward: float | None
+    repeat: bool
+
+    @property
+    def is_right(self) -> bool:
+        """True for an attempt that was judged and has no error."""
+        return self.reward is not None and not self.attempt.failed
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> Recovery:
+        """From one of the "recoveries" of a fission."""
+        reward = fields["reward"]
+        return cls(_attempt(fields["attempt"]), None if reward is None else float(reward), bool(fields["repeat"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Fission:
+    """A correction and the recoveries that were sampled from it.
+
+    Attributes:
+        step: the optimizer step that it was part of, from 1; the file counts the steps before it.
+        task_id: the task.
+        request: the user's last message; "" in folders that do not hold it.
+        staleness: steps since the interception.
+        source: who wrote the diagnosis.
+        history: failed turns, oldest first; at least one.
+        recoveries: the group, at least one.
+    """
+
+    step: int
+    task_id: str
+    request: str
+    staleness: int
+    source: str
+    history: tuple[FailedTurn, ...]
+    recoveries: tuple[Recovery, ...]
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> Fission:
+        """From a "fission" line of `corrections.jsonl`."""
+        history = tuple(FailedTurn(_attempt(turn["attempt"]), _text(turn["feedback"])) for turn in fields["history"])
+        recoveries = tuple(Recovery.from_dict(recovery) for recovery in fields["recoveries"])
+        if not history or not recoveries:
+            raise ValueError("a fission has at least one failed turn and one recovery")
+        return cls(
+            step=int(fields["step"]) + 1,
+            task_id=_text(fields["task_id"]),
+            request=_text(fields.get("request", "")),
+            staleness=int(fields["staleness"]),
+            source=_text(fields["source"]),
+            history=history,
+            recoveries=recoveries,
+        )
+
+    @property
+    def right(self) -> int:
+        """Recoveries that succeeded."""
+        return sum(recovery.is_right for recovery in self.recoveries)
+
+    @property
+    def repeats(self) -> int:
+        """Recoveries that are the failed call again."""
+        return sum(recovery.repeat for recovery in self.recoveries)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the rewards in the group."""
+        rewards = [recovery.reward for recovery in self.recoveries if recovery.reward is not None]
+        if not rewards:
+            return 0.0
+        mean = sum(rewards) / len(rewards)
+        return math.sqrt(sum((reward - mean) ** 2 for reward in rewards) / len(rewards))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one held-out episode."""
+
+    task_id: str
+    first_right: bool
+    final_right: bool
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> Outcome:
+        """From a line of `evaluations/<stage>.episodes.jsonl`."""
+        attempts = fields["attempts"]
+        return cls(_text(fields["task_id"]), not attempts[0]["errors"], not attempts[-1]["errors"])
+
+
+@dataclass(frozen=True, slots=True)
+class KindCount:
+    """How often one kind of error occurred in an evaluation, and what became of it."""
+
+    first_attempts: int
+    attempts: int
+    next_attempt_recovery_rate: Ratio
+    repeat_rate: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """The evaluation after one stage. Ratios that the file lacks are absent."""
+
+    stage: str
+    n_tasks: int
+    ratios: Mapping[str, Ratio]
+    kinds: Mapping[str, KindCount]
+    feedback: str
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def from_dict(cls, stage: str, fields: Fields) -> StageReport:
+        """From `evaluations/<stage>.json`."""
+        kinds = {
+            str(kind): KindCount(
+                first_attempts=int(counts["first_attempts"]),
+                attempts=int(counts["attempts"]),
+                next_attempt_recovery_rate=_ratio(counts["next_attempt_recovery_rate"]),
+                repeat_rate=_ratio(counts["repeat_rate"]),
+            )
+            for kind, counts in fields.get("error_kinds", {}).items()
+        }
+        return cls(
+            stage=stage,
+            n_tasks=int(fields["n_tasks"]),
+            ratios={metric.key: _ratio(fields[metric.key]) for metric in METRICS if metric.key in fields},
+            kinds=kinds,
+            feedback=_text(fields.get("feedback", "")),
+            settings=dict(fields.get("settings", {})),
+        )
+
+
+def _ratio(fields: Fields) -> Ratio:
+    rate, low, high = (None if fields[key] is None else float(fields[key]) for key in ("rate", "low", "high"))
+    return Ratio(int(fields["num"]), int(fields["den"]), rate, low, high)
+
+
+def _attempt(fields: dict[str, Any]) -> Attempt:
+    attempt = Attempt.from_dict(fields)
+    written = [attempt.text, *(call.text for call in attempt.calls), *(error.message for error in attempt.errors)]
+    written += [call.name for call in attempt.calls if call.name is not None]
+    for text in written:
+        _text(text)
+    return attempt
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of text")
+    return value

@@ -1,0 +1,80 @@
+"""Checkpoints that are whole or not there, whenever the process is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fissile.errors import RunError
+
+STATE = "fissile_state"
+"""Stem of the state file of each process; it is written last, so its presence marks a complete checkpoint."""
+
+
+def write_json(path: str | Path, fields: Any) -> None:
+    """Write JSON so that the file is whole or unchanged.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(fields, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"'{path}' cannot be written ({error.strerror}). Free some space or choose another output "
+            "folder, then go on with --resume."
+        ) from None
+
+
+def save_state(checkpoint: str, state: dict[str, Any], process_index: int = 0) -> None:
+    """Add the method's state to a checkpoint of the trainer, as its last file."""
+    write_json(Path(checkpoint) / f"{STATE}_{process_index}.json", state)
+
+
+def load_state(checkpoint: str, fingerprint: str, process_index: int = 0) -> dict[str, Any]:
+    """The state saved by `save_state`.
+
+    Raises:
+        RunError: the checkpoint is incomplete, or was written under another configuration.
+    """
+    path = Path(checkpoint) / f"{STATE}_{process_index}.json"
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunError(
+            f"'{checkpoint}' is not a complete checkpoint of this trainer (no readable {path.name}). "
+            "Resume from an older one."
+        ) from None
+    if state["fingerprint"] != fingerprint:
+        raise RunError(
+            f"'{checkpoint}' was written under another configuration. Resume with the configuration of that run, or "
+            "start this one in another output folder."
+        )
+    return state
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The newest complete checkpoint of a folder; incomplete newer ones are removed."""
+    found = [
+        (int(match[1]), path)
+        for path in Path(folder).glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    ]
+    for _, path in sorted(found, reverse=True):
+        if any(path.glob(f"{STATE}_*.json")):
+            return path
+        shutil.rmtree(path)
+    return None

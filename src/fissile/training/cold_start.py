@@ -1,0 +1,125 @@
+"""The supervised cold start: right calls, and optionally demonstrated recoveries from corrupted ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from fissile.calls import FailedTurn
+from fissile.config import ColdStartConfig
+from fissile.corrections.context import Context
+from fissile.engines.attempts import Attempter
+from fissile.faults import corrupt
+from fissile.feedback import LeakGuard, get_source
+from fissile.feedback.base import Failure
+from fissile.rollouts import Completion, Rollout
+from fissile.tasks import Task
+from fissile.training.packing import PackedCollator
+
+Example = dict[str, list[int]]
+"""{"input_ids": prompt and answer, "labels": the answer, -100 over the prompt}."""
+
+
+def supervised_examples(
+    tasks: Sequence[Task], attempter: Attempter, config: ColdStartConfig, seed: int
+) -> list[Example]:
+    """One example for each of the first `config.examples` tasks of a seeded shuffle.
+
+    A share `config.recovery_share` of them are demonstrated recoveries; a task whose calls cannot be corrupted stays
+    a plain example. The loss is on the right call only, never on the corrupted one.
+    """
+    draw = random.Random(seed)
+    chosen = list(tasks)
+    draw.shuffle(chosen)
+    chosen = chosen[: config.examples]
+    return list(_examples(chosen, attempter, config, draw))
+
+
+def _examples(
+    tasks: Sequence[Task], attempter: Attempter, config: ColdStartConfig, draw: random.Random
+) -> Iterator[Example]:
+    source, guard = get_source(config.feedback), LeakGuard()
+    for task in tasks:
+        context = attempter.context(task)
+        if draw.random() < config.recovery_share:
+            faulty = corrupt(task, attempter.chat.dialect, draw)
+            if faulty is not None:
+                completion = Completion(attempter.chat.completion_ids(faulty.text))
+                rollout = attempter.judge(context, completion)
+                if rollout.attempt.failed:
+                    (feedback,) = guard.guarded(source, [Failure(task, rollout.attempt)])
+                    context = _after(attempter, rollout, feedback.text)
+        answer = attempter.chat.completion_ids(attempter.chat.dialect.render_calls(task.oracle_calls()))
+        yield {
+            "input_ids": [*context.prompt_ids, *answer],
+            "labels": [-100] * len(context.prompt_ids) + list(answer),
+        }
+
+
+def _after(attempter: Attempter, rollout: Rollout, feedback: str) -> Context:
+    turn = FailedTurn(rollout.attempt, feedback)
+    return Context(rollout.context.task, attempter.extend(rollout, feedback), (turn,))
+
+
+class _Examples(Dataset[Example]):
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+
+def cold_start(
+    policy: Any,
+    examples: Sequence[Example],
+    config: ColdStartConfig,
+    folder: Path,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume_from: Path | None = None,
+) -> float:
+    """Train the adapter of `policy` in place, each example once an epoch; checkpoints go to `folder`.
+
+    Returns:
+        The mean loss over the run, in nats a token of the answers.
+    """
+    steps = -(-len(examples) // config.batch_examples) * config.epochs
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=config.batch_examples,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=max(1, steps // 20),
+        logging_steps=1,
+        save_steps=max(1, steps // 4),
+        save_total_limit=1,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=[],
+        seed=seed,
+        use_cpu=not _has_accelerator(),
+    )
+    trainer = Trainer(
+        model=policy,
+        args=arguments,
+        train_dataset=_Examples(examples),
+        data_collator=PackedCollator(config.batch_tokens),
+        callbacks=list(callbacks),
+    )
+    outcome = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    return float(outcome.training_loss)
+
+
+def _has_accelerator() -> bool:
+    import torch  # noqa: PLC0415
+
+    return torch.accelerator.is_available()

@@ -1,0 +1,129 @@
+"""What a run leaves on disk, and the rules for entering a folder that already holds one."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fissile.config import RunConfig
+from fissile.errors import RunError
+from fissile.training.checkpoints import write_json
+
+PACKAGES = ("fissile", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The layout of a run folder; every path in one place."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One record for each optimizer step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def corrections(self) -> Path:
+        """One record for each intercepted failure and each fission."""
+        return self.path / "corrections.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The figures of the run; it exists exactly when the run is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+    @property
+    def meter(self) -> Path:
+        """Seconds and memory so far."""
+        return self.path / "meter.json"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter, for plain PEFT."""
+        return self.path / "adapter"
+
+    @property
+    def cold_start(self) -> Path:
+        """The adapter after the cold start, and its checkpoints."""
+        return self.path / "cold_start"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of the reinforcement-learning stage."""
+        return self.path / "checkpoints"
+
+    def evaluation(self, stage: str) -> Path:
+        """The recovery report of a stage."""
+        return self.path / "evaluations" / f"{stage}.json"
+
+    def episodes(self, stage: str) -> Path:
+        """Every attempt of a stage's evaluation."""
+        return self.path / "evaluations" / f"{stage}.episodes.jsonl"
+
+    def enter(self, config: RunConfig, resume: bool) -> None:
+        """Make the folder, or check that it may be resumed; write the configuration and versions.
+
+        Raises:
+            RunError: the folder holds a run and `resume` is off, or it holds a run of another configuration.
+        """
+        if self.config.exists():
+            if not resume:
+                raise RunError(
+                    f"'{self.path}' already holds a run. Go on with it with --resume, or choose another folder with "
+                    "--output."
+                )
+            self._refuse_other(config)
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise RunError(f"'{self.path}' is not empty and holds no run. Choose another folder with --output.")
+        versions = {name: _version(name) for name in PACKAGES}
+        write_json(
+            self.config,
+            {
+                "config": config.model_dump(mode="json"),
+                "fingerprint": config.fingerprint,
+                "versions": {"python": platform.python_version(), **versions},
+                "platform": platform.platform(),
+            },
+        )
+
+    def _refuse_other(self, config: RunConfig) -> None:
+        before = json.loads(self.config.read_text(encoding="utf-8"))
+        if before["fingerprint"] == config.fingerprint:
+            return
+        old, new = _flat(before["config"]), _flat(config.model_dump(mode="json"))
+        changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key != "output"]
+        told = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in changed[:5])
+        raise RunError(
+            f"'{self.path}' holds a run of another configuration ({told}). Resume with that one, or choose another "
+            "folder with --output."
+        )
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,54 @@
+"""Seconds and peak memory of each phase of a run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+
+SAMPLE_SECONDS = 0.2
+"""Interval at which resident memory is read."""
+
+
+@dataclass
+class Meter:
+    """Accumulates over phases, and over the parts of an interrupted run.
+
+    Attributes:
+        seconds: phase to wall-clock seconds.
+        peak_memory_bytes: phase to the largest resident set of the process, plus what the accelerator held.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the block under `name`; a phase entered twice adds its seconds and keeps the larger peak."""
+        started = time.perf_counter()
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(name, done), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def _watch(self, name: str, done: threading.Event) -> None:
+        process = psutil.Process()
+        while True:
+            peak = process.memory_info().rss + _accelerator_bytes()
+            self.peak_memory_bytes[name] = max(self.peak_memory_bytes.get(name, 0), peak)
+            if done.wait(SAMPLE_SECONDS):
+                return
+
+
+def _accelerator_bytes() -> int:
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else 0

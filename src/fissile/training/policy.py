@@ -1,0 +1,128 @@
+"""The policy: a pretrained causal language model with a LoRA adapter, and its tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from fissile import assets
+from fissile.config import ModelConfig
+from fissile.errors import ModelError
+
+EMBEDDED = "smollm2-135m"
+"""The name of the embedded model; everything else is a Hugging Face id or a path."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where `from_pretrained` finds a model: a name, and the file's name if it is a GGUF file."""
+
+    name: str
+    gguf_file: str | None = None
+
+
+def resolve(path: str) -> Source:
+    """The source of a model. The embedded one is fetched on first use.
+
+    Raises:
+        ModelError: a local path that does not exist.
+    """
+    if path == EMBEDDED:
+        return Source(str(assets.derived(f"{assets.MODEL.folder}-bfloat16", _unpack_embedded)))
+    local = Path(path)
+    if local.suffix == ".gguf" and local.is_file():
+        return Source(str(local.parent), local.name)
+    if not local.exists() and (local.is_absolute() or path.startswith(("./", "../", "~")) or path.count("/") > 1):
+        raise ModelError(
+            f"There is no model at '{path}'. Set model.path to a folder with a config.json, to a Hugging Face id "
+            f"such as 'Qwen/Qwen3-0.6B', or to '{EMBEDDED}' for the embedded model."
+        )
+    return Source(path)
+
+
+def _unpack_embedded(folder: Path) -> None:
+    """Write the embedded GGUF model as a plain bfloat16 one: it then loads in a second instead of half a minute."""
+    file = assets.model_path()
+    source = Source(str(file.parent), file.name)
+    _from_pretrained(source, torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source.name, gguf_file=source.gguf_file).save_pretrained(folder)
+
+
+def _from_pretrained(source: Source, dtype: torch.dtype | str) -> PreTrainedModel:
+    unpack = GgufConfig(dequantize=True) if source.gguf_file else None  # packed weights cannot be trained
+    return AutoModelForCausalLM.from_pretrained(
+        source.name, dtype=dtype, gguf_file=source.gguf_file, quantization_config=unpack
+    )
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, padding on the left."""
+    source = resolve(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.name, padding_side="left", gguf_file=source.gguf_file)
+    except (OSError, ValueError) as error:
+        raise _unloadable("tokenizer", path, error) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(path: str, dtype: str = "bfloat16") -> PreTrainedModel:
+    """The base model in `dtype` ("auto" keeps the checkpoint's)."""
+    source = resolve(path)
+    resolved = "auto" if dtype == "auto" else getattr(torch, dtype)
+    try:
+        model = _from_pretrained(source, resolved)
+    except (OSError, ValueError) as error:
+        raise _unloadable("model", path, error) from None
+    model.config._name_or_path = path
+    return model
+
+
+def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
+    """The base model under a trainable LoRA adapter: a fresh one, or the one saved at `adapter`.
+
+    Raises:
+        ModelError: the model or the adapter cannot be loaded, or `lora_targets` names no module.
+    """
+    model = load_model(config.path, config.dtype)
+    adapter = adapter or config.adapter
+    try:
+        if adapter is not None:
+            return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+        return get_peft_model(
+            model,
+            LoraConfig(
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                lora_dropout=config.lora_dropout,
+                target_modules=config.lora_targets,
+                task_type="CAUSAL_LM",
+            ),
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The LoRA adapter cannot be set up ({_first_line(error)}). Check model.adapter and model.lora_targets."
+        ) from None
+
+
+def _unloadable(what: str, path: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"The {what} of '{path}' cannot be loaded ({_first_line(error)}). Set model.path to a local folder or to a "
+        f"Hugging Face id that this machine can reach, or to '{EMBEDDED}'."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

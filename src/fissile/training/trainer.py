@@ -1,0 +1,357 @@
+"""`FissionGRPOTrainer`: `trl.GRPOTrainer` with typed attempts, recovery groups and packed log-probabilities.
+
+TRL keeps the losses, LoRA, checkpoints, accelerate, vLLM and the loggers. Three thin overrides attach the method:
+which contexts a step samples from, how the outcome is observed, and how log-probabilities are computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from trl import GRPOConfig, GRPOTrainer
+
+from fissile.corrections.context import Context
+from fissile.dialects import ChatFormat, get_dialect
+from fissile.engines import Engine, Sampling
+from fissile.engines.attempts import Attempter
+from fissile.engines.transformers import TransformersEngine
+from fissile.environments import SingleStep
+from fissile.environments.bfcl_ast import is_valid
+from fissile.errors import ConfigError
+from fissile.feedback import get_source
+from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
+from fissile.rewards import Reward, RewardConfig, composite_reward
+from fissile.rollouts import Rollout, StopReason
+from fissile.tasks import Task, tasks_from_rows
+from fissile.training.checkpoints import load_state, save_state
+from fissile.training.engine import TRLEngine
+from fissile.training.packing import packed_log_probs
+
+PACKED_TOKENS = 4096
+"""Tokens of one packed forward at most, unless a single group is longer."""
+
+
+class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPO on tool calls, with fission of the failed ones.
+
+    Takes what `trl.GRPOTrainer` takes, and the fission settings. Rows of `train_dataset` are tasks: `messages`,
+    `tools`, `ground_truth` (or `Task` objects). `reward_funcs` are added to the composite reward and may use the
+    columns `task` and `attempt`.
+    """
+
+    _tag_names = ("trl", "grpo", "fissile")
+
+    def __init__(
+        self,
+        model: Any,
+        args: GRPOConfig | None = None,
+        train_dataset: Sequence[Task] | Dataset | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        fission: FissionSettings | None = None,
+        method: str = "fission_grpo",
+        reward: RewardConfig | None = None,
+        dialect: str = "hermes",
+        reward_funcs: Callable[..., Any] | list[Any] | None = None,
+        journal: Callable[[dict[str, Any]], None] = lambda record: None,
+        fingerprint: str = "",
+        **trl_arguments: Any,
+    ) -> None:
+        """Build the trainer.
+
+        Args:
+            model: as for TRL: a name, a model or a PEFT model.
+            args: as for TRL.
+            train_dataset: tasks, or a dataset of rows with the task columns.
+            processing_class: the tokenizer; loaded by TRL if not given.
+            fission: the knobs of Fission-GRPO.
+            method: "fission_grpo", or "grpo" for the same run without fission.
+            reward: the composite reward.
+            dialect: the tool-call format.
+            reward_funcs: more rewards, as for TRL.
+            journal: receives one record for each intercepted failure and each fission.
+            fingerprint: of the configuration; a checkpoint of another one is refused.
+            trl_arguments: everything else that `trl.GRPOTrainer` takes.
+
+        Raises:
+            ConfigError: a batch shape that splits a group, or an unknown method, dialect or feedback.
+            DataError: a row that is no task.
+        """
+        tasks = list(tasks_from_rows(train_dataset or []))
+        if not tasks:
+            raise ConfigError("train_dataset holds no task. Give at least one.")
+        self.tasks = {task.id: task for task in tasks}
+        self._reward_config = reward or RewardConfig()
+        self._fingerprint = fingerprint
+        self._plan: Plan | None = None
+        self._scored: list[Scored] = []
+        self._active_rows: torch.Tensor | None = None
+        self.updates: Counter[str] = Counter()
+        self.steps_without_signal = 0
+        extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs] if reward_funcs else []
+        rows = Dataset.from_list([{"prompt": list(task.messages), "task_id": task.id} for task in tasks])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*rollout_func.*experimental.*")
+            super().__init__(
+                model=model,
+                args=args,
+                train_dataset=rows,
+                processing_class=processing_class,
+                reward_funcs=[_composite, *extra],
+                rollout_func=self._roll_out,
+                **trl_arguments,
+            )
+        refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
+        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
+        self.attempter = Attempter(self.chat, SingleStep(get_dialect(dialect), official=is_valid))
+        self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine()
+        self._explore_contexts: dict[str, Context] = {}
+        self._reference_lengths: dict[str, int] = {}
+        self.method = self._method(method, fission or FissionSettings(), journal)
+
+    # --- the three overrides -------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Choose the contexts of the step, let TRL sample and score, then let the method observe."""
+        training = self.model.training
+        group = self.num_generations if training else self.num_generations_eval
+        explore = [self._explore_context(self.tasks[row["task_id"]]) for row in inputs[::group]]
+        method: Method = self.method if training else GRPO()
+        self._plan = method.plan(explore, group, self.state.global_step)
+        rows = [
+            {"prompt": list(context.task.messages), "task_id": context.task.id}
+            for context in self._plan.contexts
+            for _ in range(self._plan.samples)
+        ]
+        with self._group_size(self._plan.samples):
+            batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        method.observe(self._plan, self._scored, self.state.global_step)
+        if training:
+            self._count(self._plan, batch["advantages"])
+        return batch
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Each distinct prompt once: a group is one packed row. TRL's padded way for what cannot be packed."""
+        if compute_aux_loss or any(value is not None for value in multimodal.values()):
+            padded: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+            padded = super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                compute_aux_loss,
+                **multimodal,
+            )
+            return padded
+
+        def forward(**model_inputs: torch.Tensor) -> Any:
+            with self.accelerator.autocast():
+                return model(**model_inputs, fused_lm_head=True)
+
+        log_probs, entropies = packed_log_probs(
+            forward,
+            input_ids,
+            attention_mask,
+            logits_to_keep,
+            token_budget=PACKED_TOKENS,
+            compute_entropy=compute_entropy,
+            rows=self._active_rows,
+        )
+        return log_probs, entropies, None
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
+        if self.beta == 0.0 and not self._entropy_bonus_enabled:
+            active = inputs["advantages"] != 0
+            active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
+            self._active_rows = active
+        try:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        finally:
+            active, self._active_rows = self._active_rows, None
+        if active is not None:
+            mask = inputs["completion_mask"]
+            self._metrics["train"]["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
+        return loss
+
+    # --- sampling and rewards ------------------------------------------------------------------------------------
+
+    def _roll_out(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
+        """TRL's rollout hook: sample the plan, judge and reward every attempt."""
+        assert self._plan is not None
+        sampling = Sampling(
+            max_new_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            top_k=self.top_k or 0,
+            top_p=self.top_p,
+            seed=self._step_seed(),
+        )
+        rollouts = self.attempter.sample(self.engine, self._plan.contexts, sampling, self._plan.samples)
+        self._scored = [Scored(rollout, self._score(rollout)) for rollout in rollouts]
+        end = [self._tokenizer.eos_token_id]  # stands in where the engine failed, outside the loss
+        return {
+            "prompt_ids": [list(rollout.context.prompt_ids) for rollout in rollouts],
+            "completion_ids": [list(rollout.completion.ids) or end for rollout in rollouts],
+            "logprobs": None,
+            "env_mask": [
+                [int(bool(rollout.completion.ids))] * max(1, len(rollout.completion.ids)) for rollout in rollouts
+            ],
+            "task": [rollout.context.task for rollout in rollouts],
+            "attempt": [rollout.attempt for rollout in rollouts],
+            "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
+        }
+
+    def _score(self, rollout: Rollout) -> Reward | None:
+        if rollout.completion.stop is StopReason.INFRASTRUCTURE:
+            return None
+        context = rollout.context
+        return composite_reward(
+            rollout.attempt,
+            context.task,
+            progress=self.state.global_step / max(1, self.state.max_steps),
+            completion_length=len(rollout.completion.ids),
+            reference_length=self._reference_length(context.task),
+            config=self._reward_config,
+            parent=context.history[-1].attempt if context.history else None,
+        )
+
+    def _explore_context(self, task: Task) -> Context:
+        if task.id not in self._explore_contexts:
+            self._explore_contexts[task.id] = self.attempter.context(task)
+        return self._explore_contexts[task.id]
+
+    def _reference_length(self, task: Task) -> int:
+        """Tokens of the right answer."""
+        if task.id not in self._reference_lengths:
+            text = self.chat.dialect.render_calls(task.oracle_calls())
+            self._reference_lengths[task.id] = len(self.chat.completion_ids(text))
+        return self._reference_lengths[task.id]
+
+    def _step_seed(self) -> int:
+        """Independent of the global random state, so that a resumed run samples the same."""
+        key = f"{self.args.seed}/{self.state.global_step}/{self._step}/{self.accelerator.process_index}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])
+
+    # --- counting ------------------------------------------------------------------------------------------------
+
+    def _count(self, plan: Plan, advantages: torch.Tensor) -> None:
+        """Log what the plan gave. Rates are per rollout or per group of this process."""
+        groups = advantages.view(-1, plan.samples)
+        silent = int((groups == 0).all(dim=1).sum())
+        self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
+        self.updates[plan.phase.value] += 1
+        attempts = [scored.rollout.attempt for scored in self._scored]
+        rewards = [scored.reward for scored in self._scored if scored.reward is not None]
+        log = self._metrics["train"]
+        log["fission/is_fission"].append(float(plan.phase is Phase.FISSION))
+        prefix = plan.phase.value
+        log[f"{prefix}/correct"].append(sum(not attempt.failed for attempt in attempts) / len(attempts))
+        log[f"{prefix}/zero_variance_groups"].append(silent / len(groups))
+        log[f"{prefix}/truncated"].append(sum(attempt.truncated for attempt in attempts) / len(attempts))
+        log[f"{prefix}/infrastructure"].append(float(len(self._scored) - len(rewards)))
+        if rewards:
+            for part in ("fmt", "corr", "length"):
+                log[f"{prefix}/reward_{part}"].append(sum(getattr(r, part) for r in rewards) / len(rewards))
+        if plan.phase is Phase.FISSION:
+            repeats = [
+                scored.rollout.attempt.signature == scored.rollout.context.history[-1].attempt.signature
+                for scored in self._scored
+            ]
+            log["fission/repeat"].append(sum(repeats) / len(repeats))
+        kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)
+        for kind, count in kinds.items():
+            log[f"errors/{kind}"].append(float(count))
+        for name, count in self.method.counts().items():
+            log[f"corrections/{name}"].append(float(count))
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
+        super()._save_checkpoint(model, trial)
+        save_state(
+            f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}",
+            {
+                "fingerprint": self._fingerprint,
+                "method": self.method.state_dict(),
+                "updates": dict(self.updates),
+                "steps_without_signal": self.steps_without_signal,
+            },
+            process_index=self.accelerator.process_index,
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        state = load_state(resume_from_checkpoint, self._fingerprint, self.accelerator.process_index)
+        self.method.load_state_dict(state["method"])
+        self.updates = Counter(state["updates"])
+        self.steps_without_signal = state["steps_without_signal"]
+
+    # --- wiring --------------------------------------------------------------------------------------------------
+
+    def _method(self, name: str, settings: FissionSettings, journal: Callable[[dict[str, Any]], None]) -> Method:
+        if name == GRPO.name:
+            return GRPO()
+        if name != FissionGRPO.name:
+            raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
+        return FissionGRPO(settings, get_source(settings.feedback), self.attempter.extend, self.tasks, journal)
+
+    def _local_engine(self) -> TransformersEngine:
+        return TransformersEngine(
+            self.accelerator.unwrap_model(self.model),
+            end_ids=self.chat.end_ids,
+            pad_id=self._tokenizer.pad_token_id,
+        )
+
+    @contextmanager
+    def _group_size(self, samples: int) -> Iterator[None]:
+        """TRL normalises over `num_generations` consecutive rows; a recovery group may have another size."""
+        name = "num_generations" if self.model.training else "num_generations_eval"
+        before = getattr(self, name)
+        setattr(self, name, samples)
+        try:
+            yield
+        finally:
+            setattr(self, name, before)
+
+
+def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: int) -> None:
+    """Every process must sample whole groups, since failures are intercepted and replayed by group.
+
+    Raises:
+        ConfigError: the rollouts of a process are no multiple of the group size.
+    """
+    rollouts = per_device * steps_per_generation
+    if rollouts % group_size:
+        raise ConfigError(
+            f"A process samples per_device_train_batch_size ({per_device}) x steps_per_generation "
+            f"({steps_per_generation}) = {rollouts} rollouts, which splits a group of num_generations = {group_size}. "
+            "Make the product a multiple of the group size."
+        )
+
+
+def _composite(prompts: list[Any], composite: list[float | None], **columns: Any) -> list[float | None]:  # noqa: ARG001
+    """The composite reward, which the rollout already holds."""
+    return composite
+
+
+_composite.__name__ = "composite"

@@ -1,0 +1,151 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fissile.calls import Attempt, ToolCall
+from fissile.corrections import Context
+from fissile.errors import ErrorKind, ToolError
+from fissile.feedback import get_source
+from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored
+from fissile.rewards import Reward
+from fissile.rollouts import Completion, Rollout
+from fissile.tasks import ExpectedCall, Task
+from fissile.tools import Tool
+
+AREA = Tool("area", "Area of a square.", {"type": "object", "properties": {"side": {"type": "integer"}}})
+TASKS = {
+    f"t{n}": Task(
+        f"t{n}",
+        ({"role": "user", "content": f"A square of side {n}"},),
+        (AREA,),
+        (ExpectedCall.exactly("area", {"side": n}),),
+    )
+    for n in range(4)
+}
+EXPLORE = tuple(Context(task, (n,)) for n, task in enumerate(TASKS.values()))
+SAMPLES = 4
+
+
+def attempt(side: object, *, right: bool) -> Attempt:
+    call = ToolCall("area", {"side": side}, f'{{"side":{side}}}')
+    errors = () if right else (ToolError(ErrorKind.WRONG_VALUE, "side is wrong", 0, "area", "side"),)
+    return Attempt(call.text, (call,), errors)
+
+
+def scored(context: Context, made: Attempt) -> Scored:
+    correctness = 1.0 if made.failed else 2.0
+    return Scored(Rollout(context, Completion((7,)), made), Reward(1.0, 1.0, correctness, 1.0))
+
+
+def fission(journal: list[dict[str, Any]] | None = None, **settings: Any) -> FissionGRPO:
+    lines: list[dict[str, Any]] = [] if journal is None else journal
+
+    def extend(rollout: Rollout, feedback: str) -> tuple[int, ...]:
+        return (*rollout.context.prompt_ids, *rollout.completion.ids, len(feedback))
+
+    return FissionGRPO(FissionSettings(**settings), get_source("rules"), extend, TASKS, lines.append)
+
+
+def outcome(plan: Plan, *, wrong: Sequence[object] = (9, 9, 8)) -> list[Scored]:
+    """Each group: the given wrong sides, the rest right."""
+    return [
+        scored(context, attempt(wrong[i], right=False) if i < len(wrong) else attempt(1, right=True))
+        for context in plan.contexts
+        for i in range(plan.samples)
+    ]
+
+
+def test_explore_then_fission_with_the_same_number_of_rollouts() -> None:
+    method = fission()
+    plan = method.plan(EXPLORE, SAMPLES, step=0)
+    assert plan.phase is Phase.EXPLORE
+    method.observe(plan, outcome(plan), step=0)
+    plan = method.plan(EXPLORE, SAMPLES, step=1)
+    assert plan.phase is Phase.FISSION
+    assert len(plan.contexts) * plan.samples == len(EXPLORE) * SAMPLES
+    assert [context.task.id for context in plan.contexts] == ["t3", "t2", "t1", "t0"]  # newest first
+    method.observe(plan, outcome(plan), step=1)
+    assert method.plan(EXPLORE, SAMPLES, step=2).phase is Phase.EXPLORE
+
+
+def test_a_corrective_context_extends_its_parent() -> None:
+    method = fission()
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    method.observe(plan, outcome(plan), 0)
+    context = method.plan(EXPLORE, SAMPLES, 1).contexts[-1]
+    (turn,) = context.history
+    assert context.prompt_ids == (0, 7, len(turn.feedback))
+    assert turn.attempt.calls[0].arguments == {"side": 9}  # the most frequent failure of the group
+    assert "side" in turn.feedback
+
+
+def test_recovery_groups_may_be_wider() -> None:
+    method = fission(samples=8)
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    method.observe(plan, outcome(plan), 0)
+    plan = method.plan(EXPLORE, SAMPLES, 1)
+    assert (plan.phase, len(plan.contexts), plan.samples) == (Phase.FISSION, 2, 8)
+
+
+@pytest.mark.parametrize(("per_group", "kept"), [(1, 4), (2, 8), (9, 8)])
+def test_one_group_gives_so_many_distinct_failures_at_most(per_group: int, kept: int) -> None:
+    method = fission(per_group=per_group)
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    method.observe(plan, outcome(plan), 0)
+    assert len(method.buffer) == kept
+
+
+def test_the_threshold_decides_what_failed() -> None:
+    method = fission(failure_threshold=0.5)  # R_corr of the wrong ones is 1.0
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    method.observe(plan, outcome(plan), 0)
+    assert len(method.buffer) == 0
+
+
+def test_an_infrastructure_failure_is_never_intercepted() -> None:
+    method = fission()
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    gone = [Scored(entry.rollout, None) for entry in outcome(plan)]
+    method.observe(plan, gone, 0)
+    assert len(method.buffer) == 0
+
+
+@pytest.mark.parametrize(("max_depth", "deeper"), [(1, 0), (2, 4)])
+def test_a_failed_recovery_fissions_again_only_up_to_the_depth(max_depth: int, deeper: int) -> None:
+    method = fission(max_depth=max_depth)
+    for step in range(2):
+        plan = method.plan(EXPLORE, SAMPLES, step)
+        method.observe(plan, outcome(plan), step)
+    assert len(method.buffer) == deeper
+    assert all(correction.depth == 2 for correction in method.buffer.pop(9, 2))
+
+
+def test_the_journal_tells_what_became_of_a_correction() -> None:
+    journal: list[dict[str, Any]] = []
+    method = fission(journal)
+    for step in range(2):
+        plan = method.plan(EXPLORE, SAMPLES, step)
+        method.observe(plan, outcome(plan), step)
+    used = [record for record in journal if record["event"] == "fission"]
+    assert len(used) == 4
+    assert [recovery["repeat"] for recovery in used[0]["recoveries"]] == [True, True, False, False]
+    assert {record["id"] for record in used} == {record["id"] for record in journal if record["event"] == "intercepted"}
+
+
+def test_a_restored_method_goes_on_as_the_first_one() -> None:
+    first = fission(order="random", per_group=2)
+    plan = first.plan(EXPLORE, SAMPLES, 0)
+    first.observe(plan, outcome(plan), 0)
+    second = fission(order="random", per_group=2)
+    second.load_state_dict(first.state_dict())
+    assert second.plan(EXPLORE, SAMPLES, 1) == first.plan(EXPLORE, SAMPLES, 1)
+    assert second.counts() == first.counts()
+
+
+def test_grpo_only_explores() -> None:
+    method = GRPO()
+    for step in range(3):
+        plan = method.plan(EXPLORE, SAMPLES, step)
+        assert plan.phase is Phase.EXPLORE
+        method.observe(plan, outcome(plan), step)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fissile.errors import DataError
+from fissile.tasks import load_dataset, load_jsonl, load_tasks
+
+TOOL = {
+    "name": "weather",
+    "description": "The weather.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
+}
+RECORD = {
+    "messages": [{"role": "user", "content": "How warm is it in Oslo?"}],
+    "tools": [TOOL],
+    "ground_truth": [{"name": "weather", "arguments": {"city": "Oslo"}}],
+}
+
+
+def write(folder: Path, *records: Any) -> Path:
+    path = folder / "tasks.jsonl"
+    lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_a_record_becomes_a_task(tmp_path: Path) -> None:
+    (task,) = load_jsonl(write(tmp_path, {**RECORD, "id": 7}))
+    assert task.id == "7"
+    assert task.messages == ({"role": "user", "content": "How warm is it in Oslo?"},)
+    assert [tool.to_schema()["function"] for tool in task.tools] == [TOOL]
+    assert [call.to_dict() for call in task.ground_truth] == [
+        {"name": "weather", "arguments": {"city": ["Oslo"]}, "optional": []}
+    ]
+    assert task.matching == "exact"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tools": [{"type": "function", "function": TOOL}]},
+        {"tools": json.dumps([TOOL])},
+        {"tools": [json.dumps(TOOL)]},
+        {"messages": json.dumps(RECORD["messages"])},
+        {"ground_truth": [{"name": "weather", "arguments": '{"city": "Oslo"}'}]},
+        {
+            "ground_truth": [
+                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+            ]
+        },
+        {"ground_truth": json.dumps(RECORD["ground_truth"])},
+    ],
+)
+def test_the_usual_spellings_mean_the_same(tmp_path: Path, change: dict[str, Any]) -> None:
+    (plain,) = load_jsonl(write(tmp_path, RECORD))
+    (spelled,) = load_jsonl(write(tmp_path, {**RECORD, **change}))
+    assert spelled == plain
+
+
+def test_blank_lines_and_a_byte_order_mark_are_skipped_and_ids_tell_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff", "", RECORD, "  ", RECORD)
+    assert [task.id for task in load_jsonl(path)] == ["tasks:3", "tasks:5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tools": 3}, "'tools' must be a list, not int"),
+        ({"tools": [3]}, "A tool must be a JSON object"),
+        ({"tools": [{"name": "f", "parameters": {"type": "string"}}]}, "'parameters' must be a JSON Schema"),
+        ({"tools": [{"name": "f", "parameters": {"type": "object", "required": 3}}]}, "not a valid JSON Schema"),
+        ({"tools": [TOOL, TOOL]}, "offers the tool 'weather' twice"),
+        ({"tools": "[{"}, "'tools' is not JSON"),
+        ({"ground_truth": [{"name": "rain", "arguments": {}}]}, "calls 'rain', which is not among its tools"),
+        ({"ground_truth": [{"arguments": {}}]}, "must be an object with a 'name'"),
+        ({"ground_truth": [{"name": "weather", "arguments": [1]}]}, "must be an object, not list"),
+        ({"ground_truth": [{"name": "weather", "arguments": "{"}]}, "'arguments' is not JSON"),
+        ({"ground_truth": [{"name": "weather", "arguments": '{"city": NaN}'}]}, "NaN is not a JSON number"),
+        (
+            {"ground_truth": [{"name": "weather", "arguments": {"city": 3}}]},
+            "breaks the schema of its tool: argument 'city'",
+        ),
+        ({"ground_truth": [{"name": "weather", "arguments": {}}]}, "missing the required argument 'city'"),
+        ({"messages": []}, "'messages' is empty"),
+        ({"messages": [{"role": "user"}]}, "a 'role' and a text 'content'"),
+        ({"messages": [{"content": "hello"}]}, "has the role None"),
+        ({"messages": [{"role": "robot", "content": ""}]}, "has the role 'robot'"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}, "has 'tool_calls'"),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_and_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = write(tmp_path, RECORD, {**RECORD, **change})
+    with pytest.raises(DataError) as caught:
+        load_jsonl(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["messages", "tools", "ground_truth"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    record = {key: value for key, value in RECORD.items() if key != column}
+    with pytest.raises(DataError, match=rf"tasks\.jsonl:1: '{column}' is missing"):
+        load_jsonl(write(tmp_path, record))
+
+
+@pytest.mark.parametrize("schema", [{"$ref": "#/nowhere"}, {"type": "string", "pattern": "("}])
+def test_a_schema_that_cannot_be_applied_is_named(tmp_path: Path, schema: dict[str, Any]) -> None:
+    tool = {"name": "weather", "parameters": {"type": "object", "properties": {"city": schema}}}
+    with pytest.raises(DataError, match=r"tasks\.jsonl:1: .*'weather'"):
+        load_jsonl(write(tmp_path, {**RECORD, "tools": [tool]}))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("{", "it is not JSON"), ("[" * 100_000, "nested too deeply"), ("3", "must be a JSON object")]
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"tasks\.jsonl:2: .*{message}"):
+        load_jsonl(write(tmp_path, RECORD, line))
+
+
+def test_duplicate_ids_name_both_places(tmp_path: Path) -> None:
+    path = write(tmp_path, {**RECORD, "id": "a"}, {**RECORD, "id": "a"})
+    with pytest.raises(DataError, match=r"tasks\.jsonl:2: the id 'a' is already used by .*tasks\.jsonl:1"):
+        load_jsonl(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no file"):
+        load_jsonl(tmp_path / "absent.jsonl")
+    with pytest.raises(DataError, match="holds no tasks"):
+        load_jsonl(write(tmp_path, ""))
+    (tmp_path / "latin.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_jsonl(tmp_path / "latin.jsonl")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_jsonl(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+mutated_records = st.fixed_dictionaries(
+    {},
+    optional={
+        "messages": st.just(RECORD["messages"]) | json_values,
+        "tools": st.just(RECORD["tools"]) | json_values,
+        "ground_truth": st.just(RECORD["ground_truth"]) | json_values,
+        "id": json_values,
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(mutated_records | json_values | st.text())
+def test_whatever_a_line_holds_it_is_a_task_or_a_data_error(tmp_path: Path, record: Any) -> None:
+    with suppress(DataError):
+        assert len(load_jsonl(write(tmp_path, record))) == 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A local dataset of two rows whose arguments differ, so that columnar storage pads them with nulls."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    calls = (
+        [{"name": "weather", "arguments": {"city": "Oslo"}}],
+        [{"name": "weather", "arguments": {"city": "Rome", "days": 2}}],
+    )
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set", *({**RECORD, "ground_truth": call} for call in calls)).rename(
+        tmp_path / "set" / "train.jsonl"
+    )
+    return tmp_path / "set"
+
+
+def test_a_dataset_is_read_without_its_padding(folder: Path) -> None:
+    tasks = load_dataset(str(folder), "train")
+    assert [task.ground_truth[0].arguments for task in tasks] == [{"city": ["Oslo"]}, {"city": ["Rome"], "days": [2]}]
+    assert tasks == load_tasks(str(folder))
+    with pytest.raises(DataError, match="split 'nosuch', cannot be loaded"):
+        load_dataset(str(folder), "nosuch")
+
+
+def test_the_front_door_tells_the_sources_apart(tmp_path: Path, bfcl: Path) -> None:
+    assert len(load_tasks(str(write(tmp_path, RECORD)))) == 1
+    assert {task.category for task in load_tasks("bfcl", categories=["live_parallel"])} == {"live_parallel"}
+    with pytest.raises(DataError, match="There is no file"):
+        load_tasks("absent.jsonl")

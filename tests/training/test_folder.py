@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pytest
+
+from fissile.config import RunConfig, load_config
+from fissile.errors import RunError
+from fissile.training.folder import RunFolder
+
+
+def test_a_folder_with_a_run_is_entered_only_to_resume_the_same_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.enter(RunConfig(), resume=False)
+    with pytest.raises(RunError, match="already holds a run"):
+        folder.enter(RunConfig(), resume=False)
+    folder.enter(RunConfig(), resume=True)
+    with pytest.raises(RunError, match=r"training.steps: 40 there, 41 now"):
+        folder.enter(load_config(None, ["training.steps=41"]), resume=True)
+
+
+def test_a_folder_with_anything_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RunError, match="holds no run"):
+        RunFolder(tmp_path).enter(RunConfig(), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -1,0 +1,206 @@
+"""Every path through the real trainer, with a two-layer random policy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from trl import GRPOConfig, GRPOTrainer
+
+from fissile import FissionGRPOTrainer, FissionSettings
+from fissile.engines import Sampling, ScriptedEngine
+from fissile.errors import ConfigError
+from fissile.methods import Phase
+from fissile.rollouts import Completion, StopReason
+from fissile.tasks import ExpectedCall, Task
+from fissile.tools import Tool
+from fissile.training.trainer import refuse_split_groups
+from tiny import tiny_tokenizer
+from tiny_models import tiny_llama
+
+AREA = Tool("area", "", {"type": "object", "properties": {"side": {"type": "integer"}}, "required": ["side"]})
+TASKS = [
+    Task(
+        f"t{n}",
+        ({"role": "user", "content": "A square" + "!" * n},),
+        (AREA,),
+        (ExpectedCall.exactly("area", {"side": n}),),
+    )
+    for n in range(8)
+]
+PROMPTS, GROUP = 2, 4
+
+
+def config(folder: Path, **changes: Any) -> GRPOConfig:
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": PROMPTS * GROUP,
+        "num_generations": GROUP,
+        "max_steps": 4,
+        "max_completion_length": 12,
+        "learning_rate": 1e-2,
+        "loss_type": "grpo",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        **changes,
+    }
+    return GRPOConfig(**settings)
+
+
+def policy(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return get_peft_model(tiny_llama(267, max_position_embeddings=2048), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+def trainer(folder: Path, args: dict[str, Any] | None = None, **changes: Any) -> FissionGRPOTrainer:
+    return FissionGRPOTrainer(
+        model=policy(),
+        args=config(folder, **(args or {})),
+        train_dataset=TASKS,
+        processing_class=tiny_tokenizer(),
+        **changes,
+    )
+
+
+def phases(made: FissionGRPOTrainer) -> list[bool]:
+    return [bool(log["fission/is_fission"]) for log in made.state.log_history if "fission/is_fission" in log]
+
+
+def test_explore_and_fission_steps_alternate_and_learn(tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = []
+    made = trainer(tmp_path, journal=records.append)
+    before = {name: value.clone() for name, value in made.model.named_parameters() if "lora_B" in name}
+    made.train()
+    assert phases(made) == [False, True, False, True]
+    assert dict(made.updates) == {"explore": 2, "fission": 2}
+    fissions = [record for record in records if record["event"] == "fission"]
+    assert len(fissions) == 2 * PROMPTS
+    assert all(len(record["recoveries"]) == GROUP for record in fissions)
+    after = dict(made.model.named_parameters())
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_grpo_is_the_same_run_without_fission(tmp_path: Path) -> None:
+    made = trainer(tmp_path, method="grpo")
+    made.train()
+    assert phases(made) == [False] * 4
+    assert made.method.counts() == {}
+
+
+def test_a_dataset_of_rows_is_as_good_as_tasks(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    rows = Dataset.from_list(
+        [
+            {
+                "messages": [{"role": "user", "content": f"A square of {n}"}],
+                "tools": [AREA.to_schema()],
+                "ground_truth": [{"name": "area", "arguments": {"side": n}}],
+            }
+            for n in range(4)
+        ]
+    )
+    made = FissionGRPOTrainer(
+        model=policy(), args=config(tmp_path, max_steps=1), train_dataset=rows, processing_class=tiny_tokenizer()
+    )
+    made.train()
+    assert made.state.global_step == 1
+
+
+def test_recovery_groups_of_another_size_are_normalised_among_themselves(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"max_steps": 2}, fission=FissionSettings(samples=8, per_group=2))
+    seen: list[tuple[Phase, torch.Tensor]] = []
+    count = made._count
+
+    def watched(plan: Any, advantages: torch.Tensor) -> None:
+        seen.append((plan.phase, advantages))
+        count(plan, advantages)
+
+    made._count = watched  # type: ignore[method-assign]
+    made.train()
+    (explore, first), (fission, second) = seen
+    assert (explore, fission) == (Phase.EXPLORE, Phase.FISSION)
+    torch.testing.assert_close(first.view(-1, 4).mean(1), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(second.view(-1, 8).mean(1), torch.zeros(1), atol=1e-5, rtol=0)
+
+
+def test_log_probabilities_equal_trls_padded_ones(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    torch.manual_seed(1)
+    prompts = torch.tensor([[0, 5, 6, 7]] * 4 + [[8, 9, 10, 11]] * 4)
+    completions = torch.randint(12, 200, (8, 6))
+    ids = torch.cat([prompts, completions], dim=1)
+    mask = torch.ones_like(ids)
+    mask[:4, 0] = 0  # padding on the left
+    mask[::3, -2:] = 0  # and on the right
+    packed, entropy, _ = made._get_per_token_logps_and_entropies(made.model, ids, mask, 6, compute_entropy=True)
+    padded, reference, _ = GRPOTrainer._get_per_token_logps_and_entropies(
+        made, made.model, ids, mask, 6, compute_entropy=True
+    )
+    kept = mask[:, -6:].bool()
+    torch.testing.assert_close(packed[kept], padded[kept], atol=1e-5, rtol=1e-4)
+    assert entropy is not None
+    torch.testing.assert_close(entropy[kept], reference[kept], atol=1e-5, rtol=1e-4)
+
+
+def test_a_group_without_variance_is_counted_and_costs_no_forward(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"max_steps": 2})
+    right = made.chat.completion_ids('<tool_call>\n{"name": "area", "arguments": {"side": 77}}\n</tool_call>')
+    made.engine = ScriptedEngine(lambda prompt, sample: right)  # everyone fails alike
+    made.train()
+    logs = [log for log in made.state.log_history if "fission/is_fission" in log]
+    assert logs[0]["explore/zero_variance_groups"] == 1
+    assert logs[1]["fission/zero_variance_groups"] == 1
+    assert logs[1]["fission/repeat"] == 1
+    assert [log["grad_norm"] for log in logs] == [0, 0]
+    assert made.steps_without_signal == 2
+
+
+def test_an_engine_failure_leaves_the_batch_and_is_counted(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"max_steps": 1})
+
+    class Failing:
+        def generate(self, prompts: Any, sampling: Sampling, samples: int = 1) -> list[Completion]:
+            done = made_engine.generate(prompts, sampling, samples)
+            return [Completion((), None, StopReason.INFRASTRUCTURE), *done[1:]]
+
+    made_engine, made.engine = made.engine, Failing()
+    made.train()
+    log = next(log for log in made.state.log_history if "fission/is_fission" in log)
+    assert log["explore/infrastructure"] == 1
+    assert made.method.counts()["intercepted"] > 0
+
+
+def test_users_rewards_are_added_and_see_task_and_attempt(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def brevity(attempt: list[Any], task: list[Task], **columns: Any) -> list[float]:
+        seen.extend(entry.id for entry in task)
+        return [-float(len(entry.text)) for entry in attempt]
+
+    made = trainer(tmp_path, {"max_steps": 1}, reward_funcs=brevity)
+    made.train()
+    assert len(seen) == PROMPTS * GROUP
+    assert any("rewards/brevity/mean" in log for log in made.state.log_history)
+
+
+def test_a_batch_that_splits_a_group_is_refused_with_the_numbers() -> None:
+    refuse_split_groups(4, 2, 8)
+    with pytest.raises(ConfigError, match=r"per_device_train_batch_size \(4\).*\(3\) = 12.*num_generations = 8"):
+        refuse_split_groups(4, 3, 8)
+
+
+def test_the_adapter_loads_with_plain_peft(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"max_steps": 2})
+    made.train()
+    made.model.save_pretrained(tmp_path / "adapter")
+    torch.manual_seed(0)
+    loaded = PeftModel.from_pretrained(tiny_llama(267, max_position_embeddings=2048), tmp_path / "adapter")
+    ids = torch.tensor([[1, 2, 3]])
+    torch.testing.assert_close(loaded(ids).logits, made.model.eval()(ids).logits)
