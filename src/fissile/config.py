@@ -63,7 +63,9 @@ class ColdStartConfig(Section):
     )
     feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
-    batch_tokens: int = Field(2048, ge=64, description="Tokens packed into one forward.")
+    batch_tokens: int = Field(
+        512, ge=64, description="Tokens of a packed row; attention costs the square of it, padding the rest of it."
+    )
     batch_examples: int = Field(8, ge=1, description="Examples of one optimizer step.")
     epochs: int = Field(1, ge=1, description="Passes over the examples.")
 
@@ -117,7 +119,7 @@ class EvaluationConfig(Section):
     temperature: float = Field(0.0, ge=0, description="0 is greedy.")
     top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
     max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
-    base: bool = Field(True, description="Evaluate the untouched model too.")
+    base: bool = Field(True, description="Evaluate the model that the run starts from, too.")
     seed: int = Field(0, description="Of sampling and of the choice of tasks.")
 
 

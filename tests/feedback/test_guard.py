@@ -68,6 +68,7 @@ def check(text: str, *calls: ToolCall) -> str:
         "ValueError: the value of 'nights' does not agree with the request.",
         "there are 2 errors. nights: must be an integer",
         "leave a note",
+        "error " * 600,
     ],
 )
 def test_what_may_be_said(text):
@@ -86,6 +87,7 @@ def test_what_may_be_said(text):
         ("the argument nights should have been 2", Leak.TIED),
         ("refundable must be true", Leak.TIED),
         ("tell them to leave the key under it", Leak.PART),
+        ("error " * 1000, Leak.LENGTH),
     ],
 )
 def test_what_may_not_be_said(text, leak):

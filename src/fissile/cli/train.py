@@ -31,9 +31,10 @@ def train(
         return
     from fissile.reports import write_report  # noqa: PLC0415
     from fissile.training.folder import RunFolder  # noqa: PLC0415
-    from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415
+    from fissile.training.progress import Progress, quieten_libraries, recovery_table  # noqa: PLC0415
     from fissile.training.run import Run  # noqa: PLC0415
 
+    quieten_libraries()
     folder = RunFolder(Path(config.output))
     folder.enter(config, resume)
     summary = Run(config, folder, Progress(console)).execute()

@@ -22,16 +22,15 @@ class ScriptedEngine:
     calls: list[tuple[list[tuple[int, ...]], Sampling, int]] = field(default_factory=list)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
-        """See `fissile.engines.base.Engine`. Completions longer than `max_new_tokens` are cut, as a policy's are."""
+        """See `fissile.engines.base.Engine`. Longer completions are cut at `max_new_tokens`, as a policy's are."""
         contexts = [tuple(prompt) for prompt in prompts]
         self.calls.append((contexts, sampling, samples))
         return [
-            _completed(self.script(context, sample), sampling.max_new_tokens)
+            _completion(self.script(context, sample), sampling.max_new_tokens)
             for context in contexts
             for sample in range(samples)
         ]
 
 
-def _completed(ids: Sequence[int], limit: int) -> Completion:
-    stop = StopReason.LENGTH if len(ids) > limit else StopReason.END
-    return Completion(tuple(ids[:limit]), (0.0,) * min(len(ids), limit), stop)
+def _completion(ids: Sequence[int], limit: int) -> Completion:
+    return Completion(tuple(ids[:limit]), stop=StopReason.LENGTH if len(ids) > limit else StopReason.END)

@@ -12,7 +12,8 @@ What it may not say:
   punctuation or number format (`spelling`);
 - that an argument is true, null, 7 or "cm": such short values occur in any text by accident, so they leak only where
   the text ties them to their argument (`Leak.TIED`);
-- a whole right call, even if every value in it can be seen (`Leak.CALL`).
+- a whole right call, even if every value in it can be seen (`Leak.CALL`);
+- more than `MAX_CHARACTERS`: a diagnosis is short, and whatever is not has something else in it (`Leak.LENGTH`).
 
 The guard stands over every source. What it blocks is replaced by the fixed message and counted.
 """
@@ -40,6 +41,9 @@ REACH = 6
 LONG = 4
 """Words from which on a value is long: half of it is a leak."""
 
+MAX_CHARACTERS = 4000
+"""Longest text of a source."""
+
 _SENTENCE_END = re.compile(r"[.!?;]+(?:\s+|$)|\n")
 
 
@@ -50,6 +54,7 @@ class Leak(StrEnum):
     PART = "part_of_value"
     TIED = "tied_value"
     CALL = "whole_call"
+    LENGTH = "too_long"
 
 
 class LeakGuard:
@@ -116,6 +121,9 @@ class _Secret:
 
 def _leaks(text: str, failure: Failure) -> Iterator[Leak]:
     """Every reason to block `text`."""
+    if len(text) > MAX_CHARACTERS:
+        yield Leak.LENGTH
+        return
     names = _names(failure)
     said, said_with_names = Spelled.of(text), Spelled.of(text, names)
     sentences = [Spelled.of(sentence, names) for sentence in _SENTENCE_END.split(text)]
@@ -178,10 +186,10 @@ def _names(failure: Failure) -> frozenset[str]:
     return frozenset([*offered, *written, *(error.argument or "" for error in attempt.errors)])
 
 
-def _mentions(text: Spelled, name: str, first: int = 0) -> Iterator[tuple[int, int]]:
+def _mentions(text: Spelled, name: str, first: int = 0, reach: int | None = None) -> Iterator[tuple[int, int]]:
     """Where a tool or an argument is named, exactly or in words."""
-    yield from text.find(Spelled.named(name), first)
-    yield from text.find(Spelled.of(name), first)
+    yield from text.find(Spelled.named(name), first, reach)
+    yield from text.find(Spelled.of(name), first, reach)
 
 
 def _secrets(expected: ExpectedCall) -> Iterator[_Secret]:
@@ -216,10 +224,10 @@ def _ties(sentence: Spelled, secret: _Secret, tool: Tool | None) -> bool:
     """True where the sentence gives the value to its argument, and not as one of several choices."""
     others = _other_choices(secret.names[0], [secret.value], tool)
     return any(
-        begin - named <= REACH and not _is_listed(sentence, begin, end, others)
+        not _is_listed(sentence, begin, end, others)
         for name in secret.names
         for _, named in _mentions(sentence, name)
-        for begin, end in sentence.find(secret.spelling, named)
+        for begin, end in sentence.find(secret.spelling, named, REACH)
     )
 
 
@@ -235,13 +243,13 @@ def _other_choices(argument: str, right: Sequence[JSON], tool: Tool | None) -> l
 def _is_listed(text: Spelled, begin: int, end: int, others: Sequence[Spelled]) -> bool:
     """True where another choice stands beside the words from `begin` to `end`: "open, closed" or "open or closed"."""
     gaps = [
-        gap
+        range(end, other_begin) if other_begin >= end else range(other_end, begin)
         for other in others
-        for other_begin, other_end in text.find(other)
-        for gap in (range(end, other_begin), range(other_end, begin))
+        for first in (max(0, begin - len(other.words) - 1), end)
+        for other_begin, other_end in text.find(other, first, 1)
         if other_begin >= end or other_end <= begin
     ]
-    return any(gap.start <= gap.stop and len(gap) <= 1 and not any(map(text.is_name, gap)) for gap in gaps)
+    return any(len(gap) <= 1 and not any(map(text.is_name, gap)) for gap in gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,19 +276,26 @@ def _spells_call(said: Spelled, expected: ExpectedCall, tool: Tool | None, names
 
 
 def _consumes(said: Spelled, at: int, required: Sequence[_Given]) -> bool:
-    """True where all of `required` are given from word `at` on, in any order."""
-    if not required:
-        return True
-    for given in required:
-        rest = [other for other in required if other is not given]
-        named = [end for begin, end in _mentions(said, given.name, at) if begin - at <= REACH][:1]
-        for start, reach in [(at, 0), *((end, REACH) for end in named)]:
-            for value in given.values:
-                for begin, end in islice(said.find(value, start), 1):
-                    is_given = begin - start <= reach and not _is_listed(said, begin, end, given.others)
-                    if is_given and _consumes(said, end, rest):
-                        return True
-    return False
+    """True where all of `required` are given from word `at` on, in any order, each right behind the one before."""
+    left = list(required)
+    while left:
+        ends = [(end, given.name) for given in left if (end := _given_by(said, at, given)) is not None]
+        if not ends:
+            return False
+        at, name = min(ends)
+        left = [given for given in left if given.name != name]
+    return True
+
+
+def _given_by(said: Spelled, at: int, given: _Given) -> int | None:
+    """Index behind the value of an argument that is given by place at word `at`, or by name close behind it."""
+    named = [end for _, end in islice(_mentions(said, given.name, at, REACH), 1)]
+    for start, reach in [(at, 0), *((end, REACH) for end in named)]:
+        for value in given.values:
+            for begin, end in islice(said.find(value, start, reach), 1):
+                if not _is_listed(said, begin, end, given.others):
+                    return end
+    return None
 
 
 def _plain(accepted: JSON) -> JSON:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -59,17 +60,28 @@ class Spelled:
         starts = accumulate(map(len, words), initial=0)
         return cls(tuple(words), "".join(words), tuple(starts))
 
-    def find(self, phrase: Spelled, first: int = 0) -> Iterator[tuple[int, int]]:
-        """Where `phrase` is spelled from word `first` on: (index of its first word, index behind its last word)."""
-        if not phrase.compact:
+    def find(self, phrase: Spelled, first: int = 0, reach: int | None = None) -> Iterator[tuple[int, int]]:
+        """Where `phrase` is spelled: (index of its first word, index behind its last word).
+
+        Args:
+            phrase: what to look for.
+            first: index of the word at which to begin.
+            reach: words behind `first` that may come before the phrase; None for any number.
+        """
+        if not phrase.compact or first >= len(self.words):
             return
-        index_at = {start: index for index, start in enumerate(self.starts)}
-        at = self.compact.find(phrase.compact, self.starts[min(first, len(self.words))])
-        while at >= 0:
-            begin, end = index_at.get(at), index_at.get(at + len(phrase.compact))
+        stop = len(self.compact) if reach is None else self.starts[min(first + reach, len(self.words))]
+        at = self.compact.find(phrase.compact, self.starts[first])
+        while 0 <= at <= stop:
+            begin, end = self._word_at(at), self._word_at(at + len(phrase.compact))
             if begin is not None and end is not None:
                 yield begin, end
             at = self.compact.find(phrase.compact, at + 1)
+
+    def _word_at(self, offset: int) -> int | None:
+        """Index of the word that starts at this offset of `compact`; None inside a word."""
+        index = bisect_left(self.starts, offset)
+        return index if self.starts[index] == offset else None
 
     def __contains__(self, phrase: Spelled) -> bool:
         return any(True for _ in self.find(phrase))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ SMOOTHED_SHARE = 8
 KINDS_SHOWN = 6
 """Kinds of training errors with a chart of their own, the most frequent ones."""
 
-PHASES = {"explore": "explore steps", "fission": "fission steps", "all": "all steps"}
+PHASES = {"explore": "explore steps", "fission": "fission steps"}
 """Which steps a line is about; also its CSS class."""
 
 Point = tuple[float, float]
@@ -57,7 +57,7 @@ PANELS = (
         "Right attempts",
         (("explore", "explore/correct"), ("fission", "fission/correct")),
         is_share=True,
-        note="explore: first attempts; fission: recoveries",
+        note="of the attempts of a step",
     ),
     Panel("Repeats", (("fission", "fission/repeat"),), is_share=True, note="recoveries that are the failed call again"),
     Panel(
@@ -116,13 +116,13 @@ def learning_curves(steps: Sequence[Step]) -> list[Curve]:
 
 def error_curves(steps: Sequence[Step]) -> list[Curve]:
     """Errors per step of the most frequent kinds in training."""
-    counts: Counter[str] = Counter()
+    counts: dict[str, float] = defaultdict(float)
     for step in steps:
-        counts.update({key: value for key, value in step.figures.items() if key.startswith("errors/")})  # type: ignore[misc]
-    panels = (
-        Panel(plain(key.removeprefix("errors/")), _both(key), absent=0.0)
-        for key, _ in counts.most_common(KINDS_SHOWN)
-    )
+        for key, count in step.figures.items():
+            if key.startswith("errors/"):
+                counts[key] += count
+    ranked = sorted(counts, key=lambda key: -counts[key])
+    panels = (Panel(plain(key.removeprefix("errors/")), _both(key), absent=0.0) for key in ranked[:KINDS_SHOWN])
     return list(_curves(panels, steps))
 
 
@@ -131,7 +131,7 @@ def _curves(panels: Iterator[Panel] | Sequence[Panel], steps: Sequence[Step]) ->
         lines = [line for line in (_line(panel, *source, steps) for source in panel.sources) if line.points]
         if lines:
             written = percent if panel.is_share else figure
-            ends = tuple((line.phase, *map(written, line.ends)) for line in lines)
+            ends = tuple((line.phase, written(line.ends[0]), written(line.ends[1])) for line in lines)
             yield Curve(panel.title, panel.note, _draw(panel, lines, steps, ends), ends)
 
 
@@ -144,9 +144,7 @@ def _line(panel: Panel, phase: str, key: str, steps: Sequence[Step]) -> Line:
     return Line(phase, tuple((step, value) for step, value in found if value is not None))
 
 
-def _draw(
-    panel: Panel, lines: Sequence[Line], steps: Sequence[Step], ends: Sequence[tuple[str, str, str]]
-) -> Markup:
+def _draw(panel: Panel, lines: Sequence[Line], steps: Sequence[Step], ends: Sequence[tuple[str, str, str]]) -> Markup:
     values = [value for line in lines for _, value in line.points]
     low, high = (0.0, 1.0) if panel.is_share else (min(values), max(values))
     if 0 <= low < high / 2:

@@ -85,8 +85,8 @@ def status(run: RunRecord) -> str:
     reached = run.steps[-1].step if run.steps else 0
     of = f" of {planned}" if planned else ""
     return (
-        f"Not finished: step {reached}{of} of the reinforcement learning. This page shows what there is; go on with "
-        "`fissile train` and --resume, or make the page again later with `fissile report`."
+        f"Not finished: step {reached}{of} of the reinforcement learning. This page shows what there is. Go on "
+        "with “fissile train” and --resume; make the page again at any time with “fissile report”."
     )
 
 
@@ -118,10 +118,10 @@ def _tasks(run: RunRecord) -> str:
 def _start(run: RunRecord) -> str:
     examples = run.setting("cold_start", "examples")
     share = run.setting("cold_start", "recovery_share", default=0)
-    if not examples:
+    if not isinstance(examples, int) or not examples:
         return ""
     recoveries = f", {100 * share:.0f}\u00a0% of them recoveries" if isinstance(share, int | float) and share else ""
-    return f"after a cold start on {plural(int(examples), 'example')}{recoveries}"
+    return f"after a cold start on {plural(examples, 'example')}{recoveries}"
 
 
 def _evaluation(run: RunRecord) -> str:

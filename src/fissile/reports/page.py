@@ -104,12 +104,9 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "counts": counts,
         "fates": fates(counts),
         "sources": feedback_counts(run),
-        "staleness": histogram(
-            staleness, "Corrections used, by staleness in steps", "staleness in steps"
-        )
-        if staleness
-        else "",
+        "staleness": histogram(staleness, "Corrections used, by staleness in steps", "steps") if staleness else "",
         "meter": meter,
+        "has_fission": any(step.is_fission for step in run.steps),
         "is_grpo": run.setting("method") == "grpo",
         "configuration": _sections(run.config),
     }

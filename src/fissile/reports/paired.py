@@ -53,6 +53,4 @@ def pairings(before: Episodes, after: Episodes) -> list[Pairing]:
 
 
 def _pairing(title: str, pairs: Sequence[tuple[bool, bool]]) -> Pairing:
-    return Pairing(
-        title, *(pairs.count(pair) for pair in ((True, True), (False, True), (True, False), (False, False)))
-    )
+    return Pairing(title, *(pairs.count(pair) for pair in ((True, True), (False, True), (True, False), (False, False))))

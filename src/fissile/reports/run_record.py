@@ -166,7 +166,7 @@ def _records(path: Path, typed: Callable[[dict[str, Any]], Record], problems: Pr
             else:
                 yield record
     if unread:
-        problems.append(f"{path.name}: {plural(unread, 'record')} could not be read and was left out.")
+        problems.append(f"{path.name}: left out {plural(unread, 'record')} that could not be read.")
 
 
 def _object(path: Path, problems: Problems) -> dict[str, Any]:

@@ -23,10 +23,9 @@ STAGES = {"base": "base model", "cold_start": "cold start", "grpo": "GRPO", "fis
 NONE = "–"
 """Stands where there is no figure."""
 
-_KEPT = {ord("\n"), ord("\t")}
-_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in _KEPT} | {0x7F: "\u2421"}
 _UNSEEN = (
-    *range(0x80, 0xA0),  # C1 controls
+    *(code for code in range(0x20) if chr(code) not in "\n\t"),  # C0 controls
+    *range(0x7F, 0xA0),  # delete, C1 controls
     0xAD,  # soft hyphen
     *(0x061C, 0x200B, 0x200E, 0x200F),  # zero width, direction marks
     *range(0x2028, 0x202F),  # separators, bidirectional embeddings and overrides
@@ -35,7 +34,7 @@ _UNSEEN = (
     *range(0xD800, 0xE000),  # lone surrogates, which UTF-8 cannot hold
     *range(0xE0000, 0xE0080),  # tags: text that only a model sees
 )
-_SHOWN = _PICTURES | {code: f"\u27e8U+{code:04X}\u27e9" for code in _UNSEEN}
+_SHOWN = {code: f"\u27e8U+{code:04X}\u27e9" for code in _UNSEEN}
 
 
 def visible(value: Any) -> Any:

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from trl.trainer.utils import add_fused_lm_head
 
 from fissile.calls import FailedTurn
 from fissile.config import ColdStartConfig
@@ -20,6 +23,7 @@ from fissile.feedback.base import Failure
 from fissile.rollouts import Completion, Rollout
 from fissile.tasks import Task
 from fissile.training.packing import PackedCollator
+from fissile.training.scoring import score_labels_only
 
 Example = dict[str, list[int]]
 """{"input_ids": prompt and answer, "labels": the answer, -100 over the prompt}."""
@@ -105,21 +109,34 @@ def cold_start(
         remove_unused_columns=False,
         disable_tqdm=True,
         report_to=[],
+        bf16=_is_bfloat16(policy),
         seed=seed,
-        use_cpu=not _has_accelerator(),
+        use_cpu=not torch.accelerator.is_available(),
     )
-    trainer = Trainer(
+    add_fused_lm_head(policy.get_base_model())
+    score_labels_only(policy.get_base_model())
+    trainer = _ColdStartTrainer(
         model=policy,
         args=arguments,
         train_dataset=_Examples(examples),
         data_collator=PackedCollator(config.batch_tokens),
         callbacks=list(callbacks),
     )
+    trainer.remove_callback(PrinterCallback)
     outcome = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     return float(outcome.training_loss)
 
 
-def _has_accelerator() -> bool:
-    import torch  # noqa: PLC0415
+class _ColdStartTrainer(Trainer):  # type: ignore[misc]
+    """Asks the fused head for the loss, so that only the logits of labelled tokens are ever made."""
 
-    return torch.accelerator.is_available()
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        outputs = model(**inputs, fused_lm_head=True)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+
+def _is_bfloat16(policy: Any) -> bool:
+    """Whether the frozen weights are in bfloat16: then autocast brings the float32 adapters to them."""
+    return bool(policy.get_base_model().dtype == torch.bfloat16)

@@ -1,191 +1,306 @@
-"""One forward for sequences that share a prefix: every distinct prompt is computed once.
+"""Several sequences in one row, a shared prefix only once.
 
-A group of G completions of one prompt becomes one row
+The layout of a group is `[prefix[:-1], branch 1, branch 2, ...]` where every branch is `[prefix[-1], completion]`.
+A branch attends to the prefix and to itself, and its positions go on where the prefix ends, so each log-probability
+is the one that the branch has alone. Repeating the last token of the prefix lets the ordinary shift of labels score
+the first token of each branch, and the model sees an ordinary forward: wrappers such as DDP work unchanged.
 
-    [p_1 ... p_(n-1), (p_n, c1_1 ...), (p_n, c2_1 ...), ...]
+Supervised examples are groups without a prefix. Groups in one row do not see each other.
 
-with a block mask (a branch sees the prefix and itself) and positions that start anew in each branch. The last prompt
-token stands at the head of every branch, so that the ordinary shift of labels by one gives the log-probability of
-each branch's first token, and the model's ordinary forward, wrapped or not, does all the work. Exact: the sums are
-the same as in the padded batch, in another order.
+The mask is boolean ([rows, 1, length, length], True = attend), as sdpa attention takes it in any dtype. The same
+structure stands in `packed_segments`, which only `fissile.training.packed_attention` reads: faster on a CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fissile.training.packed_attention import Segment, chain_segments
+
 IGNORED = -100
-"""Label of a position whose token is not scored."""
-
-Forward = Callable[..., Any]
-"""The model's forward with TRL's fused head: keyword tensors in, `.log_probs` and `.entropy`, [1, L - 1] or so, out."""
 
 
-@dataclass(frozen=True)
-class Tree:
-    """A prefix and the branches that continue it.
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One continuation.
 
     Attributes:
-        prefix: token ids, possibly none.
-        branches: token ids of each continuation.
-        scored: for each branch, which tokens get a label; all of them by default.
+        ids: its tokens.
+        labels: what is scored at each of `ids`: the token, or -100 for none.
+        source: where it came from; goes through packing unchanged.
     """
 
-    prefix: tuple[int, ...]
-    branches: tuple[tuple[int, ...], ...]
-    scored: tuple[tuple[bool, ...], ...] = ()
+    ids: Sequence[int]
+    labels: Sequence[int]
+    source: int = 0
 
-    def __len__(self) -> int:
-        """Tokens that the tree takes in a packed row."""
-        repeated = int(bool(self.prefix))
-        return max(0, len(self.prefix) - 1) + sum(repeated + len(branch) for branch in self.branches)
+    @classmethod
+    def scored(cls, ids: Sequence[int], source: int = 0) -> Branch:
+        """A branch of which every token is scored."""
+        return cls(ids, ids, source)
 
 
-@dataclass(frozen=True)
-class PackedRow:
-    """Several trees in one row of L tokens.
+@dataclass(frozen=True, slots=True)
+class Branching:
+    """A prefix, possibly empty, and the branches that continue it."""
+
+    prefix: Sequence[int]
+    branches: Sequence[Branch]
+
+    @property
+    def shared(self) -> Sequence[int]:
+        """The tokens that stand in the row once."""
+        return self.prefix[:-1]
+
+    @property
+    def head(self) -> Sequence[int]:
+        """What each branch repeats: the last token of the prefix, if there is one."""
+        return self.prefix[-1:]
+
+    @property
+    def tokens(self) -> int:
+        """Length in the row."""
+        return len(self.shared) + sum(len(self.head) + len(branch.ids) for branch in self.branches)
+
+    def within(self, budget: int) -> Iterator[Branching]:
+        """This group, split into several of at most `budget` tokens where it can be; each has a branch at least."""
+        taken: list[Branch] = []
+        for branch in self.branches:
+            if taken and Branching(self.prefix, [*taken, branch]).tokens > budget:
+                yield Branching(self.prefix, taken)
+                taken = []
+            taken.append(branch)
+        if taken:
+            yield Branching(self.prefix, taken)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """What a model takes, and where each branch's tokens stand.
 
     Attributes:
-        inputs: `input_ids`, `position_ids` and `labels`, [1, L], and `attention_mask`, bool [1, 1, L, L].
-        places: for each tree and branch, where the branch's own tokens stand in the row.
+        input_ids: [rows, length].
+        position_ids: [rows, length].
+        attention_mask: [rows, 1, length, length], True where the query (third) attends to the key (fourth).
+        labels: [rows, length], -100 where nothing is scored.
+        segments: [segments, 6], see `fissile.training.packed_attention.Segment`.
+        spans: for each branch: its row, the index there of the log-probability of its first token, and the branch.
     """
 
-    inputs: dict[str, Tensor]
-    places: tuple[tuple[slice, ...], ...]
+    input_ids: Tensor
+    position_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    segments: Tensor
+    spans: tuple[tuple[int, int, Branch], ...]
+
+    def model_inputs(self) -> dict[str, Tensor]:
+        """The arguments of the model's forward."""
+        return {
+            "input_ids": self.input_ids,
+            "position_ids": self.position_ids,
+            "attention_mask": self.attention_mask,
+            "labels": self.labels,
+            "packed_segments": self.segments,
+        }
 
 
-def pack(trees: Sequence[Tree]) -> PackedRow:
-    """One row of trees that cannot see each other."""
-    ids: list[int] = []
-    positions: list[int] = []
-    labels: list[int] = []
-    trunk: list[int] = []  # of which trunk a position is part or child
-    branch: list[int] = []  # of which branch it is part; -1 for a trunk
-    places: list[tuple[slice, ...]] = []
-    branches = 0
-    for number, tree in enumerate(trees):
-        shared, head = tree.prefix[:-1], tree.prefix[-1:]
-        ids += shared
-        positions += range(len(shared))
-        labels += [IGNORED] * len(shared)
-        branch += [-1] * len(shared)
-        slots: list[slice] = []
-        for index, tokens in enumerate(tree.branches):
-            scored = tree.scored[index] if tree.scored else (True,) * len(tokens)
-            ids += (*head, *tokens)
-            positions += range(len(shared), len(shared) + len(head) + len(tokens))
-            labels += [IGNORED] * len(head)
-            labels += [token if counts else IGNORED for token, counts in zip(tokens, scored, strict=True)]
-            branch += [branches] * (len(head) + len(tokens))
-            branches += 1
-            slots.append(slice(len(ids) - len(tokens), len(ids)))
-        places.append(tuple(slots))
-        trunk += [number] * (len(ids) - len(trunk))
-    inputs = {
-        "input_ids": torch.tensor([ids]),
-        "position_ids": torch.tensor([positions]),
-        "labels": torch.tensor([labels]),
-        "attention_mask": _block_mask(torch.tensor(trunk), torch.tensor(branch)),
-    }
-    return PackedRow(inputs, tuple(places))
+def pack_rows(rows: Sequence[Sequence[Branching]], pad_id: int = 0, device: torch.device | None = None) -> PackedRows:
+    """Lay out groups in rows of equal length. Padding is a group of its own and never scored.
+
+    Args:
+        rows: the groups of each row.
+        pad_id: fills shorter rows.
+        device: of the tensors.
+    """
+    laid = [_Row.of(groups) for groups in rows]
+    length = max(len(row.ids) for row in laid)
+
+    def tensor(name: str, fill: int) -> Tensor:
+        filled = [[*getattr(row, name), *[fill] * (length - len(row.ids))] for row in laid]
+        return torch.tensor(filled, device=device)
+
+    groups, branches = tensor("groups", -1), tensor("branches", -1)
+    index = torch.arange(length, device=device)
+    earlier = index[:, None] >= index
+    same_group = groups[:, :, None] == groups[:, None, :]
+    visible = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
+    mask = earlier & same_group & visible
+    return PackedRows(
+        input_ids=tensor("ids", pad_id),
+        position_ids=tensor("positions", 0),
+        attention_mask=mask[:, None],
+        labels=tensor("labels", IGNORED),
+        segments=torch.tensor([s for number, row in enumerate(laid) for s in row.segments(number, length)]),
+        spans=tuple((number, start, branch) for number, row in enumerate(laid) for start, branch in row.spans),
+    )
 
 
-def _block_mask(trunk: Tensor, branch: Tensor) -> Tensor:
-    """[1, 1, L, L], true where the row's position may see the column's: earlier, same tree, and trunk or own branch."""
-    causal = torch.ones(len(trunk), len(trunk), dtype=torch.bool).tril()
-    same_tree = trunk[:, None] == trunk[None, :]
-    visible = (branch[None, :] < 0) | (branch[:, None] == branch[None, :])
-    return (causal & same_tree & visible)[None, None]
+def fill_rows(groups: Sequence[Branching], budget: int) -> list[list[Branching]]:
+    """Groups into rows of at most `budget` tokens, longest first, each into the fullest row that still takes it.
 
-
-def batched(trees: Sequence[Tree], token_budget: int) -> Iterator[list[int]]:
-    """Indices of the trees of each row: in order, up to `token_budget` tokens, at least one tree a row."""
-    row: list[int] = []
-    used = 0
-    for index, tree in enumerate(trees):
-        if row and used + len(tree) > token_budget:
-            yield row
-            row, used = [], 0
-        row.append(index)
-        used += len(tree)
-    if row:
-        yield row
+    A group that exceeds the budget is split at its branches; a single branch that exceeds it gets a row of its own.
+    """
+    parts = sorted((part for group in groups for part in group.within(budget)), key=lambda part: -part.tokens)
+    rows: list[list[Branching]] = []
+    room: list[int] = []
+    for part in parts:
+        fitting = [index for index, left in enumerate(room) if left >= part.tokens]
+        if fitting:
+            best = min(fitting, key=room.__getitem__)
+            rows[best].append(part)
+            room[best] -= part.tokens
+        else:
+            rows.append([part])
+            room.append(budget - part.tokens)
+    return rows
 
 
 def packed_log_probs(
-    forward: Forward,
+    forward: Callable[..., Any],
     input_ids: Tensor,
     attention_mask: Tensor,
-    completion_length: int,
-    *,
+    logits_to_keep: int,
     token_budget: int,
     compute_entropy: bool = False,
     rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of the completions of a padded batch, computed packed.
+    """Log-probabilities of completions, each distinct prompt computed once; differentiable.
 
     Args:
-        forward: called with the inputs of a packed row.
-        input_ids: [B, P + C], prompts padded on the left, completions on the right.
-        attention_mask: [B, P + C].
-        completion_length: C.
-        token_budget: tokens of one forward at most, unless a single group has more.
-        compute_entropy: also return the entropies.
-        rows: [B] bool, which rows are wanted; the others get zeros and cost nothing. All by default.
+        forward: called with `input_ids`, `position_ids`, `attention_mask` and `labels` of one packed row; returns an
+            object with `log_probs` and `entropy`, each [1, length - 1], as TRL's fused head does.
+        input_ids: [batch, prompt + completion], prompts padded at the left, completions at the right.
+        attention_mask: as `input_ids`, 0 for padding.
+        logits_to_keep: width of the completion part, in tokens.
+        token_budget: tokens of one packed row at most, unless a single branch needs more.
+        compute_entropy: also return entropies.
+        rows: [batch], False for rows that need no result; they cost nothing and get zeros.
 
     Returns:
-        Log-probabilities [B, C] and entropies [B, C] (or None), zero where there is no token.
+        Log-probabilities and entropies (None unless asked for), [batch, logits_to_keep], zero at padding.
     """
-    wanted = range(len(input_ids)) if rows is None else rows.nonzero().flatten().tolist()
-    groups: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-    split = input_ids.shape[1] - completion_length
-    for row in wanted:
-        kept = attention_mask[row].bool()
-        prompt = tuple(input_ids[row, :split][kept[:split]].tolist())
-        groups.setdefault(prompt, []).append((row, tuple(input_ids[row, split:][kept[split:]].tolist())))
-    trees = [Tree(prompt, tuple(completion for _, completion in group)) for prompt, group in groups.items()]
-    members = [[row for row, _ in group] for group in groups.values()]
-    log_probs: dict[int, Tensor] = {}
-    entropies: dict[int, Tensor] = {}
-    for chosen in batched(trees, token_budget):
-        packed = pack([trees[index] for index in chosen])
-        outputs = forward(**{name: tensor.to(input_ids.device) for name, tensor in packed.inputs.items()})
-        for index, places in zip(chosen, packed.places, strict=True):
-            for row, place in zip(members[index], places, strict=True):
-                scored = slice(place.start - 1, place.stop - 1)  # outputs stand one before the token they score
-                log_probs[row] = outputs.log_probs[0, scored]
-                if compute_entropy:
-                    entropies[row] = outputs.entropy[0, scored].detach()
-    shape = (len(input_ids), completion_length)
-    return _padded(log_probs, shape, input_ids.device), (
-        _padded(entropies, shape, input_ids.device) if compute_entropy else None
-    )
+    groups = _by_prompt(input_ids, attention_mask, logits_to_keep, rows)
+    scores: list[Any] = []
+    for row in fill_rows(groups, token_budget):
+        packed = pack_rows([row], device=input_ids.device)
+        scores.append((packed, forward(**packed.model_inputs())))
+    columns = attention_mask[:, -logits_to_keep:].bool()
+
+    def scatter(values: Sequence[Tensor]) -> Tensor:
+        """The packed results at their places in the batch."""
+        batch = values[0].new_zeros(columns.shape) if values else input_ids.new_zeros(columns.shape, dtype=torch.float)
+        places: list[tuple[Tensor, Tensor]] = []
+        found: list[Tensor] = []
+        for (packed, _), value in zip(scores, values, strict=True):
+            for _, start, branch in packed.spans:
+                found.append(value[0, start : start + len(branch.ids)])
+                (kept,) = columns[branch.source].nonzero(as_tuple=True)
+                places.append((torch.full_like(kept, branch.source), kept))
+        if not found:
+            return batch
+        batch_rows, batch_columns = (torch.cat(parts) for parts in zip(*places, strict=True))
+        return batch.index_put((batch_rows, batch_columns), torch.cat(found))
+
+    log_probs = scatter([output.log_probs for _, output in scores])
+    return log_probs, scatter([output.entropy for _, output in scores]) if compute_entropy else None
 
 
-def _padded(by_row: dict[int, Tensor], shape: tuple[int, int], device: torch.device) -> Tensor:
-    rows = [by_row.get(row, torch.zeros(0, device=device)) for row in range(shape[0])]
-    return torch.stack([torch.nn.functional.pad(row.float(), (0, shape[1] - len(row))) for row in rows])
+def _by_prompt(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, rows: Tensor | None) -> list[Branching]:
+    """The rows that need a result, as groups of equal prompts. A branch's source is its row."""
+    ids, kept = input_ids.tolist(), attention_mask.bool().tolist()
+    needed = [True] * len(ids) if rows is None else rows.tolist()
+    groups: dict[tuple[int, ...], list[Branch]] = {}
+    for row, (tokens, mask) in enumerate(zip(ids, kept, strict=True)):
+        if not needed[row]:
+            continue
+        start = len(tokens) - logits_to_keep
+        prompt = tuple(token for token, keep in zip(tokens[:start], mask[:start], strict=True) if keep)
+        completion = [token for token, keep in zip(tokens[start:], mask[start:], strict=True) if keep]
+        groups.setdefault(prompt, []).append(Branch.scored(completion, row))
+    return [Branching(prompt, branches) for prompt, branches in groups.items()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PackedCollator:
-    """Supervised examples in packed rows of about `token_budget` tokens; for `transformers.Trainer`.
+    """Collates supervised examples ({"input_ids", "labels"}: lists of equal length) into packed rows.
 
-    Examples are {"input_ids", "labels"}; the batch is one row, whatever its length, so that the loss is the mean
-    over all labelled tokens of the batch.
+    The mean loss over the labels of the batch is that of the examples computed one by one.
+
+    Attributes:
+        token_budget: tokens of a row at most, unless a single example is longer.
+        pad_id: fills shorter rows.
     """
 
     token_budget: int
+    pad_id: int = 0
 
-    def __call__(self, examples: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
-        """One row that holds every example."""
-        trees = [
-            Tree((), (tuple(example["input_ids"]),), (tuple(label != IGNORED for label in example["labels"]),))
-            for example in examples
+    def __call__(self, examples: Sequence[dict[str, Sequence[int]]]) -> dict[str, Tensor]:
+        """`input_ids`, `position_ids`, `attention_mask` (4-D) and `labels` of the packed batch."""
+        groups = [
+            Branching((), [Branch(list(example["input_ids"]), list(example["labels"]), source)])
+            for source, example in enumerate(examples)
         ]
-        return pack(trees).inputs
+        return pack_rows(fill_rows(groups, self.token_budget), self.pad_id).model_inputs()
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row in the making.
+
+    Attributes:
+        ids, labels, positions: one entry for each token.
+        groups: the group of each token.
+        branches: the branch of each token within its group, from 1; 0 for the shared tokens.
+        chains: (what it continues, start, end) for each run of tokens.
+        spans: as in `PackedRows`.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    branches: list[int] = field(default_factory=list)
+    chains: list[tuple[tuple[int, int], int, int]] = field(default_factory=list)
+    spans: list[tuple[int, Branch]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, groups: Sequence[Branching]) -> _Row:
+        """The layout of these groups, one after the other."""
+        row = cls()
+        for number, group in enumerate(groups):
+            start, shared = len(row.ids), len(group.shared)
+            row._append(group.shared, [IGNORED] * shared, 0, number, 0, (start, start))
+            for index, branch in enumerate(group.branches, start=1):
+                labels = [*[IGNORED] * len(group.head), *branch.labels]
+                labels[:1] = [IGNORED] * len(labels[:1])  # nothing before the first token of a branch predicts it
+                row.spans.append((len(row.ids) + len(group.head) - 1, branch))
+                row._append([*group.head, *branch.ids], labels, shared, number, index, (start, start + shared))
+        return row
+
+    def segments(self, number: int, length: int) -> Iterator[Segment]:
+        """The segments of this row, the padding up to `length` included."""
+        end = len(self.ids)
+        for prefix, chain_start, chain_end in [*self.chains, ((end, end), end, length)]:
+            yield from chain_segments(number, prefix, chain_start, chain_end)
+
+    def _append(
+        self,
+        ids: Sequence[int],
+        labels: Sequence[int],
+        position: int,
+        group: int,
+        branch: int,
+        prefix: tuple[int, int],
+    ) -> None:
+        self.chains.append((prefix, len(self.ids), len(self.ids) + len(ids)))
+        self.ids += ids
+        self.labels += labels
+        self.positions += range(position, position + len(ids))
+        self.groups += [group] * len(ids)
+        self.branches += [branch] * len(ids)

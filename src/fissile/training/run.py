@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from fissile.calls import JSON
@@ -62,7 +63,7 @@ class Run:
         """
         attempter, split, evaluated = self._prepare()
         if self.config.evaluation.base:
-            self._evaluate("base", evaluated, attempter, None)
+            self._evaluate("base", evaluated, attempter, self.config.model.adapter)
         start = self._cold_start(split, attempter)
         if start is not None:
             self._evaluate("cold_start", evaluated, attempter, start)
@@ -143,6 +144,7 @@ class Run:
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
         trainer.add_callback(watch)
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         write_json(
             self.folder.path / "training.json",
@@ -164,7 +166,7 @@ class Run:
             model = self.config.model
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
             engine = TransformersEngine(
-                policy, end_ids=attempter.chat.end_ids, pad_id=attempter.chat.tokenizer.pad_token_id
+                policy, end_ids=attempter.chat.end_ids, pad_id=attempter.chat.tokenizer.pad_token_id or 0
             )
             episodes = evaluate_recovery(
                 engine,
@@ -253,7 +255,7 @@ class Run:
             beta=settings.beta,
             max_grad_norm=settings.max_grad_norm,
             gradient_checkpointing=settings.gradient_checkpointing,
-            bf16=False,  # the frozen weights are in model.dtype already; autocast would recast them at every call
+            bf16=self.config.model.dtype == "bfloat16",  # the weights are; autocast brings the float32 adapters to them
             use_cpu=not torch.accelerator.is_available(),
             logging_steps=1,
             save_steps=settings.save_steps,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
@@ -34,9 +35,10 @@ from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import load_state, save_state
 from fissile.training.engine import TRLEngine
 from fissile.training.packing import packed_log_probs
+from fissile.training.scoring import score_labels_only
 
-PACKED_TOKENS = 4096
-"""Tokens of one packed forward at most, unless a single group is longer."""
+PACKED_TOKENS = 1024
+"""Tokens of one packed row. Attention costs the square of a row, so a row holds about one group, not many."""
 
 
 class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -111,6 +113,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
         self.attempter = Attempter(self.chat, SingleStep(get_dialect(dialect), official=is_valid))
+        self._score_labels_only()
         self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine()
         self._explore_contexts: dict[str, Context] = {}
         self._reference_lengths: dict[str, int] = {}
@@ -314,6 +317,10 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if name != FissionGRPO.name:
             raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
         return FissionGRPO(settings, get_source(settings.feedback), self.attempter.extend, self.tasks, journal)
+
+    def _score_labels_only(self) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        score_labels_only(model.get_base_model() if isinstance(model, PeftModel) else model, self.temperature)
 
     def _local_engine(self) -> TransformersEngine:
         return TransformersEngine(
