@@ -15,7 +15,7 @@ from fissile.methods import Phase
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
-from fissile.training.trainer import refuse_split_groups
+from fissile.training.trainer import in_row_order, refuse_split_groups
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -55,7 +55,10 @@ def config(folder: Path, **changes: Any) -> GRPOConfig:
 
 def policy(seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    return get_peft_model(tiny_llama(267, max_position_embeddings=2048), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    return get_peft_model(
+        tiny_llama(267, max_position_embeddings=2048),
+        LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
 
 
 def trainer(folder: Path, args: dict[str, Any] | None = None, **changes: Any) -> FissionGRPOTrainer:
@@ -194,6 +197,32 @@ def test_a_batch_that_splits_a_group_is_refused_with_the_numbers() -> None:
     refuse_split_groups(4, 2, 8)
     with pytest.raises(ConfigError, match=r"per_device_train_batch_size \(4\).*\(3\) = 12.*num_generations = 8"):
         refuse_split_groups(4, 3, 8)
+
+
+def test_micro_batches_hold_whole_groups_again_after_trls_shuffle(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"per_device_train_batch_size": GROUP, "gradient_accumulation_steps": PROMPTS})
+    seen: list[int] = []
+    compute = made._compute_loss
+
+    def watched(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        seen.append(len({tuple(prompt.tolist()) for prompt in inputs["prompt_ids"]}))
+        loss: torch.Tensor = compute(model, inputs)
+        return loss
+
+    made._compute_loss = watched  # type: ignore[method-assign]
+    made.train()
+    assert seen == [1] * PROMPTS * 4  # one prompt a micro-batch, explore and fission alike
+
+
+def test_rows_are_sorted_over_micro_batches_with_all_their_values() -> None:
+    row = torch.tensor([3, 0, 2, 1])
+    batches = [
+        {"row": row[:2], "x": row[:2] * 10, "n": torch.tensor(7)},
+        {"row": row[2:], "x": row[2:] * 10, "n": torch.tensor(7)},
+    ]
+    first, second = in_row_order(batches)
+    assert first["x"].tolist() + second["x"].tolist() == [0, 10, 20, 30]
+    assert (first["n"], second["n"]) == (7, 7)
 
 
 def test_the_adapter_loads_with_plain_peft(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def tasks_from_rows(rows: Iterable[Mapping[str, JSON] | Task], source: str = "ro
     if len(given) == len(listed):
         return given
     return _tasks(
-        ((f"{source}, row {index}", f"{source}:{index}", _without_nulls(row)) for index, row in enumerate(listed)), source
+        ((f"{source}, row {index}", f"{source}:{index}", _without_nulls(row)) for index, row in enumerate(listed)),
+        source,
     )
 
 

@@ -22,6 +22,7 @@ from fissile.feedback import LeakGuard, get_source
 from fissile.feedback.base import Failure
 from fissile.rollouts import Completion, Rollout
 from fissile.tasks import Task
+from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import PackedCollator
 from fissile.training.scoring import score_labels_only
 
@@ -113,8 +114,10 @@ def cold_start(
         seed=seed,
         use_cpu=not torch.accelerator.is_available(),
     )
-    add_fused_lm_head(policy.get_base_model())
-    score_labels_only(policy.get_base_model())
+    model = policy.get_base_model()
+    add_fused_lm_head(model)
+    score_labels_only(model)
+    use_packed_attention(model)
     trainer = _ColdStartTrainer(
         model=policy,
         args=arguments,

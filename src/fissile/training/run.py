@@ -237,7 +237,8 @@ class Run:
         settings = self.config.training
         return GRPOConfig(
             output_dir=str(self.folder.checkpoints),
-            per_device_train_batch_size=settings.prompts_per_step * settings.group_size,
+            per_device_train_batch_size=settings.group_size,  # one group at a time: memory does not grow with the step
+            gradient_accumulation_steps=settings.prompts_per_step,
             num_generations=settings.group_size,
             max_steps=settings.steps,
             num_iterations=settings.iterations,

@@ -1,6 +1,6 @@
 """`FissionGRPOTrainer`: `trl.GRPOTrainer` with typed attempts, recovery groups and packed log-probabilities.
 
-TRL keeps the losses, LoRA, checkpoints, accelerate, vLLM and the loggers. Three thin overrides attach the method:
+TRL keeps the losses, LoRA, checkpoints, accelerate, vLLM and the loggers. A few thin overrides attach the method:
 which contexts a step samples from, how the outcome is observed, and how log-probabilities are computed.
 """
 
@@ -18,6 +18,7 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
@@ -34,6 +35,7 @@ from fissile.rollouts import Rollout, StopReason
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import load_state, save_state
 from fissile.training.engine import TRLEngine
+from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import packed_log_probs
 from fissile.training.scoring import score_labels_only
 
@@ -50,6 +52,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """
 
     _tag_names = ("trl", "grpo", "fissile")
+    _buffered_inputs: list[dict[str, Any]] | None  # TRL's: the micro-batches of the rollouts at hand
 
     def __init__(
         self,
@@ -113,13 +116,16 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
         self.attempter = Attempter(self.chat, SingleStep(get_dialect(dialect), official=is_valid))
-        self._score_labels_only()
+        inner = self.accelerator.unwrap_model(self.model)
+        inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
+        score_labels_only(inner, self.temperature)
+        use_packed_attention(inner)
         self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine()
         self._explore_contexts: dict[str, Context] = {}
         self._reference_lengths: dict[str, int] = {}
         self.method = self._method(method, fission or FissionSettings(), journal)
 
-    # --- the three overrides -------------------------------------------------------------------------------------
+    # --- the overrides -------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Choose the contexts of the step, let TRL sample and score, then let the method observe."""
@@ -138,7 +144,17 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         method.observe(self._plan, self._scored, self.state.global_step)
         if training:
             self._count(self._plan, batch["advantages"])
+        batch["row"] = torch.arange(len(rows), device=batch["advantages"].device)
         return batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """TRL's, with the rows of a group side by side again: TRL shuffles them over the micro-batches."""
+        before = self._buffered_inputs
+        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is None or self._buffered_inputs is before:
+            return inputs
+        self._buffered_inputs = in_row_order(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -318,10 +334,6 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
         return FissionGRPO(settings, get_source(settings.feedback), self.attempter.extend, self.tasks, journal)
 
-    def _score_labels_only(self) -> None:
-        model = self.accelerator.unwrap_model(self.model)
-        score_labels_only(model.get_base_model() if isinstance(model, PeftModel) else model, self.temperature)
-
     def _local_engine(self) -> TransformersEngine:
         return TransformersEngine(
             self.accelerator.unwrap_model(self.model),
@@ -354,6 +366,20 @@ def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: 
             f"({steps_per_generation}) = {rollouts} rollouts, which splits a group of num_generations = {group_size}. "
             "Make the product a multiple of the group size."
         )
+
+
+def in_row_order(micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same micro-batches with their rows sorted by "row" over all of them; values without rows stay."""
+    order = torch.cat([batch["row"] for batch in micro_batches]).argsort()
+    merged = {
+        key: torch.cat([batch[key] for batch in micro_batches])[order] if _has_rows(value) else value
+        for key, value in micro_batches[0].items()
+    }
+    return list(split_tensor_dict(merged, len(micro_batches)))
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0
 
 
 def _composite(prompts: list[Any], composite: list[float | None], **columns: Any) -> list[float | None]:  # noqa: ARG001

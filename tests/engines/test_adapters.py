@@ -1,0 +1,47 @@
+"""Merged adapters: the sum is right on average, and nothing remains of it."""
+
+from __future__ import annotations
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from fissile.engines.adapters import merged_adapters
+from tiny_models import tiny_llama
+
+
+def adapted(update: float) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A bfloat16 model with adapters whose products are of the size of `update`, and one adapted layer."""
+    model = get_peft_model(tiny_llama().bfloat16(), LoraConfig(r=4, target_modules="all-linear"))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.fill_(update**0.5 / 8**0.5)  # alpha / r = 2, four products: the update in every weight
+    return model, model.base_model.model.model.layers[0].mlp.up_proj
+
+
+def test_an_update_below_the_resolution_of_the_weights_is_kept_on_average() -> None:
+    model, layer = adapted(2e-5)
+    before = layer.base_layer.weight.float()
+    nearest = (before + 2e-5).bfloat16().float()
+    assert (nearest - before).mean() < 1e-5  # what rounding to nearest would do
+    with merged_adapters(model):
+        change = layer.base_layer.weight.float() - before
+    spread = change.std() / change.numel() ** 0.5
+    assert abs(change.mean() - 2e-5) < 4 * spread
+    assert spread < 1e-5
+
+
+def test_without_an_update_the_weights_stay_as_they_are() -> None:
+    model, layer = adapted(0.0)
+    original = layer.base_layer.weight.data
+    with merged_adapters(model):
+        assert torch.equal(layer.base_layer.weight, original)
+        assert layer.base_layer.weight.data_ptr() != original.data_ptr()
+    assert layer.base_layer.weight.data_ptr() == original.data_ptr()
+    assert not layer.merged
+
+
+def test_disabled_adapters_stay_out() -> None:
+    model, layer = adapted(1.0)
+    original = layer.base_layer.weight.data
+    with model.disable_adapter(), merged_adapters(model):
+        assert layer.base_layer.weight.data_ptr() == original.data_ptr()
