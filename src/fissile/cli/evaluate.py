@@ -29,8 +29,8 @@ def evaluate(
     chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     config = load_config(recipe, [*(overrides or []), *chosen, "cold_start.examples=0", "training.steps=0"])
     from fissile.training.folder import RunFolder  # noqa: PLC0415
-    from fissile.training.progress import Progress, quieten_libraries  # noqa: PLC0415
-    from fissile.training.run import Run  # noqa: PLC0415
+    from fissile.training.progress import Progress  # noqa: PLC0415
+    from fissile.training.run import Run, quieten_libraries  # noqa: PLC0415
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))

@@ -31,8 +31,8 @@ def train(
         return
     from fissile.reports import write_report  # noqa: PLC0415
     from fissile.training.folder import RunFolder  # noqa: PLC0415
-    from fissile.training.progress import Progress, quieten_libraries, recovery_table  # noqa: PLC0415
-    from fissile.training.run import Run  # noqa: PLC0415
+    from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415
+    from fissile.training.run import Run, quieten_libraries  # noqa: PLC0415
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import datasets
-import transformers
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -35,14 +32,6 @@ HEADLINE = {
     "repeat_rate": "same call repeated",
 }
 """Rows of the recovery table."""
-
-
-def quieten_libraries() -> None:
-    """Leave the terminal to the progress line: no bars and no deprecation notes of the libraries below."""
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
 
 
 class Progress:

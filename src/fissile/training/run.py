@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
+import transformers
 from peft import PeftModel
 from transformers import PrinterCallback
 from trl import GRPOConfig
@@ -309,3 +312,11 @@ def _save_adapter(policy: Any, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.partial")
     policy.save_pretrained(str(temporary))
     temporary.rename(folder)
+
+
+def quieten_libraries() -> None:
+    """Leave the terminal to the progress line: no bars and no deprecation notes of the libraries below."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
