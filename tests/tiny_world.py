@@ -30,7 +30,9 @@ steps = {steps}
 prompts_per_step = 2
 group_size = 4
 learning_rate = 1e-2
-max_new_tokens = 12
+temperature = 2.0
+top_k = 0
+max_new_tokens = 40
 save_steps = 2
 [evaluation]
 tasks = 4

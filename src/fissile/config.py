@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fissile.dialects import get_dialect
 from fissile.errors import ConfigError
+from fissile.feedback import get_source
 from fissile.methods.fission_grpo import FissionSettings
 from fissile.rewards import RewardConfig
 
@@ -146,6 +148,13 @@ class RunConfig(Section):
                 f"fission.samples = {recoveries} does not divide the rollouts of a step: training.prompts_per_step "
                 f"({self.training.prompts_per_step}) x training.group_size ({self.training.group_size}) = {rollouts}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> RunConfig:
+        get_dialect(self.model.dialect)
+        for source in (self.fission.feedback, self.cold_start.feedback, self.evaluation.feedback):
+            get_source(source)
         return self
 
     @model_validator(mode="after")

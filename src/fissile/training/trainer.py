@@ -267,7 +267,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _step_seed(self) -> int:
         """Independent of the global random state, so that a resumed run samples the same."""
-        key = f"{self.args.seed}/{self.state.global_step}/{self._step}/{self.accelerator.process_index}"
+        micro_step = self._step % self.args.gradient_accumulation_steps  # TRL's own count starts anew on a resume
+        key = f"{self.args.seed}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])
 
     # --- counting ------------------------------------------------------------------------------------------------
