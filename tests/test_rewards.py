@@ -159,6 +159,21 @@ def test_a_repeat_of_the_failed_call_earns_nothing_where_that_is_set():
     assert reward(better, config=strict, parent=parent).corr == 2.0
 
 
+def test_an_improvement_is_what_a_recovery_gains_over_its_parent():
+    gains = RewardConfig(recovery_credit="improvement")
+    parent = attempt(TASK, ("f", {"x": 1, "y": 3}))  # R_corr = 1.5
+    worse = attempt(TASK, ("f", {"x": 1}))  # drops the wrong argument and gains nothing by it
+    unnamed = attempt(TASK, ("g", {}))
+    right = attempt(TASK, ("f", {"x": 1, "y": 2}))
+    for no_better in (parent, worse, unnamed):
+        assert reward(no_better, config=gains, parent=parent).corr <= reward(no_better, config=gains).corr
+    assert reward(parent, config=gains, parent=parent).corr == 0
+    assert reward(unnamed, config=gains, parent=parent).corr == 0
+    assert reward(right, config=gains, parent=parent).corr == 2
+    assert reward(parent, config=gains, parent=unnamed).corr == pytest.approx(2 * (1.5 - 0) / (2 - 0))
+    assert reward(parent, config=gains).corr == 1.5  # exploring is as before
+
+
 calls = st.lists(
     st.tuples(
         st.sampled_from(["f", "g", "h"]),

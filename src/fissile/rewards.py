@@ -54,6 +54,12 @@ class RewardConfig(BaseModel):
         False, description="In a recovery group an exact repeat of the failed calls has R_corr = 0."
     )
 
+    recovery_credit: Literal["absolute", "improvement"] = Field(
+        "absolute",
+        description="R_corr in a recovery group: the attempt's own, or only what it gains over the failed attempt. The "
+        "paper's is 'absolute', where any changed call keeps the credit for its name.",
+    )
+
     @model_validator(mode="after")
     def _flat_zone_is_a_zone(self) -> Self:
         if self.length_flat_from > self.length_flat_to:
@@ -108,12 +114,27 @@ def composite_reward(
         parent: the failed attempt that this one should recover from; None when exploring.
     """
     fmt = float(is_well_formatted(attempt, task))
-    repeated = parent is not None and parent.signature == attempt.signature
-    corr = 0.0 if repeated and config.repeat_earns_nothing else correctness(attempt, task, config.alpha)
+    corr = correctness(attempt, task, config.alpha)
+    if parent is not None:
+        corr = _recovery_correctness(corr, attempt, parent, task, config)
     length = length_reward(completion_length, reference_length, config)
     format_weight, correctness_weight = config.weights(progress)
     total = (format_weight * fmt + correctness_weight * corr + length) / 3
     return Reward(total, fmt, corr, length)
+
+
+def _recovery_correctness(corr: float, attempt: Attempt, parent: Attempt, task: Task, config: RewardConfig) -> float:
+    """R_corr of a recovery, in [0, 2].
+
+    "improvement" is the share that was gained of what the parent lacked: 2 * max(0, R - R_parent) / (2 - R_parent).
+    A right recovery has 2, whatever the parent had; one that is no better than its parent has 0.
+    """
+    if config.repeat_earns_nothing and parent.signature == attempt.signature:
+        return 0.0
+    if config.recovery_credit == "absolute" or not attempt.failed:
+        return corr
+    before = correctness(parent, task, config.alpha)
+    return 2 * max(0.0, corr - before) / (2 - before) if before < 2 else 0.0
 
 
 def is_well_formatted(attempt: Attempt, task: Task) -> bool:
