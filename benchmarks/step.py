@@ -2,15 +2,16 @@
 
     python benchmarks/step.py --steps 3 --output benchmarks/results/step.json
 
-Every arm runs in a process of its own, on the same prompts, with the same model, LoRA, rollouts, completion limit and
-reward function (drawn at random, so that every group has variance and no arm may skip work). The first step of an arm
-is a warm-up and is not counted. Medians with the whole range; ratios are against TRL in the same run.
+Every arm runs in a process of its own, on the same prompts, with the same model, LoRA, rollouts, completion length, one
+group a micro-batch, and a reward drawn at random, so that every group has variance and no arm may skip work. The first
+step of each kind is a warm-up and is not counted. Medians with the whole range; ratios are against TRL in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import random
 import resource
@@ -18,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def _in_own_process(arm: str) -> dict[str, Any]:
 
 
 def run_arm(options: argparse.Namespace) -> dict[str, Any]:
+    import torch
     from trl import GRPOConfig
 
     from fissile.config import ModelConfig
@@ -78,7 +79,8 @@ def run_arm(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=options.prompts * options.group_size,
+            per_device_train_batch_size=options.group_size,
+            gradient_accumulation_steps=options.prompts,
             num_generations=options.group_size,
             max_steps=(options.steps + 1) * (1 if options.arm == "trl" else 2),
             max_completion_length=options.new_tokens,
@@ -87,7 +89,7 @@ def run_arm(options: argparse.Namespace) -> dict[str, Any]:
             loss_type="grpo",
             temperature=1.0,
             gradient_checkpointing=False,
-            bf16=options.arm == "trl",
+            bf16=True,
             use_cpu=True,
             save_strategy="no",
             logging_steps=1,
@@ -96,10 +98,17 @@ def run_arm(options: argparse.Namespace) -> dict[str, Any]:
         )
         build = _trl if options.arm == "trl" else _fissile
         trainer = build(load_policy(model), config, tasks, tokenizer, chat)
-        kinds = _timed(trainer)
         trainer.train()
+    kinds: dict[str, list[float]] = {}
+    for log in trainer.state.log_history:
+        if "step_time" in log:
+            kinds.setdefault("fission" if log.get("fission/is_fission") else "explore", []).append(log["step_time"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"kinds": {kind: _spread(seconds[1:]) for kind, seconds in kinds.items()}, "peak_memory_bytes": peak}
+    return {
+        "kinds": {kind: _spread(seconds[1:]) for kind, seconds in kinds.items()},
+        "peak_memory_bytes": peak,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _trl(policy: Any, config: Any, tasks: Any, tokenizer: Any, chat: Any) -> Any:
@@ -129,22 +138,6 @@ def _drawn_reward(prompts: list[Any], **columns: Any) -> list[float]:
     return [draw.random() for _ in prompts]
 
 
-def _timed(trainer: Any) -> dict[str, list[float]]:
-    """Seconds of every step, by kind, filled while the trainer runs."""
-    kinds: dict[str, list[float]] = {}
-    step = trainer.training_step
-
-    def timed(*arguments: Any, **options: Any) -> Any:
-        started = time.perf_counter()
-        loss = step(*arguments, **options)
-        plan = getattr(trainer, "_plan", None)
-        kinds.setdefault(plan.phase.value if plan else "explore", []).append(time.perf_counter() - started)
-        return loss
-
-    trainer.training_step = timed
-    return kinds
-
-
 def _spread(seconds: list[float]) -> dict[str, Any]:
     return {
         "median": round(statistics.median(seconds), 2),
@@ -170,8 +163,6 @@ def _hardware() -> str:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    import os
-
     return f"{name}, {os.cpu_count()} cores"
 
 
