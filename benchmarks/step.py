@@ -127,10 +127,14 @@ def _trl(policy: Any, config: Any, tasks: Any, tokenizer: Any, chat: Any) -> Any
 
 def _fissile(policy: Any, config: Any, tasks: Any, tokenizer: Any, chat: Any) -> Any:
     from fissile import FissionGRPOTrainer
+    from fissile.engines import TransformersEngine
 
-    return FissionGRPOTrainer(
+    trainer = FissionGRPOTrainer(
         model=policy, args=config, train_dataset=tasks, processing_class=tokenizer, reward_funcs=[_drawn_reward]
     )
+    # No token ends a completion: as TRL's min_new_tokens, every one has the full length.
+    trainer.engine = TransformersEngine(trainer.model, end_ids=(), pad_id=tokenizer.pad_token_id)
+    return trainer
 
 
 def _drawn_reward(prompts: list[Any], **columns: Any) -> list[float]:
