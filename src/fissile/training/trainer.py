@@ -153,8 +153,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
         if self._buffered_inputs is None or self._buffered_inputs is before:
             return inputs
-        self._buffered_inputs = ordered = in_row_order(self._buffered_inputs)
-        return ordered[self._step % self.args.steps_per_generation]
+        self._buffered_inputs = in_row_order(self._buffered_inputs)
+        inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return inputs
 
     def _get_per_token_logps_and_entropies(
         self,
