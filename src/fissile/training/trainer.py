@@ -151,10 +151,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """TRL's, with the rows of a group side by side again: TRL shuffles them over the micro-batches."""
         before = self._buffered_inputs
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is None or self._buffered_inputs is before:
-            return inputs
-        self._buffered_inputs = in_row_order(self._buffered_inputs)
-        inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        if self._buffered_inputs is not None and self._buffered_inputs is not before:
+            self._buffered_inputs = in_row_order(self._buffered_inputs)
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return inputs
 
     def _get_per_token_logps_and_entropies(
