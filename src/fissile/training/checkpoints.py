@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from fissile.errors import RunError
 
@@ -37,6 +41,23 @@ def write_json(path: str | Path, fields: Any) -> None:
             f"'{path}' cannot be written ({error.strerror}). Free some space or choose another output "
             "folder, then go on with --resume."
         ) from None
+
+
+@contextmanager
+def explained_disk_errors(what: str | Path) -> Iterator[None]:
+    """Turn whatever a library raises when a file cannot be written into one message.
+
+    Raises:
+        RunError: in place of the errors of the system, of safetensors and of torch.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise RunError(
+            f"'{what}' cannot be written ({reason}). Free some space or choose another output folder, then go on with "
+            "--resume."
+        ) from error
 
 
 def save_state(checkpoint: str, state: dict[str, Any], process_index: int = 0) -> None:

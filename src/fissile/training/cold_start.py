@@ -22,6 +22,7 @@ from fissile.feedback import LeakGuard, get_source
 from fissile.feedback.base import Failure
 from fissile.rollouts import Completion, Rollout
 from fissile.tasks import Task
+from fissile.training.checkpoints import explained_disk_errors
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import PackedCollator
 from fissile.training.scoring import score_labels_only
@@ -132,6 +133,10 @@ def cold_start(
 
 class _ColdStartTrainer(Trainer):  # type: ignore[misc]
     """Asks the fused head for the loss, so that only the logits of labelled tokens are ever made."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with explained_disk_errors(self.args.output_dir):
+            super()._save_checkpoint(model, trial)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any

@@ -37,7 +37,7 @@ from fissile.journal import JsonLines
 from fissile.metrics import evaluate_episodes
 from fissile.tasks import Split, Task, load_tasks, split_by_function
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
-from fissile.training.checkpoints import latest_checkpoint, write_json
+from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint, write_json
 from fissile.training.cold_start import cold_start, supervised_examples
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
@@ -310,8 +310,9 @@ def _save_adapter(policy: Any, folder: Path) -> None:
     """Save so that the folder exists exactly when it is whole."""
     assert isinstance(policy, PeftModel)
     temporary = folder.with_name(f".{folder.name}.partial")
-    policy.save_pretrained(str(temporary))
-    temporary.rename(folder)
+    with explained_disk_errors(folder):
+        policy.save_pretrained(str(temporary))
+        temporary.rename(folder)
 
 
 def quieten_libraries() -> None:

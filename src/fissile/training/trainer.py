@@ -33,7 +33,7 @@ from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, P
 from fissile.rewards import Reward, RewardConfig, composite_reward
 from fissile.rollouts import Rollout, StopReason
 from fissile.tasks import Task, tasks_from_rows
-from fissile.training.checkpoints import load_state, save_state
+from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engine import TRLEngine
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import packed_log_probs
@@ -307,9 +307,11 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
-        super()._save_checkpoint(model, trial)
+        folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
+        with explained_disk_errors(folder):
+            super()._save_checkpoint(model, trial)
         save_state(
-            f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}",
+            folder,
             {
                 "fingerprint": self._fingerprint,
                 "method": self.method.state_dict(),
