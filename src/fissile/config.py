@@ -69,7 +69,19 @@ class ColdStartConfig(Section):
         512, ge=64, description="Tokens of a packed row; attention costs the square of it, padding the rest of it."
     )
     batch_examples: int = Field(8, ge=1, description="Examples of one optimizer step.")
+    micro_batch_examples: int = Field(
+        2, ge=1, description="Examples of one forward; fewer take less memory. Divides batch_examples."
+    )
     epochs: int = Field(1, ge=1, description="Passes over the examples.")
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_a_batch(self) -> ColdStartConfig:
+        if self.batch_examples % self.micro_batch_examples:
+            raise ValueError(
+                f"micro_batch_examples = {self.micro_batch_examples} does not divide batch_examples = "
+                f"{self.batch_examples}"
+            )
+        return self
 
 
 class TrainingConfig(Section):

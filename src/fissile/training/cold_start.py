@@ -100,7 +100,8 @@ def cold_start(
     steps = -(-len(examples) // config.batch_examples) * config.epochs
     arguments = TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=config.batch_examples,
+        per_device_train_batch_size=config.micro_batch_examples,
+        gradient_accumulation_steps=config.batch_examples // config.micro_batch_examples,
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
@@ -139,9 +140,13 @@ class _ColdStartTrainer(Trainer):  # type: ignore[misc]
             super()._save_checkpoint(model, trial)
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
-        outputs = model(**inputs, fused_lm_head=True)
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch, fused_lm_head=True)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
