@@ -37,10 +37,7 @@ def write_json(path: str | Path, fields: Any) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"'{path}' cannot be written ({error.strerror}). Free some space or choose another output "
-            "folder, then go on with --resume."
-        ) from None
+        raise _unwritable(path, str(error.strerror)) from None
 
 
 @contextmanager
@@ -54,10 +51,14 @@ def explained_disk_errors(what: str | Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise RunError(
-            f"'{what}' cannot be written ({reason}). Free some space or choose another output folder, then go on with "
-            "--resume."
-        ) from error
+        raise _unwritable(what, reason) from error
+
+
+def _unwritable(what: str | Path, reason: str) -> RunError:
+    return RunError(
+        f"'{what}' cannot be written ({reason}). Free some space or choose another output folder, then go on with "
+        "--resume."
+    )
 
 
 def save_state(checkpoint: str, state: dict[str, Any], process_index: int = 0) -> None:
