@@ -9,6 +9,8 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from fissile.engines.prepacked import use_prepacked
+
 
 @contextmanager
 def merged_adapters(model: nn.Module) -> Iterator[None]:
@@ -19,9 +21,11 @@ def merged_adapters(model: nn.Module) -> Iterator[None]:
     bfloat16, which rounding to nearest would discard, and the policy that samples would stand still while the one that
     learns moves. Layers that cannot be merged (quantised, sharded, disabled) keep their adapters and work as before.
 
-    Costs one more copy of the adapted weights while it lasts.
+    Costs one more copy of the adapted weights while it lasts: prepacked where that is possible (`prepacked`), and then
+    the parameters themselves hold the originals throughout.
     """
     originals: list[tuple[nn.Parameter, Tensor]] = []
+    changed: list[nn.Module] = []
     layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer) and _is_mergeable(layer)]
     dithers: dict[torch.Size, Tensor] = {}
     try:
@@ -35,8 +39,14 @@ def merged_adapters(model: nn.Module) -> Iterator[None]:
                 if original.dtype == torch.bfloat16 and parameter.shape not in dithers:
                     dithers[parameter.shape] = _dither(parameter)
                 parameter.data = _rounded(parameter.data, original.dtype, dithers.get(parameter.shape))
+            if use_prepacked(layer.get_base_layer()):
+                changed.append(layer.get_base_layer())
+                for parameter, original in originals[-len(parameters) :]:
+                    parameter.data = original
         yield
     finally:
+        for linear in changed:
+            del linear.forward
         for layer in layers:
             layer.merged_adapters.clear()
         for parameter, weight in originals:

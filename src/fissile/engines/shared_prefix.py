@@ -25,7 +25,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 SHARED_PREFIX = "fissile_shared_prefix"
 """Name of the attention function. It is in no mask table, so transformers builds no mask for it."""
 
-_FIRST_CAPACITY = 64
+_CAPACITY = 32
+"""Columns of own tokens are reserved so many at a time."""
+
 _UNSUPPORTED_OPTIONS = ("softcap", "s_aux", "sliding_window", "position_bias")
 
 
@@ -77,13 +79,14 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
 
     Attributes:
         prefix_keys, prefix_values: [groups, kv_heads, longest prefix, head_dim], padded at the right.
-        keys, values: [rows, kv_heads, capacity, head_dim], of which the first `length` columns are written.
+        keys, values: [rows, kv_heads, capacity, head_dim], of which the first `length` columns are written; the
+            others are zero. Always attended to as a whole, with a mask: a view of a part would be copied to multiply.
         length: number of steps written.
     """
 
     def __init__(self, prefix_keys: Tensor, prefix_values: Tensor) -> None:
         super().__init__()
-        self.prefix_keys, self.prefix_values = prefix_keys, prefix_values
+        self.prefix_keys, self.prefix_values = prefix_keys.contiguous(), prefix_values.contiguous()
         self.keys, self.values = (prefix[:0, :, :0] for prefix in (prefix_keys, prefix_values))
         self.length = 0
         self.is_initialized = True
@@ -92,12 +95,11 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         """Nothing to do: the layer is built from its prefixes."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one step ([rows, kv_heads, 1, head_dim]) and return all steps so far, as views."""
-        end = self.length + 1
-        self.keys[:, :, self.length : end] = key_states
-        self.values[:, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        """Write one step ([rows, kv_heads, 1, head_dim]) and return all columns."""
+        self.keys[:, :, self.length] = key_states[:, :, 0]
+        self.values[:, :, self.length] = value_states[:, :, 0]
+        self.length += 1
+        return self.keys, self.values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Keys that the rows' own tokens make, and their offset."""
@@ -126,7 +128,7 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         self.prefix_values = torch.cat([_padded(part.prefix_values, longest) for part in (self, other)])
 
     def reserve(self, rows: int, capacity: int) -> None:
-        """Make room for `rows` rows and `capacity` steps; new columns are zero, so that a masked one adds nothing."""
+        """Make room for `rows` rows and `capacity` steps."""
         self.keys = _resized(self.keys, rows, self.length, capacity)
         self.values = _resized(self.values, rows, self.length, capacity)
 
@@ -185,13 +187,22 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
             layer.join(new)
         return self._arrange()
 
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *arguments: Any, **options: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write one layer's step; the first layer's makes the column visible."""
+        if layer_idx == 0:
+            self._own_mask[..., self.steps] = self._entry_mask[..., self.steps]
+        written: tuple[Tensor, Tensor] = super().update(key_states, value_states, layer_idx, *arguments, **options)
+        return written
+
     def attend(self, layer_index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of one step.
 
         Args:
             layer_index: which layer.
             query: [rows, kv_heads, repeats, head_dim], scaled.
-            key: [rows, kv_heads, steps, head_dim], the rows' own tokens.
+            key: [rows, kv_heads, capacity, head_dim], the rows' own tokens.
             value: as `key`.
 
         Returns:
@@ -202,9 +213,7 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
         shared = self.grid.spread(query) @ layer.prefix_keys.transpose(-1, -2)
         if self._prefix_mask is not None:
             shared += self._prefix_mask
-        own = query @ key.transpose(-1, -2)
-        if self._own_mask is not None:
-            own += self._own_mask[..., : own.shape[-1]]
+        own = (query @ key.transpose(-1, -2)).add_(self._own_mask)
         scores = torch.cat([shared, self.grid.spread(own)], dim=-1)
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
         from_prefix = self.grid.gather(weights[..., :prefix] @ layer.prefix_values, repeats)
@@ -213,19 +222,18 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
     def _arrange(self) -> SharedPrefixCache:
         """Room, grid and masks for the present groups and rows."""
         first = self.layers[0].prefix_keys
-        self._capacity = _FIRST_CAPACITY
-        while self._capacity <= self.steps:
-            self._capacity *= 2
+        self._capacity = (self.steps // _CAPACITY + 1) * _CAPACITY
         for layer in self.layers:
             layer.reserve(len(self._entered), self._capacity)
         self.grid = Grid.of(self.counts, first.device)
-        self._prefix_mask = self._own_mask = None
+        self._prefix_mask = None
         if min(self.lengths) < first.shape[2]:
             ends = torch.tensor(self.lengths, device=first.device)[:, None, None, None]
             self._prefix_mask = _hidden(torch.arange(first.shape[2], device=first.device) >= ends, first.dtype)
-        if any(self._entered):
-            begins = torch.tensor(self._entered, device=first.device)[:, None, None, None]
-            self._own_mask = _hidden(torch.arange(self._capacity, device=first.device) < begins, first.dtype)
+        columns = torch.arange(self._capacity, device=first.device)
+        begins = torch.tensor(self._entered, device=first.device)[:, None, None, None]
+        self._entry_mask = _hidden(columns < begins, first.dtype)
+        self._own_mask = _hidden((columns < begins) | (columns >= self.steps), first.dtype)
         return self
 
 
