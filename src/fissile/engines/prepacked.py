@@ -56,7 +56,7 @@ def use_prepacked(module: nn.Module) -> bool:
 def _forward(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
 
-    def forward(input: Tensor) -> Tensor:  # noqa: A002 - the name of nn.Linear's argument
+    def forward(input: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(input, packed, bias, "none", [], "")
         return result
 

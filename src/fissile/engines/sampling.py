@@ -25,6 +25,10 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, 
     logits = logits.float()
     if sampling.temperature == 0:
         tokens = logits.argmax(dim=-1)
+    elif sampling.temperature == 1 and not sampling.top_k and sampling.top_p == 1:
+        probabilities = logits.softmax(dim=-1)
+        tokens = _invert(probabilities, uniforms)
+        return tokens, probabilities.gather(-1, tokens[:, None])[:, 0].log()
     else:
         candidates, ids = _candidates(logits, sampling)
         probabilities = (candidates / sampling.temperature).softmax(dim=-1)

@@ -60,17 +60,13 @@ class Grid:
         return cls(len(counts), width, torch.tensor(rows, device=device), torch.tensor(slots, device=device))
 
     def spread(self, x: Tensor) -> Tensor:
-        """[rows, kv_heads, repeats, n] -> [groups, kv_heads, width * repeats, n]."""
+        """[rows, kv_heads, ...] -> [groups, kv_heads, width, ...]."""
         x = x if self.rows is None else x[self.rows]
-        _, heads, repeats, n = x.shape
-        x = x.reshape(self.groups, self.width, heads, repeats, n).transpose(1, 2)
-        return x.reshape(self.groups, heads, self.width * repeats, n)
+        return x.unflatten(0, (self.groups, self.width)).transpose(1, 2)
 
-    def gather(self, x: Tensor, repeats: int) -> Tensor:
+    def gather(self, x: Tensor) -> Tensor:
         """The inverse of `spread`."""
-        _, heads, _, n = x.shape
-        x = x.reshape(self.groups, heads, self.width, repeats, n).transpose(1, 2)
-        x = x.reshape(self.groups * self.width, heads, repeats, n)
+        x = x.transpose(1, 2).flatten(0, 1)
         return x if self.slots is None else x[self.slots]
 
 
@@ -79,15 +75,16 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
 
     Attributes:
         prefix_keys, prefix_values: [groups, kv_heads, longest prefix, head_dim], padded at the right.
-        keys, values: [rows, kv_heads, capacity, head_dim], of which the first `length` columns are written; the
-            others are zero. Always attended to as a whole, with a mask: a view of a part would be copied to multiply.
+        keys, values: [groups, kv_heads, width, capacity, head_dim] in the slots of the grid; the first `length`
+            columns are written, the others zero. Attended to as a whole, with a mask: a view of a part would be copied.
         length: number of steps written.
     """
 
     def __init__(self, prefix_keys: Tensor, prefix_values: Tensor) -> None:
         super().__init__()
         self.prefix_keys, self.prefix_values = prefix_keys.contiguous(), prefix_values.contiguous()
-        self.keys, self.values = (prefix[:0, :, :0] for prefix in (prefix_keys, prefix_values))
+        groups, heads, _, head_dim = prefix_keys.shape
+        self.keys, self.values = (prefix_keys.new_empty(groups, heads, 0, 0, head_dim) for _ in range(2))
         self.length = 0
         self.is_initialized = True
 
@@ -95,9 +92,9 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         """Nothing to do: the layer is built from its prefixes."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write one step ([rows, kv_heads, 1, head_dim]) and return all columns."""
-        self.keys[:, :, self.length] = key_states[:, :, 0]
-        self.values[:, :, self.length] = value_states[:, :, 0]
+        """Write one step ([groups, kv_heads, width, head_dim]) and return all columns."""
+        self.keys[..., self.length, :] = key_states
+        self.values[..., self.length, :] = value_states
         self.length += 1
         return self.keys, self.values
 
@@ -113,24 +110,30 @@ class SharedPrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         """No maximum."""
         return -1
 
-    def keep(self, groups: Tensor, longest: int, rows: Tensor, oldest: int) -> None:
-        """Keep these groups (cut to `longest` positions) and rows, and drop the steps before `oldest`."""
+    def keep(self, groups: Tensor, longest: int) -> None:
+        """Keep these groups, their prefixes cut to `longest` positions."""
         self.prefix_keys = self.prefix_keys[groups, :, :longest]
         self.prefix_values = self.prefix_values[groups, :, :longest]
-        self.keys = self.keys[rows, :, oldest : self.length]
-        self.values = self.values[rows, :, oldest : self.length]
-        self.length -= oldest
 
     def join(self, other: SharedPrefixLayer) -> None:
-        """Append the groups of a layer that has no rows yet."""
+        """Append the prefixes of another layer."""
         longest = max(self.prefix_keys.shape[2], other.prefix_keys.shape[2])
         self.prefix_keys = torch.cat([_padded(part.prefix_keys, longest) for part in (self, other)])
         self.prefix_values = torch.cat([_padded(part.prefix_values, longest) for part in (self, other)])
 
-    def reserve(self, rows: int, capacity: int) -> None:
-        """Make room for `rows` rows and `capacity` steps."""
-        self.keys = _resized(self.keys, rows, self.length, capacity)
-        self.values = _resized(self.values, rows, self.length, capacity)
+    def move(self, sources: tuple[Tensor, Tensor] | None, oldest: int, grid: Grid, capacity: int) -> None:
+        """Rearrange the rows' own tokens.
+
+        Args:
+            sources: group and place that each slot of the new grid, [groups * width] each, had in the old one; None
+                if there was no row.
+            oldest: steps to drop at the front.
+            grid: the new grid.
+            capacity: columns of the new arrangement.
+        """
+        self.keys = _moved(self.keys, sources, slice(oldest, self.length), grid, capacity)
+        self.values = _moved(self.values, sources, slice(oldest, self.length), grid, capacity)
+        self.length -= oldest
 
 
 class SharedPrefixCache(Cache):  # type: ignore[misc]
@@ -165,35 +168,36 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
 
     def keep(self, rows: Sequence[int]) -> SharedPrefixCache:
         """Keep only these rows (ascending, at least one), drop empty groups, and make room for more steps."""
-        groups_of = [group for group, count in enumerate(self.counts) for _ in range(count)]
-        kept = [groups_of[row] for row in rows]
-        groups = sorted(set(kept))
+        places = self._places()
+        kept = [places[row] for row in rows]
+        groups = sorted({group for group, _ in kept})
         oldest = min(self._entered[row] for row in rows)
         self.lengths = [self.lengths[group] for group in groups]
-        self.counts = [kept.count(group) for group in groups]
+        self.counts = [sum(group == other for other, _ in kept) for group in groups]
         self._entered = [self._entered[row] - oldest for row in rows]
-        device = self.layers[0].keys.device
-        group_index, row_index = torch.tensor(groups, device=device), torch.tensor(rows, device=device)
+        index = torch.tensor(groups, device=self.layers[0].keys.device)
         for layer in self.layers:
-            layer.keep(group_index, max(1, *self.lengths), row_index, oldest)
-        return self._arrange()
+            layer.keep(index, max(1, *self.lengths))
+        return self._arrange(kept, oldest)
 
     def join(self, other: SharedPrefixCache) -> SharedPrefixCache:
         """Append the groups of a cache that has taken no step yet."""
+        places = [*self._places(), *[(0, 0)] * sum(other.counts)]  # a new row has no columns of its own: any will do
         self._entered += [self.steps] * sum(other.counts)
         self.lengths += other.lengths
         self.counts += other.counts
         for layer, new in zip(self.layers, other.layers, strict=True):
             layer.join(new)
-        return self._arrange()
+        return self._arrange(places)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *arguments: Any, **options: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write one layer's step; the first layer's makes the column visible."""
+        """Write one layer's step, [rows, kv_heads, 1, head_dim]; the first layer's makes the column visible."""
         if layer_idx == 0:
             self._own_mask[..., self.steps] = self._entry_mask[..., self.steps]
-        written: tuple[Tensor, Tensor] = super().update(key_states, value_states, layer_idx, *arguments, **options)
+        step = (self.grid.spread(states[:, :, 0]) for states in (key_states, value_states))
+        written: tuple[Tensor, Tensor] = super().update(*step, layer_idx, *arguments, **options)
         return written
 
     def attend(self, layer_index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -202,38 +206,53 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
         Args:
             layer_index: which layer.
             query: [rows, kv_heads, repeats, head_dim], scaled.
-            key: [rows, kv_heads, capacity, head_dim], the rows' own tokens.
+            key: [groups, kv_heads, width, capacity, head_dim], the rows' own tokens.
             value: as `key`.
 
         Returns:
             [rows, kv_heads, repeats, head_dim].
         """
-        layer, repeats = self.layers[layer_index], query.shape[2]
-        prefix = layer.prefix_keys.shape[2]
-        shared = self.grid.spread(query) @ layer.prefix_keys.transpose(-1, -2)
+        layer = self.layers[layer_index]
+        by_row = self.grid.spread(query).contiguous()  # [groups, kv_heads, width, repeats, head_dim]
+        slots, groups = by_row.flatten(0, 2), by_row.flatten(0, 1).flatten(1, 2)
+        prefix_keys, prefix_values = layer.prefix_keys.flatten(0, 1), layer.prefix_values.flatten(0, 1)
+        shared = groups @ prefix_keys.transpose(1, 2)
         if self._prefix_mask is not None:
             shared += self._prefix_mask
-        own = (query @ key.transpose(-1, -2)).add_(self._own_mask)
-        scores = torch.cat([shared, self.grid.spread(own)], dim=-1)
-        weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-        from_prefix = self.grid.gather(weights[..., :prefix] @ layer.prefix_values, repeats)
-        return from_prefix + self.grid.gather(weights[..., prefix:], repeats) @ value
+        own = (slots @ key.flatten(0, 2).transpose(1, 2)).add_(self._own_mask)
+        own_shape, columns = own.shape, own.shape[-1]
+        weights = torch.cat([shared, own.view(*groups.shape[:2], columns)], dim=-1).softmax(dim=-1)
+        for_prefix, for_own = weights.split([shared.shape[-1], columns], dim=-1)
+        mixed = for_own.reshape(own_shape) @ value.flatten(0, 2)
+        mixed = mixed.view_as(groups).baddbmm_(for_prefix, prefix_values)
+        return self.grid.gather(mixed.view_as(by_row))
 
-    def _arrange(self) -> SharedPrefixCache:
-        """Room, grid and masks for the present groups and rows."""
+    def _places(self) -> list[tuple[int, int]]:
+        """Group and place in the group of each row."""
+        return [(group, place) for group, count in enumerate(self.counts) for place in range(count)]
+
+    def _arrange(self, places: list[tuple[int, int]] | None = None, oldest: int = 0) -> SharedPrefixCache:
+        """Room, grid and masks for the present groups and rows, which stood at `places` (None: nowhere)."""
         first = self.layers[0].prefix_keys
-        self._capacity = (self.steps // _CAPACITY + 1) * _CAPACITY
+        device, dtype = first.device, first.dtype
+        steps = self.steps - oldest
+        self._capacity = (steps // _CAPACITY + 1) * _CAPACITY
+        self.grid = Grid.of(self.counts, device)
+        sources = None
+        if places is not None:
+            filling = range(len(places)) if self.grid.rows is None else self.grid.rows.tolist()
+            group, place = torch.tensor([places[row] for row in filling], device=device).unbind(-1)
+            sources = (group, place)
         for layer in self.layers:
-            layer.reserve(len(self._entered), self._capacity)
-        self.grid = Grid.of(self.counts, first.device)
-        self._prefix_mask = None
-        if min(self.lengths) < first.shape[2]:
-            ends = torch.tensor(self.lengths, device=first.device)[:, None, None, None]
-            self._prefix_mask = _hidden(torch.arange(first.shape[2], device=first.device) >= ends, first.dtype)
-        columns = torch.arange(self._capacity, device=first.device)
-        begins = torch.tensor(self._entered, device=first.device)[:, None, None, None]
-        self._entry_mask = _hidden(columns < begins, first.dtype)
-        self._own_mask = _hidden((columns < begins) | (columns >= self.steps), first.dtype)
+            layer.move(sources, oldest, self.grid, self._capacity)
+        heads = first.shape[1]
+        ends = torch.tensor(self.lengths, device=device)[:, None, None].expand(-1, heads, -1).reshape(-1, 1, 1)
+        hidden = torch.arange(first.shape[2], device=device) >= ends
+        self._prefix_mask = _hiding(hidden, dtype) if min(self.lengths) < first.shape[2] else None
+        entered = self.grid.spread(torch.tensor(self._entered, device=device)[:, None].expand(-1, heads))
+        columns, begins = torch.arange(self._capacity, device=device), entered.reshape(-1, 1, 1)
+        self._entry_mask = _hiding(columns < begins, dtype)
+        self._own_mask = _hiding((columns < begins) | (columns >= steps), dtype)
         return self
 
 
@@ -241,13 +260,18 @@ def _padded(x: Tensor, length: int) -> Tensor:
     return nn.functional.pad(x, (0, 0, 0, length - x.shape[2]))
 
 
-def _resized(x: Tensor, rows: int, length: int, capacity: int) -> Tensor:
-    resized = x.new_zeros(rows, x.shape[1], capacity, x.shape[3])
-    resized[: x.shape[0], :, :length] = x[:, :, :length]
-    return resized
+def _moved(x: Tensor, sources: tuple[Tensor, Tensor] | None, steps: slice, grid: Grid, capacity: int) -> Tensor:
+    """One of a layer's `keys` and `values` in a new arrangement, see `SharedPrefixLayer.move`."""
+    moved = x.new_zeros(grid.groups, x.shape[1], grid.width, capacity, x.shape[-1])
+    if sources is not None:
+        group, place = sources
+        rows = x[group, :, place, steps].unflatten(0, (grid.groups, grid.width))
+        moved[..., : rows.shape[3], :] = rows.transpose(1, 2)
+    return moved
 
 
-def _hidden(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+def _hiding(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores so that the hidden ones have no weight."""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ class _TiledScores(torch.autograd.Function):
     """(hidden [n, h], weight [v, h], bias [v] or None, targets [n], temperature) -> log-probs [n], entropies [n].
 
     Only `hidden` gets a gradient. The backward pass computes the logits again: with p the distribution and H its
-    entropy, d log p_t / d z = 1[t] - p and d H / d z = -p (log p + H).
+    entropy, d log p_t / d z = 1[t] - p and d H / d z = -p (log p + H). All tiles share two buffers: fresh memory of
+    this size costs more than what is computed in it.
     """
 
     @staticmethod
@@ -94,37 +96,49 @@ class _TiledScores(torch.autograd.Function):
         context: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         context.set_materialize_grads(False)
-        log_probs, entropies, normalisers = (hidden.new_empty(len(hidden), dtype=torch.float32) for _ in range(3))
-        for start in range(0, len(hidden), _TILE):
-            tile = slice(start, start + _TILE)
-            logits = _logits(hidden[tile], weight, bias, temperature)
-            normaliser = logits.logsumexp(dim=-1)
-            log_probs[tile] = logits.gather(-1, targets[tile, None])[:, 0] - normaliser
-            mean = (torch.exp(logits - normaliser[:, None]) * logits).sum(dim=-1)
-            entropies[tile], normalisers[tile] = normaliser - mean, normaliser
-        context.save_for_backward(hidden, weight, bias, targets, normalisers, entropies)
+        log_probs, entropies = (hidden.new_empty(len(hidden), dtype=torch.float32) for _ in range(2))
+        for tile, logits, scores in _tiles(hidden, weight, bias, temperature):
+            torch.log_softmax(logits, dim=-1, out=scores)
+            log_probs[tile] = scores.gather(-1, targets[tile, None])[:, 0]
+            entropies[tile] = -torch.exp(scores, out=logits).mul_(scores).sum(dim=-1)
+        context.save_for_backward(hidden, weight, bias, targets, entropies)
         context.temperature = temperature
         return log_probs, entropies
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normalisers, entropies = context.saved_tensors
+        hidden, weight, bias, targets, entropies = context.saved_tensors
         for_log_probs, for_entropies = gradients
-        gradient = torch.empty_like(hidden)
-        for start in range(0, len(hidden), _TILE):
-            tile = slice(start, start + _TILE)
-            scores = _logits(hidden[tile], weight, bias, context.temperature).sub_(normalisers[tile, None])
-            pull = torch.zeros_like(scores) if for_entropies is None else scores + entropies[tile, None]
-            if for_entropies is not None:
-                pull.mul_(-for_entropies[tile, None])
-            if for_log_probs is not None:
-                pull.sub_(for_log_probs[tile, None])
-            pull.mul_(scores.exp_())
+        gradient = torch.zeros_like(hidden)
+        if for_log_probs is None and for_entropies is None:
+            return gradient, None, None, None, None
+        for tile, logits, scores in _tiles(hidden, weight, bias, context.temperature):
+            if for_entropies is None:
+                pull = torch.softmax(logits, dim=-1, out=scores).mul_(-for_log_probs[tile, None])
+            else:
+                torch.log_softmax(logits, dim=-1, out=scores)
+                probabilities = torch.exp(scores, out=logits)
+                pull = scores.add_(entropies[tile, None]).mul_(-for_entropies[tile, None])
+                if for_log_probs is not None:
+                    pull.sub_(for_log_probs[tile, None])
+                pull.mul_(probabilities)
             if for_log_probs is not None:
                 pull.scatter_add_(-1, targets[tile, None], for_log_probs[tile, None])
-            gradient[tile] = pull.div_(context.temperature).to(weight.dtype) @ weight
+            if context.temperature != 1:
+                pull.div_(context.temperature)
+            gradient[tile] = pull.to(weight.dtype) @ weight
         return gradient, None, None, None, None
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    return torch.nn.functional.linear(hidden, weight, bias).float().div_(temperature)
+def _tiles(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For each tile of `hidden`: where it stands, its logits [tile, v] in float32, and as much room; both reused."""
+    buffers = hidden.new_empty(2, min(_TILE, len(hidden)), len(weight), dtype=torch.float32)
+    for start in range(0, len(hidden), _TILE):
+        rows = hidden[start : start + _TILE]
+        logits, room = buffers[:, : len(rows)]
+        logits.copy_(torch.nn.functional.linear(rows, weight, bias))
+        if temperature != 1:
+            logits.div_(temperature)
+        yield slice(start, start + len(rows)), logits, room
