@@ -1,6 +1,7 @@
 """Every path through the real trainer, with a two-layer random policy."""
 
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -151,6 +152,48 @@ def test_log_probabilities_equal_trls_padded_ones(tmp_path: Path) -> None:
     torch.testing.assert_close(packed[kept], padded[kept], atol=1e-5, rtol=1e-4)
     assert entropy is not None
     torch.testing.assert_close(entropy[kept], reference[kept], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"])
+@pytest.mark.parametrize(("checkpointing", "beta"), [(False, 0.0), (True, 0.0), (False, 0.1), (True, 0.1)])
+def test_loss_and_gradients_equal_those_of_trls_padded_batch(
+    tmp_path: Path, loss_type: str, checkpointing: bool, beta: float
+) -> None:
+    """Every loss that the configuration offers, off-policy enough to clip, one group without any advantage."""
+    settings = {"loss_type": loss_type, "gradient_checkpointing": checkpointing, "beta": beta, "max_steps": 1}
+    made = trainer(tmp_path, settings)
+    batches: list[dict[str, Any]] = []
+    compute = made._compute_loss
+    made._compute_loss = lambda model, inputs: (batches.append(inputs), compute(model, inputs))[1]  # type: ignore[assignment]
+    made.train()
+    torch.manual_seed(2)
+    (inputs,) = batches
+    inputs["advantages"] = torch.tensor([0.0] * GROUP + [1.5, -0.5, -1.2, 0.0])
+    with torch.no_grad():
+        for _, weight in made.model.named_parameters():
+            if weight.requires_grad:
+                weight += 0.02 * torch.randn_like(weight)
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        width = inputs["completion_ids"].shape[1]
+        now, _, _ = made._get_per_token_logps_and_entropies(made.model, ids, mask, width)
+    inputs["old_per_token_logps"] = now + 0.4 * torch.randn_like(now)
+
+    def gradients(loss_of: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        made.model.zero_grad()
+        made.model.train()
+        loss = loss_of(made.model, inputs)
+        loss.backward()
+        return loss.detach(), [p.grad.clone() for p in made.model.parameters() if p.requires_grad]
+
+    packed = gradients(compute)
+    padded_log_probs = MethodType(GRPOTrainer._get_per_token_logps_and_entropies, made)
+    made._get_per_token_logps_and_entropies = padded_log_probs  # type: ignore[method-assign]
+    padded = gradients(MethodType(GRPOTrainer._compute_loss, made))
+    torch.testing.assert_close(packed[0], padded[0], atol=1e-6, rtol=1e-4)
+    assert any(gradient.abs().max() > 1e-6 for gradient in padded[1])
+    for one, other in zip(packed[1], padded[1], strict=True):
+        assert (one - other).norm() <= 1e-4 * other.norm() + 1e-9
 
 
 def test_a_group_without_variance_is_counted_and_costs_no_forward(tmp_path: Path) -> None:
