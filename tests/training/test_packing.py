@@ -203,7 +203,13 @@ def test_rows_keep_every_branch_and_the_budget(groups: list[Branching], budget: 
     assert branches([group for row in rows for group in row]) == branches(groups)
     for row in rows:
         single = len(row) == 1 and len(row[0].branches) == 1
-        assert single or sum(group.tokens for group in row) <= budget
+        room = max(budget, 2 * len(row[0].prefix)) if len(row) == 1 else budget
+        assert single or sum(group.tokens for group in row) <= room
+
+
+def test_a_long_prompt_is_not_repeated_for_every_branch() -> None:
+    group = Branching([1] * 1000, [Branch.scored([2] * 64)] * 8)
+    assert [part.tokens for (part,) in fill_rows([group], budget=600)] == [1519]
 
 
 def test_the_layout_of_a_row() -> None:

@@ -68,10 +68,15 @@ class Branching:
         return len(self.shared) + sum(len(self.head) + len(branch.ids) for branch in self.branches)
 
     def within(self, budget: int) -> Iterator[Branching]:
-        """This group, split into several of at most `budget` tokens where it can be; each has a branch at least."""
+        """This group, split into several of at most `budget` tokens where it can be; each has a branch at least.
+
+        Each part repeats the prefix, so a part may hold twice the prefix whatever the budget says: splitting costs at
+        most as much again as not splitting.
+        """
+        limit = max(budget, 2 * len(self.prefix))
         taken: list[Branch] = []
         for branch in self.branches:
-            if taken and Branching(self.prefix, [*taken, branch]).tokens > budget:
+            if taken and Branching(self.prefix, [*taken, branch]).tokens > limit:
                 yield Branching(self.prefix, taken)
                 taken = []
             taken.append(branch)
@@ -144,7 +149,8 @@ def pack_rows(rows: Sequence[Sequence[Branching]], pad_id: int = 0, device: torc
 def fill_rows(groups: Sequence[Branching], budget: int) -> list[list[Branching]]:
     """Groups into rows of at most `budget` tokens, longest first, each into the fullest row that still takes it.
 
-    A group that exceeds the budget is split at its branches; a single branch that exceeds it gets a row of its own.
+    A group that exceeds the budget is split at its branches (see `Branching.within`); a part that still exceeds it gets
+    a row of its own.
     """
     parts = sorted((part for group in groups for part in group.within(budget)), key=lambda part: -part.tokens)
     rows: list[list[Branching]] = []
