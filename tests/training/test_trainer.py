@@ -170,9 +170,9 @@ def test_loss_and_gradients_equal_those_of_trls_padded_batch(
     (inputs,) = batches
     inputs["advantages"] = torch.tensor([0.0] * GROUP + [1.5, -0.5, -1.2, 0.0])
     with torch.no_grad():
-        for _, weight in made.model.named_parameters():
+        for weight in made.model.parameters():
             if weight.requires_grad:
-                weight += 0.02 * torch.randn_like(weight)
+                weight.add_(torch.randn_like(weight), alpha=0.02)
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         width = inputs["completion_ids"].shape[1]

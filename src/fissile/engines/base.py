@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fissile.errors import ModelError
 from fissile.rollouts import Completion
 
 
@@ -44,3 +45,26 @@ class Engine(Protocol):
             `StopReason.INFRASTRUCTURE` and no ids.
         """
         ...
+
+
+def check_lengths(prompts: Sequence[Sequence[int]], sampling: Sampling, positions: int | None) -> None:
+    """Refuse what no engine can sample.
+
+    Args:
+        prompts: token ids, any lengths.
+        sampling: gives the limit of a completion.
+        positions: tokens that the model reads at most, prompt and completion together; None where unknown.
+
+    Raises:
+        ModelError: an empty prompt, one that leaves too little room, or no token to sample.
+    """
+    if sampling.max_new_tokens < 1:
+        raise ModelError("max_new_tokens must be at least 1.")
+    for index, prompt in enumerate(prompts):
+        if not prompt:
+            raise ModelError(f"Prompt {index} is empty. Give every prompt at least one token.")
+        if positions is not None and len(prompt) + sampling.max_new_tokens > positions:
+            raise ModelError(
+                f"Prompt {index} has {len(prompt)} tokens. With max_new_tokens = {sampling.max_new_tokens} it "
+                f"exceeds the {positions} positions of the model: shorten it or lower max_new_tokens."
+            )

@@ -62,7 +62,7 @@ class Grid:
     def spread(self, x: Tensor) -> Tensor:
         """[rows, kv_heads, ...] -> [groups, kv_heads, width, ...]."""
         x = x if self.rows is None else x[self.rows]
-        return x.unflatten(0, (self.groups, self.width)).transpose(1, 2)
+        return x.reshape(self.groups, self.width, *x.shape[1:]).transpose(1, 2)
 
     def gather(self, x: Tensor) -> Tensor:
         """The inverse of `spread`."""
@@ -222,10 +222,24 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
         own = (slots @ key.flatten(0, 2).transpose(1, 2)).add_(self._own_mask)
         own_shape, columns = own.shape, own.shape[-1]
         weights = torch.cat([shared, own.view(*groups.shape[:2], columns)], dim=-1).softmax(dim=-1)
-        for_prefix, for_own = weights.split([shared.shape[-1], columns], dim=-1)
+        for_prefix, for_own = weights[..., :-columns], weights[..., -columns:]
         mixed = for_own.reshape(own_shape) @ value.flatten(0, 2)
         mixed = mixed.view_as(groups).baddbmm_(for_prefix, prefix_values)
         return self.grid.gather(mixed.view_as(by_row))
+
+    def sequence(self, row: int, steps: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of a row's prefix and its first `steps` own tokens, [kv_heads, tokens, head_dim] a layer."""
+        group, place = self._places()[row]
+        length, start = self.lengths[group], self._entered[row]
+        own = (group, slice(None), place, slice(start, start + steps))
+        prefix = (group, slice(None), slice(length))
+        return [
+            (
+                torch.cat([layer.prefix_keys[prefix], layer.keys[own]], dim=1),
+                torch.cat([layer.prefix_values[prefix], layer.values[own]], dim=1),
+            )
+            for layer in self.layers
+        ]
 
     def _places(self) -> list[tuple[int, int]]:
         """Group and place in the group of each row."""
@@ -265,8 +279,9 @@ def _moved(x: Tensor, sources: tuple[Tensor, Tensor] | None, steps: slice, grid:
     moved = x.new_zeros(grid.groups, x.shape[1], grid.width, capacity, x.shape[-1])
     if sources is not None:
         group, place = sources
-        rows = x[group, :, place, steps].unflatten(0, (grid.groups, grid.width))
-        moved[..., : rows.shape[3], :] = rows.transpose(1, 2)
+        rows = x[group, :, place, steps]  # [slots, kv_heads, steps, head_dim]
+        rows = rows.reshape(grid.groups, grid.width, *rows.shape[1:]).transpose(1, 2)
+        moved[..., : rows.shape[3], :] = rows
     return moved
 
 

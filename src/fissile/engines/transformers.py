@@ -19,13 +19,14 @@ import torch
 from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from fissile.engines.adapters import merged_adapters
-from fissile.engines.base import Sampling
+from fissile.engines.adapters import merged_adapters, weights_digest
+from fissile.engines.base import Sampling, check_lengths
+from fissile.engines.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
 from fissile.engines.prepacked import prepacked_linears
 from fissile.engines.sampling import draw
-from fissile.engines.shared_prefix import SHARED_PREFIX, SharedPrefixCache, SharedPrefixLayer, why_not_shareable
+from fissile.engines.shared_prefix import SHARED_PREFIX, SharedPrefixCache, why_not_shareable
 from fissile.errors import InfrastructureError, ModelError
 from fissile.rollouts import Completion, StopReason
 
@@ -52,6 +53,7 @@ class TransformersEngine:
         prefill_tokens: int = 4096,
         merge_adapters: bool = True,
         prepack: bool = True,
+        remembered_tokens: int = 0,
     ) -> None:
         """Wrap a model.
 
@@ -63,6 +65,8 @@ class TransformersEngine:
             prefill_tokens: tokens of prompts read at once, padding included (a single prompt may exceed it).
             merge_adapters: during each call, merge adapters into a copy of the weights.
             prepack: during each call, hold a copy of the weights in the layout that a CPU multiplies fastest.
+            remembered_tokens: keep the keys and values of finished rows, so many tokens in all, for later prompts that
+                continue them (retries, next turns) with the same weights.
 
         Raises:
             ModelError: the model is not a causal language model of transformers.
@@ -78,6 +82,7 @@ class TransformersEngine:
         self._prefill_tokens = prefill_tokens
         self._merge_adapters = merge_adapters
         self._prepack = prepack
+        self._finished = FinishedRows(remembered_tokens)
         self._decode = self._decode_shared
         if reason := why_not_shareable(inner):
             logger.warning("Generating without shared prefixes, which is slower: %s.", reason)
@@ -90,13 +95,16 @@ class TransformersEngine:
             ModelError: a prompt is empty or too long for the model, or no token may be sampled.
             InfrastructureError: out of memory (reason "out_of_memory").
         """
-        self._check_lengths(prompts, sampling)
+        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        check_lengths(prompts, sampling, positions)
         repeated = [tuple(prompt) for prompt in prompts for _ in range(samples)]
         rows = [_Row(index, prompt) for index, prompt in enumerate(repeated)]
         generator = torch.Generator().manual_seed(sampling.seed)
         draws = _Draws(torch.rand(len(rows), sampling.max_new_tokens, generator=generator), sampling, self._end_ids)
         adapters = merged_adapters(self._model) if self._merge_adapters else nullcontext()
         layout = prepacked_linears(self._model) if self._prepack else nullcontext()
+        if self._finished.max_tokens:
+            self._finished.only_of(weights_digest(self._model))
         try:
             with torch.no_grad(), _eval_mode(self._model), adapters, layout:
                 self._decode(rows, draws)
@@ -104,19 +112,6 @@ class TransformersEngine:
             message = f"Out of memory while generating with max_rows = {self._max_rows}. Lower it. ({error})"
             raise InfrastructureError("out_of_memory", message) from error
         return [Completion(tuple(row.ids), tuple(row.logprobs), row.stop or StopReason.LENGTH) for row in rows]
-
-    def _check_lengths(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
-        if sampling.max_new_tokens < 1:
-            raise ModelError("max_new_tokens must be at least 1.")
-        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        for index, prompt in enumerate(prompts):
-            if not prompt:
-                raise ModelError(f"Prompt {index} is empty. Give every prompt at least one token.")
-            if limit is not None and len(prompt) + sampling.max_new_tokens > limit:
-                raise ModelError(
-                    f"Prompt {index} has {len(prompt)} tokens. With max_new_tokens = {sampling.max_new_tokens} it "
-                    f"exceeds the {limit} positions of the model: shorten it or lower max_new_tokens."
-                )
 
     def _decode_shared(self, rows: list[_Row], draws: _Draws) -> None:
         """Admit, step, drop what finished; until nothing waits and nothing is alive."""
@@ -128,12 +123,12 @@ class TransformersEngine:
                 alive = [place for place, row in enumerate(batch) if row.stop is None]
                 admitted = self._admit(waiting, [batch[place] for place in alive])
                 if cache is not None and (admitted or cache.is_full or len(alive) <= _COMPACT_AT * len(batch)):
+                    self._remember(batch, cache)
                     batch = [batch[place] for place in alive]
                     cache = cache.keep(alive) if alive else None
-                for groups in self._prefill_batches(admitted):
-                    joining = self._prefill(groups)
+                for joining in self._prefill(admitted):
                     cache = joining if cache is None else cache.join(joining)
-                    batch += [row for group in groups for row in group]
+                batch += [row for group in admitted for row in group]
                 if cache is not None:
                     self._step(batch, cache, draws)
 
@@ -150,27 +145,25 @@ class TransformersEngine:
             admitted.append(waiting.popleft())
         return admitted
 
-    def _prefill_batches(self, groups: list[list[_Row]]) -> Iterator[list[list[_Row]]]:
-        """Runs of groups whose padded prompts stay within `prefill_tokens`; the longest prompt of a run is first."""
-        batch: list[list[_Row]] = []
+    def _prefill(self, groups: list[list[_Row]]) -> Iterator[SharedPrefixCache]:
+        """Read each group's prompt once, all but its last token."""
+        prefixes = []
         for group in groups:
-            if batch and (len(batch) + 1) * len(batch[0][0].prompt) > self._prefill_tokens:
-                yield batch
-                batch = []
-            batch.append(group)
-        if batch:
-            yield batch
+            tokens = group[0].prompt[:-1]
+            known, layers = self._finished.known(tokens)
+            prefixes.append(Prefix(tokens, layers, known))
+        for run in prefill_batches(prefixes, self._prefill_tokens):
+            reading = prefixes[run.start : run.stop]
+            lengths = [len(prefix.tokens) for prefix in reading]
+            counts = [len(groups[index]) for index in run]
+            yield SharedPrefixCache(read_prefixes(self._model, reading, self._pad_id), lengths, counts)
 
-    def _prefill(self, groups: list[list[_Row]]) -> SharedPrefixCache:
-        """Read each group's prompt once, all but its last token. Padding is at the right, where causality hides it."""
-        prefixes = [group[0].prompt[:-1] for group in groups]
-        longest = max(1, *map(len, prefixes))
-        padded = [[*prefix, *[self._pad_id] * (longest - len(prefix))] for prefix in prefixes]
-        read = DynamicCache()
-        ids = torch.tensor(padded, device=self._model.device)
-        self._model(input_ids=ids, past_key_values=read, use_cache=True, logits_to_keep=1)
-        layers = [SharedPrefixLayer(layer.keys, layer.values) for layer in read.layers]
-        return SharedPrefixCache(layers, [len(prefix) for prefix in prefixes], [len(group) for group in groups])
+    def _remember(self, batch: list[_Row], cache: SharedPrefixCache) -> None:
+        """Keep the keys and values of the finished rows, for prompts that continue them."""
+        if self._finished.max_tokens:
+            for place, row in enumerate(batch):
+                if row.stop is not None:
+                    self._finished.add((*row.prompt, *row.ids[:-1]), cache.sequence(place, len(row.ids)))
 
     def _step(self, batch: list[_Row], cache: SharedPrefixCache, draws: _Draws) -> None:
         """One token for every row."""

@@ -27,7 +27,6 @@ from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Sampling
 from fissile.engines.attempts import Attempter
-from fissile.engines.transformers import TransformersEngine
 from fissile.environments import SingleStep
 from fissile.environments.bfcl_ast import is_valid
 from fissile.errors import DataError
@@ -39,6 +38,7 @@ from fissile.tasks import Split, Task, load_tasks, split_by_function
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
 from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint, write_json
 from fissile.training.cold_start import cold_start, supervised_examples
+from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer
@@ -57,6 +57,10 @@ class Run:
     folder: RunFolder
     progress: Progress
     meter: Meter = field(default_factory=Meter)
+    engines: Engines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engines = Engines(self.config.engine)
 
     def execute(self) -> dict[str, JSON]:
         """Carry out the stages that are not done yet.
@@ -143,6 +147,7 @@ class Run:
             dialect=self.config.model.dialect,
             journal=corrections.append,
             fingerprint=self.config.fingerprint,
+            make_engine=self.engines.over,
             callbacks=[MetricsLog(metrics), StepProgress(self.progress.step(self.stage))],
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
@@ -168,11 +173,8 @@ class Run:
         with self._phase(f"evaluate_{stage}"):
             model = self.config.model
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
-            engine = TransformersEngine(
-                policy, end_ids=attempter.chat.end_ids, pad_id=attempter.chat.tokenizer.pad_token_id or 0
-            )
             episodes = evaluate_recovery(
-                engine,
+                self.engines.over(policy, attempter.chat, remember=True),
                 attempter,
                 tasks,
                 get_source(settings.feedback),
@@ -267,6 +269,7 @@ class Run:
             report_to=settings.report_to,
             disable_tqdm=True,
             seed=self.config.seed,
+            **self.engines.trl_settings(),
         )
 
     @contextmanager

@@ -114,6 +114,7 @@ class _TiledScores(torch.autograd.Function):
             return gradient, None, None, None, None
         for tile, logits, scores in _tiles(hidden, weight, bias, context.temperature):
             if for_entropies is None:
+                assert for_log_probs is not None
                 pull = torch.softmax(logits, dim=-1, out=scores).mul_(-for_log_probs[tile, None])
             else:
                 torch.log_softmax(logits, dim=-1, out=scores)

@@ -24,7 +24,6 @@ from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter
-from fissile.engines.transformers import TransformersEngine
 from fissile.environments import SingleStep
 from fissile.environments.bfcl_ast import is_valid
 from fissile.errors import ConfigError
@@ -34,13 +33,14 @@ from fissile.rewards import Reward, RewardConfig, composite_reward
 from fissile.rollouts import Rollout, StopReason
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
-from fissile.training.engine import TRLEngine
+from fissile.training.engines import EngineMaker, Engines, TRLEngine
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import packed_log_probs
 from fissile.training.scoring import score_labels_only
 
-PACKED_TOKENS = 1024
-"""Tokens of one packed row. Attention costs the square of a row, so a row holds about one group, not many."""
+PACKED_TOKENS = 4096
+"""Tokens of one packed row, unless a long prompt is better kept in one piece. Where attention takes a mask (on a GPU)
+it costs the square of a row; on a CPU nothing beyond what is attended to."""
 
 
 class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -67,6 +67,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         reward_funcs: Callable[..., Any] | list[Any] | None = None,
         journal: Callable[[dict[str, Any]], None] = lambda record: None,
         fingerprint: str = "",
+        make_engine: EngineMaker | None = None,
         **trl_arguments: Any,
     ) -> None:
         """Build the trainer.
@@ -83,6 +84,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             reward_funcs: more rewards, as for TRL.
             journal: receives one record for each intercepted failure and each fission.
             fingerprint: of the configuration; a checkpoint of another one is refused.
+            make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
+                `use_vllm=True` TRL samples.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -120,7 +123,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
-        self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine()
+        self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
         self._explore_contexts: dict[str, Context] = {}
         self._reference_lengths: dict[str, int] = {}
         self.method = self._method(method, fission or FissionSettings(), journal)
@@ -337,12 +340,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
         return FissionGRPO(settings, get_source(settings.feedback), self.attempter.extend, self.tasks, journal)
 
-    def _local_engine(self) -> TransformersEngine:
-        return TransformersEngine(
-            self.accelerator.unwrap_model(self.model),
-            end_ids=self.chat.end_ids,
-            pad_id=self._tokenizer.pad_token_id,
-        )
+    def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
+        return (make_engine or Engines().over)(self.accelerator.unwrap_model(self.model), self.chat)
 
     @contextmanager
     def _group_size(self, samples: int) -> Iterator[None]:

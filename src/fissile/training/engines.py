@@ -1,0 +1,92 @@
+"""Which engine samples: the one place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from fissile.config import EngineConfig
+from fissile.dialects import ChatFormat
+from fissile.engines import Engine, Sampling, TransformersEngine
+from fissile.engines.vllm import VLLMEngine
+from fissile.engines.vllm_runtime import VLLMRuntime, VLLMSettings, require_vllm
+from fissile.rollouts import Completion, StopReason
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+EngineMaker = Callable[[nn.Module, ChatFormat], Engine]
+"""(policy, chat format) -> an engine that samples from the policy as it is at each call."""
+
+
+class Engines:
+    """The engines of a run, as its `[engine]` table asks for them. All stages share one vLLM."""
+
+    def __init__(self, config: EngineConfig | None = None) -> None:
+        """Nothing is started yet.
+
+        Raises:
+            ConfigError: vLLM is asked for and not installed.
+        """
+        self.config = config or EngineConfig()
+        if self.config.name == "vllm":
+            require_vllm()
+        settings = VLLMSettings(
+            max_model_len=self.config.max_model_len,
+            kv_cache_gb=self.config.kv_cache_gb,
+            max_rows=self.config.max_rows,
+            compile=self.config.compile,
+        )
+        self.runtime = VLLMRuntime(settings)
+
+    def over(self, policy: nn.Module, chat: ChatFormat, remember: bool = False) -> Engine:
+        """An engine in this process. On an accelerator always transformers: there vLLM belongs to TRL's trainer.
+
+        Args:
+            policy: what samples.
+            chat: knows the tokens that end a completion.
+            remember: later prompts will continue earlier ones under the same weights, as in an evaluation.
+        """
+        if self.config.name == "vllm" and not torch.accelerator.is_available():
+            return VLLMEngine(policy, chat.end_ids, self.runtime)
+        return TransformersEngine(
+            policy,
+            chat.end_ids,
+            chat.tokenizer.pad_token_id or 0,
+            self.config.max_rows,
+            remembered_tokens=self.config.remembered_tokens if remember else 0,
+        )
+
+    def trl_settings(self) -> dict[str, Any]:
+        """What `GRPOConfig` must be told: on an accelerator, vLLM samples through TRL's own integration."""
+        if self.config.name != "vllm" or not torch.accelerator.is_available():
+            return {}
+        return {
+            "use_vllm": True,
+            "vllm_mode": "colocate",
+            "vllm_max_model_length": self.config.max_model_len,
+            "vllm_gpu_memory_utilization": self.config.gpu_memory_utilization,
+        }
+
+
+class TRLEngine:
+    """TRL's own generation: vLLM in process or as a server, with TRL's weight sync.
+
+    Samples with whatever the trainer's `GRPOConfig` asks for; its sampling settings are the config's.
+    """
+
+    def __init__(self, trainer: GRPOTrainer) -> None:
+        self._trainer = trainer
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
+        """See `Engine.generate`; `sampling.max_new_tokens` tells a finished completion from a cut one."""
+        rows = [list(prompt) for prompt in prompts for _ in range(samples)]
+        completions, _ = self._trainer._generate_single_turn(rows, None, {}, samples)
+        ends = set(self._trainer.eos_token_ids)
+        return [
+            Completion(tuple(ids), None, StopReason.END if ids and ids[-1] in ends else StopReason.LENGTH)
+            for ids in completions
+        ]
