@@ -116,8 +116,9 @@ def _pasts(prefixes: Sequence[Prefix], past: int) -> Iterator[tuple[Tensor, Tens
     for index, like in enumerate(some):
         stacks = [x.new_zeros(len(prefixes), x.shape[0], past, x.shape[-1]) for x in like]
         for row, prefix in enumerate(prefixes):
-            for stack, x in zip(stacks, prefix.layers[index] if prefix.known else (), strict=False):
-                stack[row, :, past - prefix.known :] = x
+            if prefix.known:
+                for stack, x in zip(stacks, prefix.layers[index], strict=True):
+                    stack[row, :, past - prefix.known :] = x
         yield stacks[0], stacks[1]
 
 
