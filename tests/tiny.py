@@ -5,6 +5,12 @@ from __future__ import annotations
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from fissile.tasks import ExpectedCall, Task
+from fissile.tools import Tool
+
+AREA = Tool("area", "", {"type": "object", "properties": {"side": {"type": "integer"}}, "required": ["side"]})
+"""A tool with one argument."""
+
 CHATML = """\
 {%- if messages[0].role != 'system' -%}
 {{- '<|im_start|>system\\nBe helpful.<|im_end|>\\n' -}}
@@ -57,3 +63,16 @@ def tiny_tokenizer(tools_in_template: bool = False) -> PreTrainedTokenizerFast:
         pad_token="<|endoftext|>",
         chat_template=CHATML_WITH_TOOLS if tools_in_template else CHATML,
     )
+
+
+def squares(count: int) -> list[Task]:
+    """Tasks of different prompts and answers, one call of `AREA` each."""
+    return [
+        Task(
+            f"t{n}",
+            ({"role": "user", "content": "A square" + "!" * n},),
+            (AREA,),
+            (ExpectedCall.exactly("area", {"side": n}),),
+        )
+        for n in range(count)
+    ]

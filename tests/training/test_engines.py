@@ -18,22 +18,11 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
 from fissile.errors import ConfigError
 from fissile.rollouts import Completion
-from fissile.tasks import ExpectedCall, Task
-from fissile.tools import Tool
 from fissile.training.engines import EngineMaker, Engines
-from tiny import tiny_tokenizer
+from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
-AREA = Tool("area", "", {"type": "object", "properties": {"side": {"type": "integer"}}, "required": ["side"]})
-TASKS = [
-    Task(
-        f"t{n}",
-        ({"role": "user", "content": "A square" + "!" * n},),
-        (AREA,),
-        (ExpectedCall.exactly("area", {"side": n}),),
-    )
-    for n in range(4)
-]
+TASKS = squares(4)
 
 
 def trained(folder: Path, make_engine: EngineMaker) -> FissionGRPOTrainer:

@@ -14,22 +14,12 @@ from fissile.engines import Sampling, ScriptedEngine
 from fissile.errors import ConfigError
 from fissile.methods import Phase
 from fissile.rollouts import Completion, StopReason
-from fissile.tasks import ExpectedCall, Task
-from fissile.tools import Tool
+from fissile.tasks import Task
 from fissile.training.trainer import in_row_order, refuse_split_groups
-from tiny import tiny_tokenizer
+from tiny import AREA, squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
-AREA = Tool("area", "", {"type": "object", "properties": {"side": {"type": "integer"}}, "required": ["side"]})
-TASKS = [
-    Task(
-        f"t{n}",
-        ({"role": "user", "content": "A square" + "!" * n},),
-        (AREA,),
-        (ExpectedCall.exactly("area", {"side": n}),),
-    )
-    for n in range(8)
-]
+TASKS = squares(8)
 PROMPTS, GROUP = 2, 4
 
 

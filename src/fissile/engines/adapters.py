@@ -7,12 +7,28 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
+from accelerate.utils import extract_model_from_parallel
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from fissile.engines.prepacked import use_prepacked
 from fissile.errors import ModelError
+
+
+def bare_model(model: nn.Module) -> PreTrainedModel:
+    """The causal language model inside the wrappers of PEFT and accelerate; adapters stay in its layers.
+
+    Raises:
+        ModelError: it is none of transformers.
+    """
+    inner = extract_model_from_parallel(model)
+    inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
+    if not isinstance(inner, PreTrainedModel) or not inner.can_generate():
+        raise ModelError(f"{type(inner).__name__} cannot generate. Load it with AutoModelForCausalLM.")
+    return inner
 
 
 @contextmanager

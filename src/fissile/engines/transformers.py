@@ -16,18 +16,16 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from accelerate.utils import extract_model_from_parallel
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from fissile.engines.adapters import merged_adapters, weights_digest
+from fissile.engines.adapters import bare_model, merged_adapters, weights_digest
 from fissile.engines.base import Sampling, check_lengths
 from fissile.engines.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
 from fissile.engines.prepacked import prepacked_linears
 from fissile.engines.sampling import draw
 from fissile.engines.shared_prefix import SHARED_PREFIX, SharedPrefixCache, why_not_shareable
-from fissile.errors import InfrastructureError, ModelError
+from fissile.errors import InfrastructureError
 from fissile.rollouts import Completion, StopReason
 
 logger = logging.getLogger(__name__)
@@ -71,11 +69,7 @@ class TransformersEngine:
         Raises:
             ModelError: the model is not a causal language model of transformers.
         """
-        inner = extract_model_from_parallel(model)
-        inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
-        if not isinstance(inner, PreTrainedModel) or not inner.can_generate():
-            raise ModelError(f"{type(inner).__name__} cannot generate. Load it with AutoModelForCausalLM.")
-        self._model = inner
+        self._model = bare_model(model)
         self._end_ids = frozenset(end_ids)
         self._pad_id = pad_id
         self._max_rows = max_rows
@@ -84,7 +78,7 @@ class TransformersEngine:
         self._prepack = prepack
         self._finished = FinishedRows(remembered_tokens)
         self._decode = self._decode_shared
-        if reason := why_not_shareable(inner):
+        if reason := why_not_shareable(self._model):
             logger.warning("Generating without shared prefixes, which is slower: %s.", reason)
             self._decode = self._decode_plainly
 

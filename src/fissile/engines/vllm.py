@@ -9,11 +9,9 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from accelerate.utils import extract_model_from_parallel
-from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedModel
 
+from fissile.engines.adapters import bare_model
 from fissile.engines.base import Sampling, check_lengths
 from fissile.engines.vllm_runtime import VLLMRuntime
 from fissile.errors import InfrastructureError, ModelError
@@ -42,11 +40,7 @@ class VLLMEngine:
         Raises:
             ModelError: the model is not a causal language model of transformers.
         """
-        inner = extract_model_from_parallel(model)
-        inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
-        if not isinstance(inner, PreTrainedModel) or not inner.can_generate():
-            raise ModelError(f"{type(inner).__name__} cannot generate. Load it with AutoModelForCausalLM.")
-        self._model = inner
+        self._model = bare_model(model)
         self._end_ids = frozenset(end_ids)
         self._runtime = runtime or VLLMRuntime()
 

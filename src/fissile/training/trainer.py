@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
@@ -23,6 +22,7 @@ from trl.trainer.utils import split_tensor_dict
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling
+from fissile.engines.adapters import bare_model
 from fissile.engines.attempts import Attempter
 from fissile.environments import SingleStep
 from fissile.environments.bfcl_ast import is_valid
@@ -119,8 +119,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
         self.attempter = Attempter(self.chat, SingleStep(get_dialect(dialect), official=is_valid))
-        inner = self.accelerator.unwrap_model(self.model)
-        inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
+        inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
         self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
