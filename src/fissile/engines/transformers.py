@@ -100,7 +100,7 @@ class TransformersEngine:
         if self._finished.max_tokens:
             self._finished.only_of(weights_digest(self._model))
         try:
-            with torch.no_grad(), _eval_mode(self._model), adapters, layout:
+            with torch.no_grad(), _eval_mode(self._model), adapters, layout, torch.inference_mode():
                 self._decode(rows, draws)
         except (MemoryError, torch.OutOfMemoryError) as error:
             message = f"Out of memory while generating with max_rows = {self._max_rows}. Lower it. ({error})"
