@@ -66,7 +66,7 @@ class ColdStartConfig(Section):
     feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
     batch_tokens: int = Field(
-        512, ge=64, description="Tokens of a packed row; attention costs the square of it, padding the rest of it."
+        1024, ge=64, description="Tokens of a packed row. Fewer leave padding; on a GPU attention costs the square."
     )
     batch_examples: int = Field(8, ge=1, description="Examples of one optimizer step.")
     micro_batch_examples: int = Field(

@@ -1,7 +1,8 @@
 """The local engine: any Llama- or Qwen-shaped decoder of transformers, on a CPU or a GPU.
 
 What makes it fast, in order: the samples of a prompt share its keys and values (`shared_prefix`), rows that finish
-leave the batch and waiting ones take their place, and adapters are merged while it generates (`adapters`).
+leave the batch and waiting ones take their place, adapters are merged while it generates (`adapters`) into weights laid
+out for the processor (`prepacked`), and a retry is read from where the failed attempt ended (`prefill`).
 
 A prompt is read up to its last token, once; its rows then start from that token, so that every sampled token, the
 first included, comes from the same kind of step.
