@@ -199,8 +199,11 @@ def measure(
                     say(f"{arm.label(kind)}: {reply['seconds']:.2f} s{'' if number else ' (warm-up)'}")
                     if number:
                         found.rounds[arm.label(kind)].append(reply)
-        for name, worker in workers.items():
-            found.peaks[name] = worker.end()
+        for arm in [arm for arm in arms if arm.name in workers]:
+            try:
+                found.peaks[arm.name] = workers[arm.name].end()
+            except ArmFailed as error:
+                drop(arm, error)
     return found
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
-from fissile.engines.adapters import merged_adapters, merged_weights
+from fissile.engines.adapters import bare_model, merged_adapters, merged_weights
 from fissile.errors import ModelError
 from tiny_models import tiny_llama
 
@@ -47,11 +47,27 @@ def test_without_an_update_the_weights_stay_as_they_are() -> None:
     assert not layer.merged
 
 
+def test_an_adapter_on_a_tied_layer_is_not_merged_into_the_other() -> None:
+    model = tiny_llama(tie_word_embeddings=True)
+    policy = get_peft_model(model, LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False)).eval()
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        before = policy(ids).logits
+        with merged_adapters(bare_model(policy)):
+            assert torch.allclose(policy(ids).logits, before, atol=1e-5)
+
+
+def test_virtual_tokens_are_refused() -> None:
+    policy = get_peft_model(tiny_llama(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4))
+    with pytest.raises(ModelError, match="virtual tokens"):
+        bare_model(policy)
+
+
 def test_disabled_adapters_stay_out() -> None:
     model, layer = adapted(1.0)
     original = layer.base_layer.weight.data
-    with model.disable_adapter(), merged_adapters(model):
-        assert layer.base_layer.weight.data_ptr() == original.data_ptr()
+    with torch.no_grad(), model.disable_adapter(), merged_adapters(model):
+        assert torch.equal(effective_weight(layer), original)
 
 
 def test_merged_weights_are_those_that_the_merged_model_computes_with() -> None:

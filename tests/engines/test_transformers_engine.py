@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import MistralConfig, MistralForCausalLM
 
-from fissile.engines import Sampling, TransformersEngine
+from fissile.engines import Sampling, TransformersEngine, prepacked
 from fissile.errors import InfrastructureError, ModelError
 from fissile.rollouts import Completion, StopReason
 from tiny_models import TINY_SHAPE, tiny_llama, tiny_qwen3
@@ -143,6 +143,30 @@ def test_the_seed_decides_and_the_global_random_state_is_untouched() -> None:
     torch.set_rng_state(state)
     engine.generate([(1, 2)], Sampling(8, seed=4), 6)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("prepack", [True, False])
+def test_prepacked_weights_are_gone_after_the_call_and_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, prepack: bool
+) -> None:
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    policy = get_peft_model(tiny_llama().bfloat16(), lora)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    engine = TransformersEngine(policy, ENDS, 0, prepack=prepack)
+    (completion,) = engine.generate([(1, 2, 3)], GREEDY)
+    linear = policy.base_model.model.lm_head
+
+    def exhausted(*_: Any) -> None:
+        assert ("forward" in vars(linear)) == (prepack and prepacked._is_available())
+        raise MemoryError
+
+    monkeypatch.setattr(engine, "_decode", exhausted)
+    with pytest.raises(InfrastructureError):
+        engine.generate([(1, 2)], GREEDY)
+    assert not [name for name, module in policy.named_modules() if "forward" in vars(module)]
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    expected = full_log_probs(policy.eval(), (1, 2, 3), completion.ids).float()
+    assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=0.2)  # bfloat16
 
 
 @pytest.mark.parametrize("merge_adapters", [True, False])

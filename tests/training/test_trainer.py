@@ -227,6 +227,34 @@ def test_users_rewards_are_added_and_see_task_and_attempt(tmp_path: Path) -> Non
     assert any("rewards/brevity/mean" in log for log in made.state.log_history)
 
 
+def test_full_weights_in_float32_under_bfloat16_autocast(tmp_path: Path) -> None:
+    made = FissionGRPOTrainer(
+        model=tiny_llama(267, max_position_embeddings=2048),
+        args=config(tmp_path, max_steps=2, bf16=True),
+        train_dataset=TASKS,
+        processing_class=tiny_tokenizer(),
+    )
+    made.train()
+    assert dict(made.updates) == {"explore": 1, "fission": 1}
+
+
+def test_an_evaluation_with_the_trainer_before_any_step(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    metrics = made.evaluate(made.train_dataset.select(range(PROMPTS)))
+    assert metrics["eval_entropy"] > 0
+    assert not made.updates
+
+
+def test_sampled_log_probabilities_reach_trls_importance_sampling(tmp_path: Path) -> None:
+    """What a GPU's vLLM does, with another engine in its place."""
+    made = trainer(tmp_path, {"max_steps": 1, "temperature": 1.0})
+    made.use_vllm, made._last_loaded_step = True, 0  # now TRL corrects for what sampler and trainer differ in
+    made.train()
+    ratios = [log["sampling/importance_sampling_ratio/mean"] for log in made.state.log_history if "reward" in log]
+    assert ratios
+    assert 0.99 < ratios[0] < 1.01
+
+
 def test_a_batch_that_splits_a_group_is_refused_with_the_numbers() -> None:
     refuse_split_groups(4, 2, 8)
     with pytest.raises(ConfigError, match=r"per_device_train_batch_size \(4\).*\(3\) = 12.*num_generations = 8"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -22,9 +23,14 @@ def bare_model(model: nn.Module) -> PreTrainedModel:
     """The causal language model inside the wrappers of PEFT and accelerate; adapters stay in its layers.
 
     Raises:
-        ModelError: it is none of transformers.
+        ModelError: it is none of transformers, or its adapter is made of virtual tokens, which no layer holds.
     """
     inner = extract_model_from_parallel(model)
+    if isinstance(inner, PeftModel) and inner.active_peft_config.is_prompt_learning:
+        kind = inner.active_peft_config.peft_type.value
+        raise ModelError(
+            f"An adapter of virtual tokens ({kind}) cannot be sampled from. Use LoRA, or another on layers."
+        )
     inner = inner.get_base_model() if isinstance(inner, PeftModel) else inner
     if not isinstance(inner, PreTrainedModel) or not inner.can_generate():
         raise ModelError(f"{type(inner).__name__} cannot generate. Load it with AutoModelForCausalLM.")
@@ -32,30 +38,35 @@ def bare_model(model: nn.Module) -> PreTrainedModel:
 
 
 @contextmanager
-def merged_adapters(model: nn.Module) -> Iterator[None]:
+def merged_adapters(model: nn.Module, prepack: bool = True) -> Iterator[None]:
     """Merge the active adapters into copies of the weights; afterwards the very same weight tensors are back.
 
     Nothing drifts: the originals are put back, never computed back. The sum is formed in float32 and rounded to
     bfloat16 stochastically (with fixed numbers): a few updates change most weights by less than half a step of
     bfloat16, which rounding to nearest would discard, and the policy that samples would stand still while the one that
-    learns moves. Layers that cannot be merged (quantised, sharded, disabled) keep their adapters and work as before.
+    learns moves. Layers that cannot be merged (quantised, sharded, disabled, tied to another layer) keep their adapters
+    and work as before.
 
-    Costs one more copy of the adapted weights while it lasts: prepacked where that is possible (`prepacked`), and then
-    the parameters themselves hold the originals throughout.
+    Costs one more copy of the adapted weights while it lasts: with `prepack` in the layout of `prepacked` where that is
+    possible, and then the parameters themselves hold the originals throughout.
     """
     dithers: dict[torch.Size, Tensor] = {}
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     with ExitStack() as stack:
         for layer in [module for module in model.modules() if isinstance(module, BaseTunerLayer)]:
             if not _is_mergeable(layer) or "forward" in vars(layer):
                 continue
             base = layer.get_base_layer()
+            if uses[id(base.weight)] > 1:
+                continue
             originals = stack.enter_context(_merged(layer, dithers))
-            if use_prepacked(base):
+            if prepack and use_prepacked(base):
                 stack.callback(delattr, base, "forward")
                 for parameter, original in originals:
                     parameter.data = original
             vars(layer)["forward"] = base.forward  # what PEFT's own forward comes to, several calls later
             stack.callback(delattr, layer, "forward")
+        dithers.clear()
         yield
 
 

@@ -31,8 +31,12 @@ class FinishedRows:
     def only_of(self, weights: object) -> None:
         """Forget what other weights computed; `weights` is anything that differs when they do."""
         if weights != self._weights:
-            self._layers.clear()
+            self.clear()
         self._weights = weights
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._layers.clear()
 
     def add(self, tokens: Tokens, layers: Layers) -> None:
         """Keep one sequence; the oldest ones make room."""

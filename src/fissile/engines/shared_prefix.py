@@ -224,7 +224,7 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]
         weights = torch.cat([shared, own.view(*groups.shape[:2], columns)], dim=-1).softmax(dim=-1)
         for_prefix, for_own = weights[..., :-columns], weights[..., -columns:]
         mixed = for_own.reshape(own_shape) @ value.flatten(0, 2)
-        mixed = mixed.view_as(groups).baddbmm_(for_prefix, prefix_values)
+        mixed = torch.baddbmm(mixed.view_as(groups), for_prefix, prefix_values)
         return self.grid.gather(mixed.view_as(by_row))
 
     def sequence(self, row: int, steps: int) -> list[tuple[Tensor, Tensor]]:

@@ -96,7 +96,7 @@ class TransformersEngine:
         rows = [_Row(index, prompt) for index, prompt in enumerate(repeated)]
         generator = torch.Generator().manual_seed(sampling.seed)
         draws = _Draws(torch.rand(len(rows), sampling.max_new_tokens, generator=generator), sampling, self._end_ids)
-        adapters = merged_adapters(self._model) if self._merge_adapters else nullcontext()
+        adapters = merged_adapters(self._model, self._prepack) if self._merge_adapters else nullcontext()
         layout = prepacked_linears(self._model) if self._prepack else nullcontext()
         if self._finished.max_tokens:
             self._finished.only_of(weights_digest(self._model))
@@ -104,6 +104,7 @@ class TransformersEngine:
             with torch.no_grad(), _eval_mode(self._model), adapters, layout, torch.inference_mode():
                 self._decode(rows, draws)
         except (MemoryError, torch.OutOfMemoryError) as error:
+            self._finished.clear()
             message = f"Out of memory while generating with max_rows = {self._max_rows}. Lower it. ({error})"
             raise InfrastructureError("out_of_memory", message) from error
         return [Completion(tuple(row.ids), tuple(row.logprobs), row.stop or StopReason.LENGTH) for row in rows]

@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from fissile.engines.adapters import merged_weights, weights_digest
-from fissile.errors import ConfigError, ModelError
+from fissile.errors import ConfigError, InfrastructureError, InputError, ModelError
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, so that weights need not travel
@@ -77,6 +77,7 @@ class VLLMRuntime:
         Raises:
             ConfigError: vLLM is not installed, or the settings do not fit the model.
             ModelError: vLLM does not know the model, or its adapters cannot be merged.
+            InfrastructureError: the weights could not be loaded (reason "vllm").
         """
         shape = _shape(model)
         if self._llm is None or shape != self._shape:
@@ -85,8 +86,14 @@ class VLLMRuntime:
         digest = weights_digest(model)
         if digest != self._loaded:
             self._loaded = b""  # half-loaded weights are nobody's
-            with torch.no_grad():
-                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": merged_weights(model)})
+            try:
+                with torch.no_grad():
+                    self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": merged_weights(model)})
+            except InputError:
+                raise
+            except Exception as error:  # out of memory, say
+                self.close()
+                raise InfrastructureError("vllm", f"vLLM failed to load weights: {error}") from error
             self._loaded = digest
 
     def sample(self, prompts: Sequence[Sequence[int]], parameters: Sequence[dict[str, Any]]) -> list[Any]:
@@ -119,12 +126,10 @@ class VLLMRuntime:
         """Shut vLLM down and free its memory; the next `load` starts another one."""
         if self._llm is None:
             return
-        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory  # noqa: PLC0415
-
         self._llm.llm_engine.engine_core.shutdown()
         self._llm, self._loaded = None, b""
         VLLMRuntime._running = None
-        cleanup_dist_env_and_memory()
+        _clean_up()
 
     def _start(self, model: PreTrainedModel) -> None:
         if getattr(model.config, "quantization_config", None) is not None:
@@ -158,6 +163,7 @@ class VLLMRuntime:
                 self.sample([[0]], [{"max_tokens": 1, "detokenize": False}])  # some misfits show in a forward only
             except (AssertionError, ValueError, RuntimeError, NotImplementedError) as error:
                 self.close()
+                _clean_up()  # of a start that did not come far enough to be closed
                 raise ModelError(
                     f"vLLM cannot run {type(model).__name__} with these settings: {str(error).strip()} Change "
                     "engine.max_model_len or engine.kv_cache_gb, or set engine.name = 'transformers'."
@@ -179,6 +185,13 @@ def require_vllm() -> None:
     """
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(f"vLLM is not installed. {_ADVICE}")
+
+
+def _clean_up() -> None:
+    """Leave nothing of a vLLM that is gone."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory  # noqa: PLC0415
+
+    cleanup_dist_env_and_memory()
 
 
 def _import_vllm() -> Any:

@@ -75,7 +75,8 @@ class Engines:
 class TRLEngine:
     """TRL's own generation: vLLM in process or as a server, with TRL's weight sync.
 
-    Samples with whatever the trainer's `GRPOConfig` asks for; its sampling settings are the config's.
+    Samples with whatever the trainer's `GRPOConfig` asks for; its sampling settings are the config's. Log-probabilities
+    are those of the distribution sampled from, as TRL's importance-sampling correction wants them.
     """
 
     def __init__(self, trainer: GRPOTrainer) -> None:
@@ -84,9 +85,9 @@ class TRLEngine:
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
         """See `Engine.generate`; `sampling.max_new_tokens` tells a finished completion from a cut one."""
         rows = [list(prompt) for prompt in prompts for _ in range(samples)]
-        completions, _ = self._trainer._generate_single_turn(rows, None, {}, samples)
+        completions, logprobs = self._trainer._generate_single_turn(rows, None, {}, samples)
         ends = set(self._trainer.eos_token_ids)
         return [
-            Completion(tuple(ids), None, StopReason.END if ids and ids[-1] in ends else StopReason.LENGTH)
-            for ids in completions
+            Completion(tuple(ids), tuple(scores), StopReason.END if ids and ids[-1] in ends else StopReason.LENGTH)
+            for ids, scores in zip(completions, logprobs or [()] * len(completions), strict=True)
         ]

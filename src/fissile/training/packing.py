@@ -70,10 +70,10 @@ class Branching:
     def within(self, budget: int) -> Iterator[Branching]:
         """This group, split into several of at most `budget` tokens where it can be; each has a branch at least.
 
-        Each part repeats the prefix, so a part may hold twice the prefix whatever the budget says: splitting costs at
+        Each part repeats the prefix, so a part may hold thrice the prefix whatever the budget says: splitting costs at
         most as much again as not splitting.
         """
-        limit = max(budget, 2 * len(self.prefix))
+        limit = max(budget, 3 * len(self.prefix))
         taken: list[Branch] = []
         for branch in self.branches:
             if taken and Branching(self.prefix, [*taken, branch]).tokens > limit:

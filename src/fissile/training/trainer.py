@@ -201,7 +201,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
-        if self.beta == 0.0 and not self._entropy_bonus_enabled:
+        if self.beta == 0.0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1.0:
             active = inputs["advantages"] != 0
             active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
             self._active_rows = active
@@ -211,7 +211,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             active, self._active_rows = self._active_rows, None
         if active is not None:
             mask = inputs["completion_mask"]
-            self._metrics["train"]["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
+            log = self._metrics["train" if self.model.training else "eval"]
+            log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
         return loss
 
     # --- sampling and rewards ------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return {
             "prompt_ids": [list(rollout.context.prompt_ids) for rollout in rollouts],
             "completion_ids": [list(rollout.completion.ids) or end for rollout in rollouts],
-            "logprobs": None,
+            "logprobs": [list(r.completion.logprobs or [0.0]) for r in rollouts] if self.use_vllm else None,
             "env_mask": [
                 [int(bool(rollout.completion.ids))] * max(1, len(rollout.completion.ids)) for rollout in rollouts
             ],
