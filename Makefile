@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
-quickstart: $(STAMP)   ## train the embedded model on BFCL: base -> cold start -> Fission-GRPO (about 15 minutes)
+quickstart: $(STAMP)   ## train the embedded model on BFCL: base -> cold start -> Fission-GRPO (about 20 minutes)
 	$(BIN)/fissile train recipes/quickstart.toml --resume
 
 test: $(STAMP)   ## lint, types, import contracts and the tests
