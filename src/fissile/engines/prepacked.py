@@ -18,17 +18,6 @@ import torch
 from torch import Tensor, nn
 
 
-def prepacked(linear: nn.Linear) -> Callable[[Tensor], Tensor] | None:
-    """The forward of `linear` over its weights as they are now, laid out; None where that cannot be done.
-
-    The returned function holds a copy of the weights, so the layer may change or drop its own. It knows no gradient.
-    """
-    weight, bias = linear.weight.data, linear.bias
-    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or not _is_available():
-        return None
-    return _forward(weight, None if bias is None else bias.data)
-
-
 @contextmanager
 def prepacked_linears(model: nn.Module) -> Iterator[None]:
     """Every plain linear layer of `model` computes with prepacked weights; one more copy of them while it lasts."""
@@ -44,13 +33,19 @@ def prepacked_linears(model: nn.Module) -> Iterator[None]:
 
 
 def use_prepacked(module: nn.Module) -> bool:
-    """Give a plain linear layer a prepacked forward, until `del module.forward`. Returns whether it now has one."""
+    """Give a plain linear layer a prepacked forward, until `del module.forward`. Returns whether it now has one.
+
+    That forward holds a copy of the weights as they are now, so the layer may change or drop its own. It knows no
+    gradient.
+    """
     if type(module) is not nn.Linear or "forward" in vars(module):
         return False
-    forward = prepacked(module)
-    if forward is not None:
-        vars(module)["forward"] = forward  # what a plain assignment does, for a type checker that sees a method
-    return forward is not None
+    weight, bias = module.weight.data, module.bias
+    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or not _is_available():
+        return False
+    forward = _forward(weight, None if bias is None else bias.data)
+    vars(module)["forward"] = forward  # what a plain assignment does, for a type checker that sees a method
+    return True
 
 
 def _forward(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -68,5 +63,8 @@ def _is_available() -> bool:
     weight, x = torch.eye(32, dtype=torch.bfloat16)[:16], torch.arange(64, dtype=torch.bfloat16).reshape(2, 1, 32)
     try:
         return bool(torch.equal(_forward(weight, None)(x), nn.functional.linear(x, weight)))
-    except (AttributeError, NotImplementedError, RuntimeError):
+    except (
+        AttributeError,
+        RuntimeError,
+    ):  # no such operator, or not for this processor
         return False

@@ -161,9 +161,10 @@ class VLLMRuntime:
                 )
                 VLLMRuntime._running = self
                 self.sample([[0]], [{"max_tokens": 1, "detokenize": False}])  # some misfits show in a forward only
-            except (AssertionError, ValueError, RuntimeError, NotImplementedError) as error:
+            except (AssertionError, ValueError, RuntimeError) as error:  # vLLM says with these what it cannot run
+                if self._llm is None:
+                    _clean_up()  # the start did not come far enough to be closed
                 self.close()
-                _clean_up()  # of a start that did not come far enough to be closed
                 raise ModelError(
                     f"vLLM cannot run {type(model).__name__} with these settings: {str(error).strip()} Change "
                     "engine.max_model_len or engine.kv_cache_gb, or set engine.name = 'transformers'."
