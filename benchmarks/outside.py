@@ -80,7 +80,7 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     from fissile.feedback import get_source
     from fissile.feedback.base import Failure
     from fissile.methods import FissionGRPO, FissionSettings
-    from fissile.rollouts import Completion, Rollout
+    from fissile.rollouts import Completion, Step
 
     settings = FissionSettings()
     source = get_source(settings.feedback)
@@ -92,18 +92,19 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
             with watch.part("feedback"):
                 return source.diagnose(failures)
 
-    method = FissionGRPO(settings, TimedSource(), trainer.attempter.extend, trainer.tasks)
+    method = FissionGRPO(settings, TimedSource(), trainer.sampler.extend, trainer.tasks)
     method.guard.guarded = watch.timed("leak guard", method.guard.guarded)  # type: ignore[method-assign]
     method.plan = watch.timed("plan", method.plan)  # type: ignore[method-assign]
     method.observe = watch.timed("observe, buffer", method.observe)  # type: ignore[method-assign]
     trainer.method = method
 
     class TimedAttempter(Attempter):
-        def judge(self, context: Context, completion: Completion) -> Rollout:
+        def judge(self, context: Context, completion: Completion) -> Step:
             with watch.part("parse, judge"):
                 return super().judge(context, completion)
 
-    trainer.attempter = TimedAttempter(trainer.attempter.chat, trainer.attempter.environment)
+    assert isinstance(trainer.sampler, Attempter)
+    trainer.sampler = TimedAttempter(trainer.sampler.chat, trainer.sampler.environment)
     trainer._score = watch.timed("reward", trainer._score)  # type: ignore[method-assign]
 
 

@@ -19,6 +19,11 @@ from fissile.errors import ConfigError
 from fissile.feedback import get_source
 from fissile.methods.fission_grpo import FissionSettings
 from fissile.rewards import RewardConfig
+from fissile.rollouts import ErrorProtocol
+from fissile.tasks.scenarios import Domain
+
+MULTI_TURN = "multi_turn"
+"""How the names of BFCL's multi-turn categories begin."""
 
 
 class Section(BaseModel):
@@ -45,10 +50,23 @@ class TasksConfig(Section):
 
     source: str = Field("bfcl", description="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")
     categories: list[str] = Field(
-        ["simple_python", "multiple", "live_simple"], description="BFCL categories; ignored for other sources."
+        ["simple_python", "multiple", "live_simple"],
+        description="BFCL categories, all single-turn or all multi_turn_*; ignored for other sources.",
     )
     hub_split: str = Field("train", description="Split of a Hugging Face dataset.")
-    split_seed: int = Field(0, description="Seed of the split by function name.")
+    split_seed: int = Field(0, description="Seed of the split, by function name or by scenario.")
+    tools: str | None = Field(
+        None, description="A Python file with the tools: functions, or one class whose instance is the state."
+    )
+    held_out: Domain | None = Field(
+        "trading", description="Multi-turn BFCL: the domain to test on, of which nothing is trained."
+    )
+    docs: Literal["full", "brief"] = Field(
+        "full", description="Multi-turn BFCL: 'brief' cuts each description to a sentence."
+    )
+    reseed: bool = Field(
+        True, description="Multi-turn BFCL: give the training scenarios other booking numbers than the benchmark's."
+    )
     max_prompt_tokens: int = Field(512, ge=16, description="Tasks with a longer prompt are left out, and counted.")
 
 
@@ -147,6 +165,24 @@ class EngineConfig(Section):
     compile: bool = Field(False, description="vLLM on a CPU: compile the model first, which takes one to two minutes.")
 
 
+class WorldConfig(Section):
+    """How rollouts in live worlds go on and end. Single-step tasks ignore it."""
+
+    steps_per_turn: int = Field(4, ge=1, description="Training: executed responses of a turn at most.")
+    calls_per_response: int = Field(64, ge=1, description="Further calls of a response are refused.")
+    max_context_tokens: int | None = Field(
+        None, ge=64, description="Longest context, its answer included; by default what the model reads."
+    )
+    call_seconds: float = Field(5.0, gt=0, description="Tools from a Python file: time limit of a call.")
+    result_characters: int = Field(20000, ge=100, description="Tools from a Python file: longest result.")
+    evaluation_steps_per_turn: int = Field(21, ge=1, description="Evaluation: executed responses of a turn; BFCL's 21.")
+    evaluation_protocol: ErrorProtocol = Field(
+        ErrorProtocol.RECOVERY,
+        description="'recovery' answers a malformed call with its error; 'official' ends the turn, as BFCL does.",
+    )
+    window: int = Field(16, ge=1, description="Evaluation: episodes side by side.")
+
+
 class EvaluationConfig(Section):
     """How recovery is measured: a first attempt, then feedback and retries."""
 
@@ -175,6 +211,7 @@ class RunConfig(Section):
     reward: RewardConfig = RewardConfig()
     fission: FissionSettings = FissionSettings()
     engine: EngineConfig = EngineConfig()
+    world: WorldConfig = WorldConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
@@ -198,12 +235,28 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _evaluation_is_another_source(self) -> RunConfig:
         trained_with = {self.fission.feedback if self.method == "fission_grpo" else "", self.cold_start_feedback}
+        if self.is_live:
+            return self  # there the world itself answers
         if self.evaluation.retries and self.evaluation.feedback in trained_with - {"fixed", ""}:
             raise ValueError(
                 f"evaluation.feedback = '{self.evaluation.feedback}' is also trained with; a recovery evaluation "
                 "uses another source (for example 'service' or 'fixed')"
             )
         return self
+
+    @model_validator(mode="after")
+    def _categories_are_of_one_kind(self) -> RunConfig:
+        kinds = {category.startswith(MULTI_TURN) for category in self.tasks.categories}
+        if self.tasks.source == "bfcl" and len(kinds) > 1:
+            raise ValueError("tasks.categories mixes single-turn and multi_turn_* categories; name one kind")
+        return self
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the tasks run in a live world."""
+        if self.tasks.tools is not None:
+            return True
+        return self.tasks.source == "bfcl" and all(name.startswith(MULTI_TURN) for name in self.tasks.categories)
 
     @property
     def cold_start_feedback(self) -> str:

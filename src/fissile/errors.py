@@ -50,7 +50,9 @@ class ErrorKind(StrEnum):
     EXCEPTION = "exception"
     """The tool raised."""
     TIMEOUT = "timeout"
-    """The tool exceeded its time limit."""
+    """The tool exceeded its limit of time or size."""
+    WRONG_STATE = "wrong_state"
+    """No tool complained, and the world is not as the task needs it: a silent failure, found by the judge."""
 
 
 @dataclass(frozen=True, slots=True)

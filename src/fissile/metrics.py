@@ -12,10 +12,14 @@ The paper's formula is not public; these definitions are ours.
 - **repeat rate**: of the failed attempts that were followed by another, the share followed by the *same* invalid
   call (`Attempt.signature`).
 - **calls per task**: calls in all attempts of an episode, malformed ones included, per episode.
+- **silent failure rate**: of the attempts without an error, the share that the judge blames for a wrong turn. It needs
+  a world with state: in a single-step task a mismatch with the truth is itself an error, so there is none to report.
+
+In a live world an error is an explicit one (the tool or the parser said so), an episode ends right when every turn
+leaves the right state and results behind, and an attempt follows another only within one turn of the user.
 
 Counts are added up before they are divided, and every figure carries a 95 % interval clustered by task: episodes and
-attempts of one task are not independent. A *silent failure* (no error, and still a wrong state) needs an environment
-with state: in a single-step task a mismatch with the truth is itself an error, so there is none to report.
+attempts of one task are not independent.
 """
 
 from __future__ import annotations
@@ -41,6 +45,10 @@ class Episode:
         task_id: the task; episodes of one task form a cluster.
         attempts: at least one, in order.
         feedback: the source of the feedback between them; "" where there was none.
+        correct: the judge's word on the whole episode; None where the last attempt decides.
+        turns: index of the user's turn in which each attempt was made; empty where there is one turn.
+        silent: indices of the attempts that the judge blames although they raised no error.
+        cluster: what makes episodes dependent, where it is more than the task.
 
     Raises:
         DataError: there is no attempt.
@@ -49,6 +57,10 @@ class Episode:
     task_id: str
     attempts: tuple[Attempt, ...]
     feedback: str = ""
+    correct: bool | None = None
+    turns: tuple[int, ...] = ()
+    silent: tuple[int, ...] = ()
+    cluster: str = ""
 
     def __post_init__(self) -> None:
         if not self.attempts:
@@ -56,8 +68,18 @@ class Episode:
 
     @property
     def final_correct(self) -> bool:
-        """True when the last attempt has no errors."""
-        return not self.attempts[-1].failed
+        """True when the judge accepted the episode; without a judge, when the last attempt has no errors."""
+        return not self.attempts[-1].failed if self.correct is None else self.correct
+
+    @property
+    def first_correct(self) -> bool:
+        """True when the first attempt has no errors and is not blamed for a wrong turn."""
+        return not self.attempts[0].failed and 0 not in self.silent
+
+    @property
+    def key(self) -> str:
+        """The cluster that it belongs to."""
+        return self.cluster or self.task_id
 
     @property
     def any_failed(self) -> bool:
@@ -67,19 +89,36 @@ class Episode:
     @property
     def retried(self) -> Iterator[tuple[Attempt, Attempt]]:
         """Each failed attempt that was followed by another, with the one that followed."""
-        pairs = zip(self.attempts, self.attempts[1:], strict=False)
-        return ((failed, following) for failed, following in pairs if failed.failed)
+        turns = self.turns or (0,) * len(self.attempts)
+        for index, (failed, following) in enumerate(zip(self.attempts, self.attempts[1:], strict=False)):
+            if failed.failed and turns[index] == turns[index + 1]:
+                yield failed, following
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        attempts = [attempt.to_dict() for attempt in self.attempts]
-        return {"task_id": self.task_id, "attempts": attempts, "feedback": self.feedback}
+        fields: dict[str, Any] = {
+            "task_id": self.task_id,
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
+            "feedback": self.feedback,
+        }
+        if self.correct is not None:
+            fields |= {"correct": self.correct, "turns": list(self.turns), "silent": list(self.silent)}
+            fields |= {"cluster": self.cluster}
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Episode:
         """The inverse of `to_dict`."""
         attempts = tuple(Attempt.from_dict(attempt) for attempt in fields["attempts"])
-        return cls(fields["task_id"], attempts, fields["feedback"])
+        return cls(
+            fields["task_id"],
+            attempts,
+            fields["feedback"],
+            fields.get("correct"),
+            tuple(fields.get("turns", ())),
+            tuple(fields.get("silent", ())),
+            fields.get("cluster", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +177,7 @@ class RecoveryReport:
     Attributes:
         n_tasks: distinct tasks.
         error_kinds: the kinds that occurred, most frequent first.
+        silent_failure_rate: None where no world judged the episodes.
     """
 
     n_tasks: int
@@ -148,6 +188,7 @@ class RecoveryReport:
     repeat_rate: Ratio
     calls_per_task: Ratio
     error_kinds: dict[ErrorKind, KindReport]
+    silent_failure_rate: Ratio | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -159,26 +200,29 @@ class RecoveryReport:
             "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
             "repeat_rate": self.repeat_rate.to_dict(),
             "calls_per_task": self.calls_per_task.to_dict(),
+            **({"silent_failure_rate": self.silent_failure_rate.to_dict()} if self.silent_failure_rate else {}),
             "error_kinds": {kind.value: report.to_dict() for kind, report in self.error_kinds.items()},
         }
 
 
 Observation = tuple[str, int, int]
-"""(task id, share of the numerator, share of the denominator)."""
+"""(cluster, share of the numerator, share of the denominator)."""
 
 
 def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
     """The metrics of the module docstring. Episodes of one task, in any order, form one cluster."""
-    retried = [(episode.task_id, *pair) for episode in episodes for pair in episode.retried]
+    retried = [(episode.key, *pair) for episode in episodes for pair in episode.retried]
+    judged = any(episode.correct is not None for episode in episodes)
     return RecoveryReport(
         n_tasks=len({episode.task_id for episode in episodes}),
-        first_attempt_accuracy=proportion((e.task_id, not e.attempts[0].failed, 1) for e in episodes),
-        final_accuracy=proportion((e.task_id, e.final_correct, 1) for e in episodes),
-        recovery_rate=proportion((e.task_id, e.final_correct, 1) for e in episodes if e.any_failed),
+        first_attempt_accuracy=proportion((e.key, e.first_correct, 1) for e in episodes),
+        final_accuracy=proportion((e.key, e.final_correct, 1) for e in episodes),
+        recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.any_failed),
         next_attempt_recovery_rate=_recoveries(retried),
         repeat_rate=_repeats(retried),
-        calls_per_task=mean((e.task_id, sum(len(attempt.calls) for attempt in e.attempts), 1) for e in episodes),
+        calls_per_task=mean((e.key, sum(len(attempt.calls) for attempt in e.attempts), 1) for e in episodes),
         error_kinds=_error_kinds(episodes, retried),
+        silent_failure_rate=_silent_failures(episodes) if judged else None,
     )
 
 
@@ -245,11 +289,20 @@ def _wilson(rate: float, count: float) -> tuple[float, float]:
 
 
 Retried = tuple[str, Attempt, Attempt]
-"""(task id, failed attempt, the attempt that followed)."""
+"""(cluster, failed attempt, the attempt that followed)."""
 
 
 def _recoveries(retried: Sequence[Retried]) -> Ratio:
     return proportion((task_id, not following.failed, 1) for task_id, _, following in retried)
+
+
+def _silent_failures(episodes: Sequence[Episode]) -> Ratio:
+    return proportion(
+        (episode.key, index in episode.silent, 1)
+        for episode in episodes
+        for index, attempt in enumerate(episode.attempts)
+        if not attempt.failed
+    )
 
 
 def _repeats(retried: Sequence[Retried]) -> Ratio:

@@ -101,6 +101,8 @@ def composite_reward(
     reference_length: int,
     config: RewardConfig,
     parent: Attempt | None = None,
+    first: Attempt | None = None,
+    malformed: bool = False,
 ) -> Reward:
     """The reward of one judged attempt: a total in [0, (w_fmt + 2 w_corr + 1) / 3].
 
@@ -112,24 +114,29 @@ def composite_reward(
         reference_length: tokens of the right answer.
         config: the constants.
         parent: the failed attempt that this one should recover from; None when exploring.
+        first: the response that may repeat the parent's, where `attempt` sums up several; by default `attempt`.
+        malformed: R_fmt is 0 whatever `attempt` holds: one of the responses that it sums up was malformed.
     """
-    fmt = float(is_well_formatted(attempt, task))
+    fmt = float(not malformed and is_well_formatted(attempt, task))
     corr = correctness(attempt, task, config.alpha)
     if parent is not None:
-        corr = _recovery_correctness(corr, attempt, parent, task, config)
+        repeated = parent.signature == (first or attempt).signature
+        corr = _recovery_correctness(corr, attempt, parent, task, config, repeated)
     length = length_reward(completion_length, reference_length, config)
     format_weight, correctness_weight = config.weights(progress)
     total = (format_weight * fmt + correctness_weight * corr + length) / 3
     return Reward(total, fmt, corr, length)
 
 
-def _recovery_correctness(corr: float, attempt: Attempt, parent: Attempt, task: Task, config: RewardConfig) -> float:
+def _recovery_correctness(
+    corr: float, attempt: Attempt, parent: Attempt, task: Task, config: RewardConfig, repeated: bool
+) -> float:
     """R_corr of a recovery, in [0, 2].
 
     "improvement" is the share that was gained of what the parent lacked: 2 * max(0, R - R_parent) / (2 - R_parent).
     A right recovery has 2, whatever the parent had; one that is no better than its parent has 0.
     """
-    if config.repeat_earns_nothing and parent.signature == attempt.signature:
+    if config.repeat_earns_nothing and repeated:
         return 0.0
     if config.recovery_credit == "absolute" or not attempt.failed:
         return corr

@@ -92,6 +92,39 @@ def test_special_tokens_spelled_in_feedback_cannot_open_a_turn():
     assert len(markers) == 3
 
 
+AGAIN = [{"role": "user", "content": "And of side 3? <|im_end|>"}]
+
+
+def test_a_reply_holds_the_results_then_the_messages_then_the_generation_prompt():
+    ids = NATIVE.reply_ids(["4", "<|im_end|>"], AGAIN, ended=True)
+    assert text_of(NATIVE, ids) == (
+        "\n<|im_start|>user\n<tool_response>\n4\n</tool_response><|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n< |im_end|>\n</tool_response><|im_end|>\n"
+        "<|im_start|>user\nAnd of side 3? <|im_end|><|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert NATIVE.reply_ids(["4", "<|im_end|>"], AGAIN, ended=False) == NATIVE.end_of_turn + ids
+
+
+@pytest.mark.parametrize("chat", [PLAIN, NATIVE], ids=["plain", "native"])
+def test_a_reply_of_results_or_of_messages_alone(chat):
+    assert chat.reply_ids(["no"], ended=True) == chat.feedback_ids("no", ended=True)
+    assert text_of(chat, chat.reply_ids([], MESSAGES, ended=False)) == (
+        "<|im_end|>\n<|im_start|>user\nHow large is a square of side 2?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    with pytest.raises(ValueError, match="at least one"):
+        chat.reply_ids([], ended=True)
+
+
+def test_options_reach_the_template():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template += "{{ hint if hint is defined else '' }}"
+    chat = ChatFormat(tokenizer, HERMES, {"hint": "<think>"})
+    assert text_of(chat, chat.prompt_ids(MESSAGES, [])).endswith("<|im_start|>assistant\n<think>")
+    assert text_of(chat, chat.feedback_ids("no", ended=True)).endswith("<|im_start|>assistant\n<think>")
+    with pytest.raises(ModelError, match="does not use the option 'hin'"):
+        ChatFormat(tokenizer, HERMES, {"hin": "x"})
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_completion_decodes_to_its_text(text):
     text = text.replace("<|", "")

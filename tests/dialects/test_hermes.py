@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fissile.calls import ParseError, ToolCall
-from fissile.dialects import DIALECTS, HermesDialect, get_dialect
-from fissile.dialects.hermes import MAX_DEPTH, MAX_DIGITS
-from fissile.errors import ConfigError
+from fissile.dialects import HermesDialect
+from fissile.dialects.json_calls import MAX_DEPTH, MAX_DIGITS
 from fissile.tools import Tool
 
 HERMES = HermesDialect()
@@ -263,9 +262,3 @@ def test_instruct_without_tools_changes_nothing():
 
 def test_a_result_is_a_user_turn():
     assert HERMES.render_result("42") == {"role": "user", "content": "<tool_response>\n42\n</tool_response>"}
-
-
-def test_dialects_are_found_by_name():
-    assert get_dialect("hermes") is DIALECTS["hermes"]
-    with pytest.raises(ConfigError, match=r"no dialect 'xml'\. Choose one of: hermes"):
-        get_dialect("xml")

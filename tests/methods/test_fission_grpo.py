@@ -9,7 +9,7 @@ from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored
 from fissile.rewards import Reward
-from fissile.rollouts import Completion, Rollout
+from fissile.rollouts import Completion, Rollout, Step
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 
@@ -35,14 +35,14 @@ def attempt(side: object, *, right: bool) -> Attempt:
 
 def scored(context: Context, made: Attempt) -> Scored:
     correctness = 1.0 if made.failed else 2.0
-    return Scored(Rollout(context, Completion((7,)), made), Reward(1.0, 1.0, correctness, 1.0))
+    return Scored(Rollout((Step(context, Completion((7,)), made),)), Reward(1.0, 1.0, correctness, 1.0))
 
 
 def fission(journal: list[dict[str, Any]] | None = None, **settings: Any) -> FissionGRPO:
     lines: list[dict[str, Any]] = [] if journal is None else journal
 
-    def extend(rollout: Rollout, feedback: str) -> tuple[int, ...]:
-        return (*rollout.context.prompt_ids, *rollout.completion.ids, len(feedback))
+    def extend(step: Step, feedback: str) -> tuple[int, ...]:
+        return (*step.context.prompt_ids, *step.completion.ids, len(feedback))
 
     return FissionGRPO(FissionSettings(**settings), get_source("rules"), extend, TASKS, lines.append)
 

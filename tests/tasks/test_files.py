@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fissile.errors import DataError
-from fissile.tasks import load_dataset, load_jsonl, load_tasks
+from fissile.tasks import World, load_dataset, load_jsonl, load_tasks
+from fissile.tools import Tool
 
 TOOL = {
     "name": "weather",
@@ -27,6 +28,14 @@ RECORD = {
     "tools": [TOOL],
     "ground_truth": [{"name": "weather", "arguments": {"city": "Oslo"}}],
 }
+TURNS = [
+    {
+        "messages": [{"role": "user", "content": "And in Rome?"}],
+        "ground_truth": [{"name": "weather", "arguments": {"city": "Rome"}}],
+    },
+    {"messages": [{"role": "user", "content": "Thank you."}], "ground_truth": []},
+]
+LIVE = {**RECORD, "world": {"name": "python", "setup": {"arguments": {"units": "C"}}}, "turns": TURNS}
 
 
 def write(folder: Path, *records: Any) -> Path:
@@ -108,6 +117,68 @@ def test_a_wrong_field_is_named_with_file_and_line(tmp_path: Path, change: dict[
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"turns": json.dumps(TURNS)},
+        {"turns": [json.dumps(turn) for turn in TURNS]},
+        {"world": json.dumps(LIVE["world"])},
+        {"world": {"name": "python", "setup": '{"arguments": {"units": "C"}}'}},
+    ],
+)
+def test_a_live_task_has_a_world_and_later_turns(tmp_path: Path, change: dict[str, Any]) -> None:
+    (task,) = load_jsonl(write(tmp_path, {**LIVE, **change}))
+    assert task.world == World("python", {"arguments": {"units": "C"}})
+    assert [turn.messages[0]["content"] for turn in task.turns] == [
+        "How warm is it in Oslo?",
+        "And in Rome?",
+        "Thank you.",
+    ]
+    assert [call.arguments for turn in task.later for call in turn.ground_truth] == [{"city": ["Rome"]}]
+
+
+def test_the_caller_may_give_tools_and_world_for_all_tasks(tmp_path: Path) -> None:
+    bare = {key: value for key, value in RECORD.items() if key != "tools"}
+    given = Tool.from_schema(TOOL)
+    other = {**TOOL, "description": "Another."}
+    path = write(
+        tmp_path, bare, {**RECORD, "tools": [other]}, {**bare, "world": {"setup": {"arguments": {}}}, "turns": TURNS}
+    )
+    world = World("python")
+    plain, own_tools, own_setup = load_jsonl(path, (given,), world)
+    assert (plain.tools, plain.world) == ((given,), world)
+    assert own_tools.tools[0].description == "Another."
+    assert own_setup.world == World("python", {"arguments": {}})
+    assert load_jsonl(write(tmp_path, RECORD))[0].world is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"world": None}, "2: 'turns' needs a 'world'"),
+        ({"world": 3}, "2: 'world' must be an object"),
+        ({"world": {"setup": {}}}, "2: 'world' needs a 'name'"),
+        ({"world": {"name": "python", "setup": []}}, "2: the 'setup' of 'world' must be an object"),
+        ({"world": {"name": "python", "seed": 3}}, "2: 'world' has 'seed'"),
+        ({"turns": {}}, "2: 'turns' must be a list"),
+        ({"turns": [TURNS[0], 3]}, "2, turns[1]: a turn must be an object"),
+        ({"turns": [{"messages": TURNS[0]["messages"]}]}, "2, turns[0]: 'ground_truth' is missing; a turn needs"),
+        ({"turns": [{"messages": [], "ground_truth": []}]}, "2, turns[0]: 'messages' is empty"),
+        ({"turns": [{**TURNS[0], "ground_truth": [{"name": "rain"}]}]}, "2, turns[0]: the ground truth calls 'rain'"),
+        (
+            {"turns": [TURNS[1], {**TURNS[0], "ground_truth": [{"name": "weather"}]}]},
+            "2, turns[1]: the ground truth breaks the schema of its tool",
+        ),
+    ],
+)
+def test_a_wrong_world_or_turn_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = write(tmp_path, LIVE, {**LIVE, **change})
+    with pytest.raises(DataError) as caught:
+        load_jsonl(path)
+    assert str(caught.value).startswith(f"{path}:{message}")
+
+
 @pytest.mark.parametrize("column", ["messages", "tools", "ground_truth"])
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     record = {key: value for key, value in RECORD.items() if key != column}
@@ -160,6 +231,8 @@ mutated_records = st.fixed_dictionaries(
         "tools": st.just(RECORD["tools"]) | json_values,
         "ground_truth": st.just(RECORD["ground_truth"]) | json_values,
         "id": json_values,
+        "world": st.just(LIVE["world"]) | json_values,
+        "turns": st.just(TURNS) | st.lists(st.just(TURNS[0]) | json_values, max_size=3) | json_values,
     },
 )
 

@@ -1,8 +1,8 @@
 """Failures become training contexts: the corrective context, the buffer and its trigger. Torch-free."""
 
 from fissile.corrections.buffer import CorrectionBuffer, Decision, Order
-from fissile.corrections.context import Context
+from fissile.corrections.context import Context, Exchange
 from fissile.corrections.correction import Correction
 from fissile.corrections.trigger import Trigger
 
-__all__ = ["Context", "Correction", "CorrectionBuffer", "Decision", "Order", "Trigger"]
+__all__ = ["Context", "Correction", "CorrectionBuffer", "Decision", "Exchange", "Order", "Trigger"]

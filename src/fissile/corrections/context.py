@@ -6,10 +6,47 @@ its parent's ids by the sampled completion and the ids of the feedback turn. Not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fissile.calls import FailedTurn
-from fissile.tasks import Task
+from fissile.calls import JSON, FailedTurn, ToolCall
+from fissile.tasks import Message, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One response of the policy, and what it was answered.
+
+    Attributes:
+        text: the response as decoded.
+        calls: its calls in order, malformed ones included.
+        results: the tools' answers: one for each call, or a single diagnosis of the whole response.
+        messages: the user's next scripted turn, where the response ended one.
+        failed: the response was a failed attempt.
+    """
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    failed: bool = False
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        return {
+            "text": self.text,
+            "calls": [call.to_dict() for call in self.calls],
+            "results": list(self.results),
+            "messages": list(self.messages),
+            "failed": self.failed,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Exchange:
+        """The inverse of `to_dict`."""
+        calls = tuple(ToolCall.from_dict(call) for call in fields["calls"])
+        return cls(fields["text"], calls, tuple(fields["results"]), tuple(fields["messages"]), fields["failed"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +55,22 @@ class Context:
 
     Attributes:
         task: the task.
-        prompt_ids: every token before the next attempt.
-        history: the failed turns inside `prompt_ids`, oldest first; empty for an explore context.
+        prompt_ids: every token before the next attempt; empty for a policy that reads messages.
+        history: the failed attempts of the current turn inside `prompt_ids`, oldest first; empty for an explore
+            context.
+        turn: index of the scripted turn at hand.
+        dialogue: what was said since the task's first messages, oldest first. Single-step contexts leave it out.
+        state: the world's snapshot at this point; None in a single-step task.
     """
 
     task: Task
     prompt_ids: tuple[int, ...]
     history: tuple[FailedTurn, ...] = ()
+    turn: int = 0
+    dialogue: tuple[Exchange, ...] = ()
+    state: JSON = None
 
     @property
     def depth(self) -> int:
-        """Number of failed turns in the context; 0 for exploring."""
+        """Number of failed attempts of this turn in the context; 0 for exploring."""
         return len(self.history)

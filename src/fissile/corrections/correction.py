@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fissile.calls import FailedTurn, canonical_json
+from fissile.calls import JSON, FailedTurn, canonical_json
+from fissile.corrections.context import Context, Exchange
+from fissile.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class Correction:
         step: the optimizer step at which it was intercepted.
         source: the feedback source.
         leaked: why the leak guard blocked the source's own text, "" if it did not.
+        turn: index of the scripted turn in which it failed.
+        dialogue: what was said since the task's first messages; empty for a single-step task.
+        state: the world's snapshot before the failed attempt; None for a single-step task.
     """
 
     task_id: str
@@ -29,6 +34,28 @@ class Correction:
     step: int
     source: str
     leaked: str = ""
+    turn: int = 0
+    dialogue: tuple[Exchange, ...] = ()
+    state: JSON = None
+
+    @classmethod
+    def of(cls, context: Context, step: int, source: str, leaked: str = "") -> Correction:
+        """The correction whose recovery continues `context`."""
+        return cls(
+            context.task.id,
+            context.prompt_ids,
+            context.history,
+            step,
+            source,
+            leaked,
+            context.turn,
+            context.dialogue,
+            context.state,
+        )
+
+    def context(self, task: Task) -> Context:
+        """What the policy continues to recover; `task` is the one of `task_id`."""
+        return Context(task, self.prompt_ids, self.history, self.turn, self.dialogue, self.state)
 
     @property
     def id(self) -> str:
@@ -54,7 +81,12 @@ class Correction:
             "step": self.step,
             "source": self.source,
             "leaked": self.leaked,
+            **({} if self.state is None else self._live_fields()),
         }
+
+    def _live_fields(self) -> dict[str, Any]:
+        dialogue = [exchange.to_dict() for exchange in self.dialogue]
+        return {"turn": self.turn, "dialogue": dialogue, "state": self.state}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Correction:
@@ -66,4 +98,7 @@ class Correction:
             step=fields["step"],
             source=fields["source"],
             leaked=fields["leaked"],
+            turn=fields.get("turn", 0),
+            dialogue=tuple(Exchange.from_dict(exchange) for exchange in fields.get("dialogue", ())),
+            state=fields.get("state"),
         )

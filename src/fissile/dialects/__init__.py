@@ -5,12 +5,33 @@ from __future__ import annotations
 from fissile.dialects.base import Dialect
 from fissile.dialects.chat import ChatFormat, Tokenizer
 from fissile.dialects.hermes import HermesDialect
+from fissile.dialects.llama_json import LlamaJsonDialect
+from fissile.dialects.mistral import MistralDialect
+from fissile.dialects.python_calls import PythonDialect
 from fissile.errors import ConfigError
 
-__all__ = ["DIALECTS", "ChatFormat", "Dialect", "HermesDialect", "Tokenizer", "get_dialect"]
+__all__ = [
+    "DIALECTS",
+    "ChatFormat",
+    "Dialect",
+    "HermesDialect",
+    "LlamaJsonDialect",
+    "MistralDialect",
+    "PythonDialect",
+    "Tokenizer",
+    "get_dialect",
+]
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (HermesDialect(),)}
-"""Every dialect by its name."""
+_HERMES = HermesDialect()
+
+DIALECTS: dict[str, Dialect] = {
+    "hermes": _HERMES,
+    "qwen3": _HERMES,
+    "python": PythonDialect(),
+    "llama3_json": LlamaJsonDialect(),
+    "mistral": MistralDialect(),
+}
+"""Every dialect by its name; Qwen 3 writes Hermes calls."""
 
 
 def get_dialect(name: str) -> Dialect:

@@ -15,12 +15,21 @@ class Dialect(Protocol):
 
     name: str
 
+    @property
+    def end_markers(self) -> tuple[str, ...]:
+        """Special tokens besides the chat template's own with which a model may end a response."""
+        ...
+
     def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
         """`messages` with the tools and the call format written into the system prompt.
 
         For tokenizers whose chat template does not render tools itself. An existing system message is kept and
         extended.
         """
+        ...
+
+    def announce(self, tools: Sequence[Tool]) -> str:
+        """The tools' schemas as `instruct` writes them, for a user message that reveals tools; "" for no tools."""
         ...
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:

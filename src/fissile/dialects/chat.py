@@ -1,25 +1,33 @@
 """`ChatFormat`: messages and tools to token ids, token in and token out.
 
 A conversation only ever grows at its end: the ids of the prompt, the ids that the policy sampled, the ids of the
-feedback turn. Chat templates are asked once for each new piece and never to render a past that already exists as
-tokens, since many would rewrite it (drop reasoning, trim white space, move tools).
+turns that answer it. Chat templates are asked once for each new piece and never to render a past that already
+exists as tokens, since many would rewrite it (drop reasoning, trim white space, move tools).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fissile.dialects.base import Dialect
+from fissile.dialects.replies import Way, dialect_turns, merged_user_turns, tool_turns
 from fissile.errors import ModelError
 from fissile.tasks import Message
 from fissile.tools import Tool
 
 _PROBE_TOOL = Tool("fissile_probe_tool", "A probe.", {"type": "object", "properties": {}})
+_PROBE_CALL = {"id": "000000000", "type": "function", "function": {"name": _PROBE_TOOL.name, "arguments": {"a": 1}}}
 _PROBE_TEXT = "fissile-probe-text"
+_PROBE_RESULTS = ("fissile-first-result", "fissile-second-result")
 _QUESTION: Message = {"role": "user", "content": "A question."}
+_PROBE_MESSAGES: tuple[Message, ...] = (
+    {"role": "user", "content": "fissile-first-words"},
+    {"role": "user", "content": "fissile-second-words"},
+)
 _REPLIES = (_PROBE_TEXT, f"<think>\nwhy\n</think>\n\n{_PROBE_TEXT}")
+_OWN_OPTIONS = frozenset({"conversation", "tools", "add_generation_prompt", "tokenize"})
 
 
 class Tokenizer(Protocol):
@@ -53,19 +61,29 @@ class ChatFormat:
     Attributes:
         tokenizer: the tokenizer, with its chat template.
         dialect: the tool-call format of the responses.
+        template_options: variables of the template, such as {"enable_thinking": False}.
         end_ids: token ids that end a turn; sampling stops at them.
         end_of_turn: the ids that the template closes an assistant turn with, markers only.
-        renders_tools: the template writes the tools itself; otherwise the dialect does.
+        renders_tools: the template writes the tools itself, and calls in this dialect; otherwise the dialect
+            writes the tools.
         renders_results: the template has a turn for tool results; otherwise the dialect writes one.
         rewrites_history: the template renders a past assistant turn differently from what was sampled. Nothing
             here depends on it, but a conversation must then never be rendered anew in the middle of an episode.
     """
 
-    def __init__(self, tokenizer: Tokenizer, dialect: Dialect) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, dialect: Dialect, template_options: Mapping[str, Any] | None = None
+    ) -> None:
         """Probe the template.
 
+        Args:
+            tokenizer: the tokenizer, with its chat template.
+            dialect: the tool-call format of the responses.
+            template_options: variables of the template, handed to every rendering.
+
         Raises:
-            ModelError: the tokenizer has no chat template, or one that cannot be used.
+            ModelError: the tokenizer has no chat template, or one that cannot be used, or that does not know an
+                option.
         """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
@@ -74,16 +92,19 @@ class ChatFormat:
             )
         self.tokenizer = tokenizer
         self.dialect = dialect
+        self.template_options = _known_options(template_options or {}, str(tokenizer.chat_template))
         self._spelled_markers = _any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
-        self.renders_tools = _PROBE_TOOL.name in self._probe([_QUESTION], [_PROBE_TOOL])
-        self.renders_results = self.renders_tools and _PROBE_TEXT in self._probe(
-            self._exchange("A reply.", _tool_turn(_PROBE_TEXT))
-        )
+        self.renders_tools = _PROBE_TOOL.name in self._probe([_QUESTION], [_PROBE_TOOL]) and self._speaks_dialect()
         self.end_of_turn = self._find_end_of_turn()
-        eos = tokenizer.eos_token_id
-        self.end_ids = frozenset([*self.end_of_turn[-1:], *([] if eos is None else [eos])])
+        self.end_ids = frozenset([*self.end_of_turn[-1:], *self._other_end_ids()])
         if not self.end_ids:
             raise ModelError("Nothing ends a turn: set the tokenizer's eos_token, or use one whose template does.")
+        self._ways = {
+            (True, False): self._find_way(_PROBE_RESULTS, ()),
+            (True, True): self._find_way(_PROBE_RESULTS, _PROBE_MESSAGES),
+            (False, True): self._find_way((), _PROBE_MESSAGES),
+        }
+        self.renders_results = self._ways[True, False] is tool_turns
         self.rewrites_history = any(self._rewrites(reply) for reply in _REPLIES)
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[int, ...]:
@@ -96,23 +117,35 @@ class ChatFormat:
             return self._encode(self._render(self.dialect.instruct(messages, tools)))
         return self._encode(self._render(messages, tools))
 
-    def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
+    def reply_ids(self, results: Sequence[str], messages: Sequence[Message] = (), *, ended: bool) -> tuple[int, ...]:
         """The ids between an assistant completion and the next one.
 
         Args:
-            feedback: the text of the tool result or diagnosis. Special tokens spelled in it are taken apart, so
-                that what a model wrote cannot open a turn.
+            results: what the tools answered (or a diagnosis), one text a result. Special tokens spelled in them
+                are taken apart, so that what a model or a tool wrote cannot open a turn.
+            messages: what follows, such as the user's next turn. They come from the task and stay as they are.
             ended: the completion holds its own end-of-turn token (it was not cut by the token limit).
 
         Returns:
-            The end of the assistant turn (less its end-of-turn ids where `ended`), the feedback turn, and the
-            generation prompt.
+            The end of the assistant turn (less its end-of-turn ids where `ended`), a turn for each result, the
+            messages, and the generation prompt. Where the template has no turn for results, the dialect writes
+            them; where it refuses several user turns in a row, those are one, with a blank line between.
+
+        Raises:
+            ValueError: neither results nor messages.
+            ModelError: the template refuses the messages.
         """
-        plain = self._spelled_markers.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", feedback)
-        turn = _tool_turn(plain) if self.renders_results else self.dialect.render_result(plain)
-        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT, turn))))
+        if not results and not messages:
+            raise ValueError("A reply needs at least one result or message.")
+        plain = [self._spelled_markers.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", text) for text in results]
+        turns = self._ways[bool(results), bool(messages)](self.dialect, plain, messages)
+        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT, *turns))))
         closing = len(self.end_of_turn)
         return ids[closing:] if ended and ids[:closing] == self.end_of_turn else ids
+
+    def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
+        """`reply_ids` of one result, the diagnosis of a failed attempt."""
+        return self.reply_ids([feedback], ended=ended)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The ids of an assistant response as a policy would sample it, its end of turn included."""
@@ -125,11 +158,33 @@ class ChatFormat:
             self.tokenizer.decode(list(ids[:length]), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         )
 
+    def _speaks_dialect(self) -> bool:
+        """False where the template writes calls, and the dialect cannot read them."""
+        call = {"role": "assistant", "content": "", "tool_calls": [_PROBE_CALL]}
+        rendered = self._probe([_QUESTION, call])
+        read = {parsed.name for parsed in self.dialect.parse(rendered).calls}
+        return _PROBE_TOOL.name not in rendered or _PROBE_TOOL.name in read
+
+    def _find_way(self, results: Sequence[str], messages: Sequence[Message]) -> Way:
+        """The first way in which the template renders all results and messages, in order."""
+        texts = [*results, *(message["content"] for message in messages)]
+        in_order = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
+        ways = [tool_turns, dialect_turns, merged_user_turns] if self.renders_tools else [dialect_turns]
+        for way in ways:
+            if in_order.search(self._probe(self._exchange(_PROBE_TEXT, *way(self.dialect, results, messages)))):
+                return way
+        return merged_user_turns
+
     def _find_end_of_turn(self) -> tuple[int, ...]:
         """The ids behind an assistant's content up to the first marker token; empty where there is none."""
         ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT), prompt=False)))
         markers = self.tokenizer.added_tokens_decoder
         return next((ids[: index + 1] for index, token in enumerate(ids) if token in markers), ())
+
+    def _other_end_ids(self) -> list[int]:
+        eos, dialects = self.tokenizer.eos_token_id, self.dialect.end_markers
+        added = [index for index, token in self.tokenizer.added_tokens_decoder.items() if token.content in dialects]
+        return added if eos is None else [eos, *added]
 
     def _rewrites(self, reply: str) -> bool:
         sampled = self._render([_QUESTION]) + reply
@@ -144,19 +199,19 @@ class ChatFormat:
             raise ModelError("The chat template drops the content of assistant messages; it cannot be used.")
         return behind
 
-    def _probe(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    def _probe(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> str:
         """The rendering, or "" where the template refuses."""
         try:
             return self._render(messages, tools)
         except ModelError:
             return ""
 
-    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, prompt: bool = True) -> str:
+    def _render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), *, prompt: bool = True) -> str:
         schemas = [tool.to_schema() for tool in tools] or None
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    list(messages), tools=schemas, add_generation_prompt=prompt, tokenize=False
+                    list(messages), tools=schemas, add_generation_prompt=prompt, tokenize=False, **self.template_options
                 )
             )
         except Exception as error:  # a template is foreign code and raises what it likes
@@ -170,10 +225,16 @@ class ChatFormat:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
+def _known_options(options: Mapping[str, Any], template: str) -> dict[str, Any]:
+    """`options`, where the template's text names each of them; it would ignore the others in silence."""
+    for name in options:
+        if name in _OWN_OPTIONS:
+            raise ModelError(f"The template option '{name}' is set for every rendering; leave it out.")
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise ModelError(f"The chat template does not use the option '{name}'. Correct its name, or leave it out.")
+    return dict(options)
+
+
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
     """Matches any of the texts, longest first; nothing when there are none."""
     return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) or "(?!)")
-
-
-def _tool_turn(content: str) -> Message:
-    return {"role": "tool", "content": content}

@@ -1,38 +1,38 @@
-"""Contexts in, judged attempts out: the one place where an engine, a chat format and an environment meet."""
+"""Contexts in, judged rollouts out: the place where an engine, a chat format and an environment meet."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat
 from fissile.engines.base import Engine, Sampling
 from fissile.environments import SingleStep
 from fissile.errors import InfrastructureError
-from fissile.rollouts import Completion, Rollout, StopReason
+from fissile.rollouts import Completion, End, Rollout, Step, StopReason
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Attempter:
-    """Samples attempts in contexts and has the environment judge them."""
+class Sampler(Protocol):
+    """Samples rollouts from contexts: `Attempter` for single-step tasks, `LiveSampler` for live worlds."""
 
-    chat: ChatFormat
-    environment: SingleStep
+    @property
+    def chat(self) -> ChatFormat:
+        """How conversations are written as tokens."""
+        ...
 
     def context(self, task: Task) -> Context:
         """The explore context of a task."""
-        return Context(task, self.chat.prompt_ids(task.messages, task.tools))
+        ...
 
-    def extend(self, rollout: Rollout, feedback: str) -> tuple[int, ...]:
+    def extend(self, step: Step, feedback: str) -> tuple[int, ...]:
         """Token ids of the corrective context [x; failed attempt; feedback]: appended, never tokenised again."""
-        completion = rollout.completion
-        ended = bool(completion.ids) and completion.ids[-1] in self.chat.end_ids
-        return (*rollout.context.prompt_ids, *completion.ids, *self.chat.feedback_ids(feedback, ended=ended))
+        ...
 
     def sample(
         self, engine: Engine, contexts: Sequence[Context], sampling: Sampling, samples: int = 1
@@ -41,16 +41,50 @@ class Attempter:
 
         When the engine fails as a whole, every rollout carries `StopReason.INFRASTRUCTURE`: it is data, not a crash.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Attempter:
+    """The `Sampler` of single-step tasks: one response, judged against the truth."""
+
+    chat: ChatFormat
+    environment: SingleStep
+
+    def context(self, task: Task) -> Context:
+        """See `Sampler`."""
+        return Context(task, self.chat.prompt_ids(task.messages, task.tools))
+
+    def extend(self, step: Step, feedback: str) -> tuple[int, ...]:
+        """See `Sampler`."""
+        return extended(self.chat, step, feedback)
+
+    def sample(
+        self, engine: Engine, contexts: Sequence[Context], sampling: Sampling, samples: int = 1
+    ) -> list[Rollout]:
+        """See `Sampler`."""
         try:
             completions = engine.generate([context.prompt_ids for context in contexts], sampling, samples)
         except InfrastructureError as error:
             logger.warning("No rollouts (%s): %s", error.reason, error)
             completions = [Completion((), None, StopReason.INFRASTRUCTURE)] * (len(contexts) * samples)
         repeated = [context for context in contexts for _ in range(samples)]
-        return [self.judge(context, completion) for context, completion in zip(repeated, completions, strict=True)]
+        return [_rollout(self.judge(*pair)) for pair in zip(repeated, completions, strict=True)]
 
-    def judge(self, context: Context, completion: Completion) -> Rollout:
+    def judge(self, context: Context, completion: Completion) -> Step:
         """Decode, parse and judge one completion."""
         text = self.chat.decode(completion.ids)
         truncated = completion.stop is StopReason.LENGTH
-        return Rollout(context, completion, self.environment.attempt(context.task, text, truncated))
+        return Step(context, completion, self.environment.attempt(context.task, text, truncated))
+
+
+def extended(chat: ChatFormat, step: Step, feedback: str) -> tuple[int, ...]:
+    """The ids of a step's context, its completion and a feedback turn."""
+    completion = step.completion
+    ended = bool(completion.ids) and completion.ids[-1] in chat.end_ids
+    return (*step.context.prompt_ids, *completion.ids, *chat.feedback_ids(feedback, ended=ended))
+
+
+def _rollout(step: Step) -> Rollout:
+    failed = step.completion.stop is StopReason.INFRASTRUCTURE
+    return Rollout((step,), End.INFRASTRUCTURE if failed else End.DONE)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fissile.calls import Attempt, FailedTurn
+from fissile.calls import Attempt
 from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
 from fissile.engines.base import Engine, Sampling
 from fissile.feedback import FeedbackSource, LeakGuard
-from fissile.feedback.base import Failure
 from fissile.metrics import Episode
-from fissile.rollouts import Rollout, StopReason
+from fissile.rollouts import Step, StopReason, corrective_context, failure_of
 from fissile.tasks import Task
 
 
@@ -46,9 +45,9 @@ def evaluate_recovery(
     contexts = [attempter.context(task) for task in tasks]
     rollouts = attempter.sample(engine, contexts, sampling, samples)
     attempts: list[list[Attempt]] = [[] for _ in rollouts]
-    live: dict[int, Rollout] = {}
+    live: dict[int, Step] = {}
     for index, rollout in enumerate(rollouts):
-        _record(index, rollout, attempts, live)
+        _record(index, rollout.steps[0], attempts, live)
     done = len(rollouts)
     progress(done, done + len(live))
     for retry in range(1, retries + 1):
@@ -59,7 +58,7 @@ def evaluate_recovery(
         redrawn = replace(sampling, seed=sampling.seed + retry)
         live = {}
         for index, rollout in zip(indices, attempter.sample(engine, corrective, redrawn), strict=True):
-            _record(index, rollout, attempts, live)
+            _record(index, rollout.steps[0], attempts, live)
         done += len(indices)
         progress(done, done + (len(live) if retry < retries else 0))
     repeated = [task for task in tasks for _ in range(samples)]
@@ -70,17 +69,15 @@ def evaluate_recovery(
     ]
 
 
-def _record(index: int, rollout: Rollout, attempts: list[list[Attempt]], live: dict[int, Rollout]) -> None:
+def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[int, Step]) -> None:
     """Note the attempt, and keep the episode going if it failed."""
-    if rollout.completion.stop is StopReason.INFRASTRUCTURE:
+    if step.completion.stop is StopReason.INFRASTRUCTURE:
         return
-    attempts[index].append(rollout.attempt)
-    if rollout.attempt.failed:
-        live[index] = rollout
+    attempts[index].append(step.attempt)
+    if step.attempt.failed:
+        live[index] = step
 
 
-def _corrective(attempter: Attempter, guard: LeakGuard, source: FeedbackSource, rollout: Rollout) -> Context:
-    context = rollout.context
-    (feedback,) = guard.guarded(source, [Failure(context.task, rollout.attempt, context.history)])
-    turn = FailedTurn(rollout.attempt, feedback.text)
-    return Context(context.task, attempter.extend(rollout, feedback.text), (*context.history, turn))
+def _corrective(attempter: Attempter, guard: LeakGuard, source: FeedbackSource, step: Step) -> Context:
+    (feedback,) = guard.guarded(source, [failure_of(step, step.attempt)])
+    return corrective_context(step, step.attempt, feedback.text, attempter.extend(step, feedback.text))

@@ -2,6 +2,7 @@
 
 from fissile.errors import ConfigError
 from fissile.feedback.base import Failure, Feedback, FeedbackSource
+from fissile.feedback.environment import EnvironmentMessage
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
 from fissile.feedback.guard import Leak, LeakGuard
 from fissile.feedback.phrasebooks import RULES, SERVICE_RULES, RuleSource
@@ -9,6 +10,7 @@ from fissile.feedback.phrasebooks import RULES, SERVICE_RULES, RuleSource
 __all__ = [
     "FIXED_MESSAGE",
     "SOURCES",
+    "EnvironmentMessage",
     "Failure",
     "Feedback",
     "FeedbackSource",
@@ -19,7 +21,9 @@ __all__ = [
     "get_source",
 ]
 
-SOURCES: dict[str, FeedbackSource] = {source.name: source for source in (FixedMessage(), RULES, SERVICE_RULES)}
+SOURCES: dict[str, FeedbackSource] = {
+    source.name: source for source in (FixedMessage(), RULES, SERVICE_RULES, EnvironmentMessage())
+}
 """Every feedback source by its name."""
 
 

@@ -12,17 +12,35 @@ from fissile.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed attempt, the task with its ground truth, and the failed turns before it (oldest first)."""
+    """A failed attempt and what a diagnosis may be made of.
+
+    Attributes:
+        task: the task with its ground truth; in a live world what the turn at hand poses (`Task.at_turn`).
+        attempt: what the policy wrote, with its errors.
+        history: the failed attempts before it, oldest first.
+        answers: what the world answered to each call of the attempt; empty where nothing was executed.
+        shown: everything else that the policy was shown or wrote before, one text each.
+    """
 
     task: Task
     attempt: Attempt
     history: tuple[FailedTurn, ...] = ()
+    answers: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def visible_text(self) -> str:
-        """All text that the policy has been shown or wrote, apart from the tools."""
+        """All text that the policy has been shown or wrote, apart from the tools; the world's answers among it."""
         turns = [f"{turn.attempt.text}\n{turn.feedback}" for turn in self.history]
-        return "\n".join([*(message["content"] for message in self.task.messages), *turns, self.attempt.text])
+        return "\n".join(
+            [
+                *(message["content"] for message in self.task.messages),
+                *self.shown,
+                *turns,
+                self.attempt.text,
+                *self.answers,
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ PYTHON: Sentences = {
     (ErrorKind.DOMAIN_ERROR, Hint.NONE): "RuntimeError: {tool}() failed: {detail}",
     (ErrorKind.EXCEPTION, Hint.NONE): "RuntimeError: {tool}() raised an exception: {detail}",
     (ErrorKind.TIMEOUT, Hint.NONE): "TimeoutError: {tool}() did not finish in time.",
+    (ErrorKind.WRONG_STATE, Hint.NONE): "AssertionError: the calls ran, but did not do what the user asked for.",
 }
 
 SERVICE: Sentences = {
@@ -121,6 +122,7 @@ SERVICE: Sentences = {
     (ErrorKind.DOMAIN_ERROR, Hint.NONE): "The operation was refused: {detail}",
     (ErrorKind.EXCEPTION, Hint.NONE): "Internal failure of the operation: {detail}",
     (ErrorKind.TIMEOUT, Hint.NONE): "The operation timed out.",
+    (ErrorKind.WRONG_STATE, Hint.NONE): "The operations were served, but the client request is not satisfied.",
 }
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")

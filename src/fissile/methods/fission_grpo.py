@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fissile.calls import FailedTurn
+from fissile.calls import Attempt
 from fissile.corrections import Correction, CorrectionBuffer, Trigger
 from fissile.corrections.context import Context
 from fissile.feedback import FeedbackSource, LeakGuard
-from fissile.feedback.base import Failure
 from fissile.methods.base import Phase, Plan, Scored
-from fissile.rollouts import Rollout
+from fissile.rollouts import Step, corrective_context, failure_of
 from fissile.tasks import Task
 
-Extend = Callable[[Rollout, str], tuple[int, ...]]
-"""(failed rollout, feedback text) -> token ids of the corrective context."""
+Extend = Callable[[Step, str], tuple[int, ...]]
+"""(failed step, feedback text) -> token ids of the corrective context."""
+Failed = tuple[Step, Attempt]
+"""A failed step, and its attempt with what is wrong with it."""
 Journal = Callable[[dict[str, Any]], None]
 """Where events are written for inspection; one JSON-ready record a call."""
 
@@ -27,7 +28,7 @@ class FissionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    feedback: str = Field("rules", description="Source of the diagnosis: 'fixed', 'rules' or 'service'.")
+    feedback: str = Field("rules", description="Source of the diagnosis: 'fixed', 'rules', 'service' or 'environment'.")
     failure_threshold: float = Field(
         2.0,
         gt=0,
@@ -109,7 +110,7 @@ class FissionGRPO:
         if not self.trigger.fires(self.buffer.available(step), wanted):
             return Plan(Phase.EXPLORE, tuple(explore), samples)
         self._in_flight = tuple(self.buffer.pop(wanted, step))
-        contexts = tuple(self._context(correction) for correction in self._in_flight)
+        contexts = tuple(correction.context(self._tasks[correction.task_id]) for correction in self._in_flight)
         return Plan(Phase.FISSION, contexts, recoveries)
 
     def observe(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
@@ -138,42 +139,39 @@ class FissionGRPO:
         self.trigger.load_state_dict(state["trigger"])
         self._in_flight = ()
 
-    def _context(self, correction: Correction) -> Context:
-        return Context(self._tasks[correction.task_id], correction.prompt_ids, correction.history)
+    def _failures(self, scored: Scored) -> list[Failed]:
+        """The failed steps to intercept; none of a rollout without a reward.
 
-    def _failed(self, scored: Scored) -> bool:
-        """Format failure or R_corr below the threshold; never for a rollout without a reward."""
+        A single-step attempt failed with a format failure or R_corr below the threshold. In a live world every
+        attempt with an error did, whatever became of its rollout, and so did the one blamed for a silent failure.
+        """
         reward = scored.reward
-        if reward is None or not scored.rollout.attempt.failed:
-            return False
-        return reward.fmt == 0 or reward.corr < self.settings.failure_threshold
+        if reward is None:
+            return []
+        below = reward.fmt == 0 or reward.corr < self.settings.failure_threshold
+        if scored.rollout.context.task.world is None and not below:
+            return []
+        return [(step, attempt) for step, attempt in scored.rollout.failures if self._may_branch(step)]
+
+    def _may_branch(self, step: Step) -> bool:
+        return step.context.depth < self.settings.max_depth
 
     def _intercept(self, group: Sequence[Scored], step: int) -> None:
         """Turn the group's most frequent distinct failures into corrections."""
-        failed = [scored.rollout for scored in group if self._failed(scored)]
-        failed = [rollout for rollout in failed if rollout.context.depth < self.settings.max_depth]
         frequency: dict[str, int] = {}
-        first: dict[str, Rollout] = {}
-        for rollout in failed:
-            signature = rollout.attempt.signature
+        first: dict[str, Failed] = {}
+        for failed in (failed for scored in group for failed in self._failures(scored)):
+            signature = failed[1].signature
             frequency[signature] = frequency.get(signature, 0) + 1
-            first.setdefault(signature, rollout)
+            first.setdefault(signature, failed)
         ranked = sorted(first, key=lambda signature: -frequency[signature])  # stable: first seen wins a tie
         for signature in ranked[: self.settings.per_group]:
-            self._push(first[signature], step)
+            self._push(*first[signature], step)
 
-    def _push(self, rollout: Rollout, step: int) -> None:
-        context = rollout.context
-        failure = Failure(context.task, rollout.attempt, context.history)
-        (feedback,) = self.guard.guarded(self._source, [failure])
-        correction = Correction(
-            task_id=context.task.id,
-            prompt_ids=self._extend(rollout, feedback.text),
-            history=(*context.history, FailedTurn(rollout.attempt, feedback.text)),
-            step=step,
-            source=feedback.source,
-            leaked=feedback.leaked,
-        )
+    def _push(self, failed: Step, attempt: Attempt, step: int) -> None:
+        (feedback,) = self.guard.guarded(self._source, [failure_of(failed, attempt)])
+        context = corrective_context(failed, attempt, feedback.text, self._extend(failed, feedback.text))
+        correction = Correction.of(context, step, feedback.source, feedback.leaked)
         decision = self.buffer.push(correction)
         if decision.kept:
             self._journal({"event": "intercepted", "step": step, **correction.to_dict()})
@@ -181,7 +179,8 @@ class FissionGRPO:
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:
     """What became of a correction: one line of `corrections.jsonl`, and one tree of the report."""
-    requests = [message["content"] for message in task.messages if message["role"] == "user"]
+    messages = task.at_turn(correction.turn).messages
+    requests = [message["content"] for message in messages if message["role"] == "user"]
     return {
         "event": "fission",
         "step": step,
@@ -196,6 +195,7 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
                 "attempt": scored.rollout.attempt.to_dict(),
                 "reward": None if scored.reward is None else scored.reward.total,
                 "repeat": scored.rollout.attempt.signature == correction.history[-1].attempt.signature,
+                **({} if task.world is None else {"correct": scored.rollout.correct}),
             }
             for scored in group
         ],

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fissile.tasks.bfcl import CATEGORIES, ONE_CALL_CATEGORIES, BFCLTasks, load_bfcl
+from fissile.tasks.bfcl_multi_turn import MULTI_TURN_CATEGORIES, instances, load_bfcl_multi_turn, offered
 from fissile.tasks.files import load_dataset, load_jsonl, tasks_from_rows
 from fissile.tasks.splits import Split, split_by_function
-from fissile.tasks.task import ExpectedCall, Matching, Message, Task
+from fissile.tasks.task import ExpectedCall, Matching, Message, Task, Turn, World
 
 __all__ = [
     "CATEGORIES",
+    "MULTI_TURN_CATEGORIES",
     "ONE_CALL_CATEGORIES",
     "BFCLTasks",
     "ExpectedCall",
@@ -17,10 +19,15 @@ __all__ = [
     "Message",
     "Split",
     "Task",
+    "Turn",
+    "World",
+    "instances",
     "load_bfcl",
+    "load_bfcl_multi_turn",
     "load_dataset",
     "load_jsonl",
     "load_tasks",
+    "offered",
     "split_by_function",
     "tasks_from_rows",
 ]

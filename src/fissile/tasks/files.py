@@ -10,30 +10,56 @@ One record is one task:
 `tools` also takes the OpenAI form {"type": "function", "function": {...}}, and `ground_truth` the form of a chat
 message's `tool_calls`. `messages`, `tools`, `ground_truth` and `arguments` may each be a string of JSON, which is the
 way to keep them intact in a columnar dataset.
+
+A task that is played in a live world adds the world, and the user's later turns:
+
+     "world": {"name": "python", "setup": {"arguments": {"items": {"apple": 3}}}},
+     "turns": [{"messages": [{"role": "user", "content": "And now two pears."}],
+                "ground_truth": [{"name": "add", "arguments": {"item": "pear", "quantity": 2}}]}]
+
+Both may be strings of JSON as well. `tools` and `world` may be left out where the caller gives them for all tasks.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from referencing.exceptions import Unresolvable
 
 from fissile.calls import JSON
 from fissile.errors import DataError
-from fissile.tasks.task import ExpectedCall, Message, Task
+from fissile.tasks.task import ExpectedCall, Message, Task, Turn, World
 from fissile.tools import Tool
 
 ROLES = ("system", "user", "assistant", "tool")
 
+_TASK_NEEDS = "a task needs 'messages', 'tools' and 'ground_truth'"
+_TURN_NEEDS = "a turn needs 'messages' and 'ground_truth'"
 
-def load_jsonl(path: str | Path) -> list[Task]:
+
+class _Given(NamedTuple):
+    """What the caller gives to the tasks that do not bring their own."""
+
+    tools: tuple[Tool, ...] = ()
+    world: World | None = None
+
+
+_NOTHING = _Given()
+
+
+def load_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None = None) -> list[Task]:
     """The tasks of a file with one JSON object a line; blank lines are skipped.
 
     A task without an `id` gets "<file name without its suffix>:<line>".
+
+    Args:
+        path: the file.
+        tools: of the tasks without `tools`.
+        world: of the tasks without `world`; for those with one, its name and setup where they leave them out.
 
     Raises:
         DataError: the file or a line cannot be used; the message names file, line and field.
@@ -48,7 +74,8 @@ def load_jsonl(path: str | Path) -> list[Task]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     records = ((f"{path}:{number}", f"{path.stem}:{number}", line) for number, line in enumerate(lines, 1))
-    return _tasks(((where, name, _decode(line, where)) for where, name, line in records if line.strip()), str(path))
+    decoded = ((where, name, _decode(line, where)) for where, name, line in records if line.strip())
+    return _tasks(decoded, str(path), _Given(tuple(tools), world))
 
 
 def load_dataset(name_or_path: str, split: str = "train") -> list[Task]:
@@ -93,12 +120,12 @@ def tasks_from_rows(rows: Iterable[Mapping[str, JSON] | Task], source: str = "ro
     )
 
 
-def _tasks(records: Iterable[tuple[str, str, JSON]], source: str) -> list[Task]:
+def _tasks(records: Iterable[tuple[str, str, JSON]], source: str, given: _Given = _NOTHING) -> list[Task]:
     """One task for each (where it stands, id to give it, record)."""
     tasks: list[Task] = []
     places: dict[str, str] = {}
     for where, default_id, record in records:
-        task = _task(record, where, default_id, source)
+        task = _task(record, where, default_id, source, given)
         if task.id in places:
             raise DataError(f"{where}: the id '{task.id}' is already used by {places[task.id]}. Make the ids unique.")
         places[task.id] = where
@@ -108,16 +135,18 @@ def _tasks(records: Iterable[tuple[str, str, JSON]], source: str) -> list[Task]:
     return tasks
 
 
-def _task(record: JSON, where: str, default_id: str, source: str) -> Task:
+def _task(record: JSON, where: str, default_id: str, source: str, given: _Given) -> Task:
     if not isinstance(record, dict):
         _fail(where, "a task must be a JSON object with 'messages', 'tools' and 'ground_truth'")
     try:
         task = Task(
             id=str(record.get("id", default_id)),
             messages=tuple(_message(entry, where) for entry in _list(record, "messages", where)),
-            tools=tuple(Tool.from_schema(_decode(schema, where)) for schema in _list(record, "tools", where)),
-            ground_truth=tuple(_expected_call(entry, where) for entry in _list(record, "ground_truth", where)),
+            tools=_tools(record, where, given),
+            ground_truth=_truth(record, where),
             source=source,
+            world=_world(record, where, given),
+            later=_later(record, where),
         )
     except DataError as error:
         if str(error).startswith(where):
@@ -125,13 +154,64 @@ def _task(record: JSON, where: str, default_id: str, source: str) -> Task:
         raise DataError(f"{where}: {error}") from None
     if not task.messages:
         _fail(where, "'messages' is empty; a task needs at least the user's message")
-    _require_valid_truth(task, where)
+    if task.later and task.world is None:
+        _fail(where, "'turns' needs a 'world', in which the turns are played, such as {'name': 'python'}")
+    for index in range(len(task.turns)):
+        _require_valid_truth(task, index, where if index == 0 else _turn(where, index - 1))
     return task
 
 
-def _list(record: dict[str, JSON], column: str, where: str) -> list[JSON]:
+def _tools(record: dict[str, JSON], where: str, given: _Given) -> tuple[Tool, ...]:
+    if "tools" not in record and given.tools:
+        return given.tools
+    return tuple(Tool.from_schema(_decode(schema, where)) for schema in _list(record, "tools", where))
+
+
+def _truth(record: dict[str, JSON], where: str, needs: str = _TASK_NEEDS) -> tuple[ExpectedCall, ...]:
+    return tuple(_expected_call(entry, where) for entry in _list(record, "ground_truth", where, needs))
+
+
+def _world(record: dict[str, JSON], where: str, given: _Given) -> World | None:
+    world = _decode(record.get("world"), where, "world")
+    if world is None:
+        return given.world
+    if not isinstance(world, dict):
+        _fail(where, f"'world' must be an object such as {{'name': 'python'}}, not {type(world).__name__}")
+    name, setup = (given.world.name, given.world.setup) if given.world is not None else (None, {})
+    name, setup = world.get("name", name), _decode(world.get("setup", setup), where, "setup")
+    if not isinstance(name, str) or not name:
+        _fail(where, "'world' needs a 'name', such as {'name': 'python'}")
+    if not isinstance(setup, dict):
+        _fail(where, f"the 'setup' of 'world' must be an object, not {type(setup).__name__}")
+    unknown = ", ".join(repr(key) for key in world if key not in ("name", "setup"))
+    if unknown:
+        _fail(where, f"'world' has {unknown}, besides 'name' and 'setup'; what makes its first state goes into 'setup'")
+    return World(name, setup)
+
+
+def _later(record: dict[str, JSON], where: str) -> tuple[Turn, ...]:
+    if record.get("turns") is None:
+        return ()
+    turns = []
+    for index, entry in enumerate(_list(record, "turns", where)):
+        place = _turn(where, index)
+        turn = _decode(entry, place)
+        if not isinstance(turn, dict):
+            _fail(place, f"a turn must be an object; {_TURN_NEEDS}")
+        messages = tuple(_message(message, place) for message in _list(turn, "messages", place, _TURN_NEEDS))
+        if not messages:
+            _fail(place, "'messages' is empty; a turn needs at least the user's message")
+        turns.append(Turn(messages, _truth(turn, place, _TURN_NEEDS)))
+    return tuple(turns)
+
+
+def _turn(where: str, index: int) -> str:
+    return f"{where}, turns[{index}]"
+
+
+def _list(record: dict[str, JSON], column: str, where: str, needs: str = _TASK_NEEDS) -> list[JSON]:
     if column not in record:
-        _fail(where, f"'{column}' is missing; a task needs 'messages', 'tools' and 'ground_truth'")
+        _fail(where, f"'{column}' is missing; {needs}")
     value = _decode(record[column], where, column)
     if not isinstance(value, list):
         _fail(where, f"'{column}' must be a list, not {type(value).__name__}")
@@ -158,10 +238,15 @@ def _expected_call(entry: JSON, where: str) -> ExpectedCall:
     return ExpectedCall.exactly(call["name"], arguments)
 
 
-def _require_valid_truth(task: Task, where: str) -> None:
+def _require_valid_truth(task: Task, turn: int, where: str) -> None:
     """A truth that its own tool refuses could never be matched: every attempt would fail."""
-    for call in task.oracle_calls():
-        tool = task.tool(call.name)
+    posed = task.at_turn(turn)
+    unknown = [call.name for call in task.turns[turn].ground_truth if posed.tool(call.name) is None]
+    if unknown:
+        offered = ", ".join(tool.name for tool in posed.tools) or "none"
+        _fail(where, f"the ground truth calls '{unknown[0]}', which is not among the tools ({offered})")
+    for call in posed.oracle_calls():
+        tool = posed.tool(call.name)
         try:
             errors = tool.validate(call.arguments or {}) if tool else ()
         except (Unresolvable, re.error) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -49,19 +49,51 @@ class ExpectedCall:
 
 
 @dataclass(frozen=True)
+class World:
+    """Which environment runs the calls of a task, and from what state.
+
+    Attributes:
+        name: the environment: "bfcl" or "python".
+        setup: what the environment makes the first state from, JSON-ready.
+    """
+
+    name: str
+    setup: dict[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One scripted turn of the user.
+
+    Attributes:
+        messages: what the user says; may be empty where tools are revealed instead.
+        ground_truth: the calls that are right, in order; empty where none is expected.
+        revealed: tools that are offered from this turn on.
+    """
+
+    messages: tuple[Message, ...]
+    ground_truth: tuple[ExpectedCall, ...] = ()
+    revealed: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True)
 class Task:
-    """One thing to be done with tools.
+    """One thing to be done with tools: in one response, or in a live world over several turns.
 
     Attributes:
         id: unique in its task set.
-        messages: the conversation up to the assistant's turn.
-        tools: the offered tools, names unique.
-        ground_truth: the expected calls; the order is free.
+        messages: the conversation up to the assistant's (first) turn.
+        tools: the tools that are offered from the beginning, names unique.
+        ground_truth: the expected calls of the first turn; the order is free in a single-step task.
         source: "bfcl" or the file or dataset that it came from.
         category: a BFCL category, or "".
         matching: how values are compared.
         reference: what an outside checker needs and nobody else reads (for BFCL: the entry's original function
             docs and possible answer).
+        world: the live environment; None for a single-step task.
+        later: the scripted turns after the first.
+        start: index of the turn at which the policy takes over; the truth is replayed before it. An instance for
+            training has `start` at its last turn.
     """
 
     id: str
@@ -72,6 +104,9 @@ class Task:
     category: str = ""
     matching: Matching = "exact"
     reference: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    world: World | None = None
+    later: tuple[Turn, ...] = ()
+    start: int = 0
 
     def __post_init__(self) -> None:
         names = [tool.name for tool in self.tools]
@@ -94,9 +129,33 @@ class Task:
         return self._tools_by_name.get(name) if name is not None else None
 
     @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every scripted turn, the first included."""
+        return (Turn(self.messages, self.ground_truth), *self.later)
+
+    def at_turn(self, index: int) -> Task:
+        """The single-turn task that turn `index` poses: what was said and revealed up to it, and its own truth."""
+        if index == 0 and not self.later:
+            return self
+        turns = self.turns[: index + 1]
+        offered = {tool.name: tool for tool in (*self.tools, *(tool for turn in turns for tool in turn.revealed))}
+        return replace(
+            self,
+            messages=tuple(message for turn in turns for message in turn.messages),
+            tools=tuple(offered.values()),
+            ground_truth=tuple(call for call in turns[-1].ground_truth if call.name in offered),
+            later=(),
+            start=0,
+        )
+
+    def with_truth(self, ground_truth: tuple[ExpectedCall, ...]) -> Task:
+        """The same task with another truth for its (first) turn."""
+        return replace(self, ground_truth=ground_truth)
+
+    @property
     def functions(self) -> frozenset[str]:
         """Names of the functions that the truth calls; the unit of the split."""
-        return frozenset(call.name for call in self.ground_truth)
+        return frozenset(call.name for turn in self.turns for call in turn.ground_truth)
 
     def oracle_calls(self) -> tuple[ToolCall, ...]:
         """The truth as calls: the first accepted value of every required argument."""

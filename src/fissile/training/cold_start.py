@@ -13,14 +13,13 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from trl.trainer.utils import add_fused_lm_head
 
-from fissile.calls import FailedTurn
 from fissile.config import ColdStartConfig
-from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
+from fissile.engines.live import LiveSampler
+from fissile.engines.token_policy import TokenWriter
 from fissile.faults import corrupt
 from fissile.feedback import LeakGuard, get_source
-from fissile.feedback.base import Failure
-from fissile.rollouts import Completion, Rollout
+from fissile.rollouts import Completion, LiveRollout, Response, Rollout, corrective_context, failure_of
 from fissile.tasks import Task
 from fissile.training.checkpoints import explained_disk_errors
 from fissile.training.packed_attention import use_packed_attention
@@ -56,10 +55,11 @@ def _examples(
             faulty = corrupt(task, attempter.chat.dialect, draw)
             if faulty is not None:
                 completion = Completion(attempter.chat.completion_ids(faulty.text))
-                rollout = attempter.judge(context, completion)
-                if rollout.attempt.failed:
-                    (feedback,) = guard.guarded(source, [Failure(task, rollout.attempt)])
-                    context = _after(attempter, rollout, feedback.text)
+                step = attempter.judge(context, completion)
+                if step.attempt.failed:
+                    (feedback,) = guard.guarded(source, [failure_of(step, step.attempt)])
+                    extended = attempter.extend(step, feedback.text)
+                    context = corrective_context(step, step.attempt, feedback.text, extended)
         answer = attempter.chat.completion_ids(attempter.chat.dialect.render_calls(task.oracle_calls()))
         yield {
             "input_ids": [*context.prompt_ids, *answer],
@@ -67,9 +67,62 @@ def _examples(
         }
 
 
-def _after(attempter: Attempter, rollout: Rollout, feedback: str) -> Context:
-    turn = FailedTurn(rollout.attempt, feedback)
-    return Context(rollout.context.task, attempter.extend(rollout, feedback), (turn,))
+def live_examples(
+    tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int
+) -> list[Example]:
+    """One example for each of the first `config.examples` tasks of a seeded shuffle: the whole episode.
+
+    The world answers the demonstrated calls, and every response but a corrupted one carries loss. In a share
+    `config.recovery_share` of the turns a corrupted call goes before the right ones, answered by the world with its
+    error; where the world has no objection to it, or the calls cannot be corrupted, the turn stays plain.
+    """
+    draw = random.Random(seed)
+    chosen = list(tasks)
+    draw.shuffle(chosen)
+    return [_episode_example(task, sampler, config.recovery_share, draw) for task in chosen[: config.examples]]
+
+
+def _episode_example(task: Task, sampler: LiveSampler, recovery_share: float, draw: random.Random) -> Example:
+    rollout = LiveRollout(sampler.make_environment(task), TokenWriter(sampler.chat), sampler.protocol)
+    rollout.begin(task)
+    while (context := rollout.context) is not None:
+        goal = task.at_turn(context.turn)
+        if goal.ground_truth:
+            if draw.random() < recovery_share:
+                _demonstrate_error(rollout, goal, sampler, draw)
+            rollout.answer(sampler.demonstrate(goal.oracle_calls()))
+        if rollout.context is not None:
+            rollout.answer(sampler.demonstrate(()))
+    record = rollout.record()
+    prompt = record.context.prompt_ids
+    labels = [
+        token if learned else -100 for token, learned in zip(record.completion_ids, _learned(record), strict=True)
+    ]
+    return {"input_ids": [*prompt, *record.completion_ids], "labels": [-100] * len(prompt) + labels}
+
+
+def _demonstrate_error(rollout: LiveRollout, goal: Task, sampler: LiveSampler, draw: random.Random) -> None:
+    """Answer with a corrupted call, if the world answers it with an error and nothing else changes."""
+    faulty = corrupt(goal, sampler.chat.dialect, draw)
+    if faulty is None or rollout.context is None:
+        return
+    parsed = sampler.chat.dialect.parse(faulty.text)
+    response = Response(faulty.text, parsed, Completion(sampler.chat.completion_ids(faulty.text)))
+    trial = LiveRollout(sampler.make_environment(goal), TokenWriter(sampler.chat), sampler.protocol)
+    trial.resume(rollout.context)
+    trial.answer(response)
+    step = trial.record().steps[0]
+    if step.attempt.failed and not step.changed:
+        rollout.answer(response)
+
+
+def _learned(record: Rollout) -> Iterator[bool]:
+    """For each token behind the prompt: whether a right response wrote it."""
+    position = len(record.context.prompt_ids)
+    for step in record.steps:
+        yield from (False for _ in range(len(step.context.prompt_ids) - position))
+        yield from (not step.attempt.failed for _ in step.completion.ids)
+        position = len(step.context.prompt_ids) + len(step.completion.ids)
 
 
 class _Examples(Dataset[Example]):

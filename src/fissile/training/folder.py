@@ -73,7 +73,11 @@ class RunFolder:
 
     def episodes(self, stage: str) -> Path:
         """Every attempt of a stage's evaluation."""
-        return self.path / "evaluations" / f"{stage}.episodes.jsonl"
+        return self.records(stage, "episodes")
+
+    def records(self, stage: str, name: str) -> Path:
+        """Records of a stage's evaluation: "episodes", and in live worlds "rollouts" with every answer of the tools."""
+        return self.path / "evaluations" / f"{stage}.{name}.jsonl"
 
     def enter(self, config: RunConfig, resume: bool) -> None:
         """Make the folder, or check that it may be resumed; write the configuration and versions.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
@@ -115,6 +116,17 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
         raise ModelError(
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check model.adapter and model.lora_targets."
         ) from None
+
+
+def longest_context(path: str) -> int | None:
+    """Tokens that a model reads at most, as its configuration says; None where it does not."""
+    source = resolve(path)
+    try:
+        config = AutoConfig.from_pretrained(source.name, gguf_file=source.gguf_file)
+    except (OSError, ValueError) as error:
+        raise _unloadable("model", path, error) from None
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None else int(positions)
 
 
 def _unloadable(what: str, path: str, error: Exception) -> ModelError:

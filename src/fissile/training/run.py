@@ -7,11 +7,11 @@ is not repeated, an unfinished one goes on from its last complete checkpoint.
 from __future__ import annotations
 
 import json
-import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,15 @@ from trl import GRPOConfig
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
-from fissile.engines import Sampling
-from fissile.engines.attempts import Attempter
-from fissile.environments import SingleStep
-from fissile.environments.bfcl_ast import is_valid
-from fissile.errors import DataError
-from fissile.evaluation import evaluate_recovery
-from fissile.feedback import get_source
 from fissile.journal import JsonLines
-from fissile.metrics import evaluate_episodes
-from fissile.tasks import Split, Task, load_tasks, split_by_function
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
 from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint, write_json
-from fissile.training.cold_start import cold_start, supervised_examples
+from fissile.training.cold_start import cold_start
+from fissile.training.course import Course, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
-from fissile.training.policy import load_model, load_policy, load_tokenizer
+from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context
 from fissile.training.progress import Progress
 from fissile.training.trainer import FissionGRPOTrainer
 
@@ -68,21 +60,20 @@ class Run:
         Returns:
             The summary, as in `summary.json`.
         """
-        attempter, split, evaluated = self._prepare()
+        course = self._prepare()
         if self.config.evaluation.base:
-            self._evaluate("base", evaluated, attempter, self.config.model.adapter)
-        start = self._cold_start(split, attempter)
+            self._evaluate("base", course, self.config.model.adapter)
+        start = self._cold_start(course)
         if start is not None:
-            self._evaluate("cold_start", evaluated, attempter, start)
-        trained = self._train(split, attempter, start)
+            self._evaluate("cold_start", course, start)
+        trained = self._train(course, start)
         if trained != start:
-            self._evaluate(self.stage, evaluated, attempter, trained)
+            self._evaluate(self.stage, course, trained)
         return self._summarize()
 
     def evaluate_only(self) -> None:
         """Evaluate the configured model, with its adapter if there is one, as stage "model"."""
-        attempter, _, evaluated = self._prepare()
-        self._evaluate("model", evaluated, attempter, self.config.model.adapter)
+        self._evaluate("model", self._prepare(), self.config.model.adapter)
 
     @property
     def stage(self) -> str:
@@ -91,7 +82,7 @@ class Run:
 
     # --- stages --------------------------------------------------------------------------------------------------
 
-    def _cold_start(self, split: Split, attempter: Attempter) -> Path | None:
+    def _cold_start(self, course: Course) -> Path | None:
         """The adapter after the cold start; None if there is none."""
         settings = self.config.cold_start
         adapter = self.folder.cold_start / "adapter"
@@ -99,7 +90,7 @@ class Run:
             return None
         if not adapter.exists():
             with self._phase("cold_start"):
-                examples = supervised_examples(split.train, attempter, settings, self.config.seed)
+                examples = course.examples()
                 policy = load_policy(self.config.model)
                 checkpoints = self.folder.cold_start / "checkpoints"
                 cold_start(
@@ -114,7 +105,7 @@ class Run:
                 _save_adapter(policy, adapter)
         return adapter
 
-    def _train(self, split: Split, attempter: Attempter, start: Path | None) -> Path | None:
+    def _train(self, course: Course, start: Path | None) -> Path | None:
         """The adapter after reinforcement learning."""
         settings = self.config.training
         if not settings.steps:
@@ -125,11 +116,11 @@ class Run:
                 JsonLines(self.folder.corrections) as corrections,
                 JsonLines(self.folder.metrics) as metrics,
             ):
-                self._reinforce(split, attempter, start, corrections, metrics)
+                self._reinforce(course, start, corrections, metrics)
         return self.folder.adapter
 
     def _reinforce(
-        self, split: Split, attempter: Attempter, start: Path | None, corrections: JsonLines, metrics: JsonLines
+        self, course: Course, start: Path | None, corrections: JsonLines, metrics: JsonLines
     ) -> None:
         checkpoint = latest_checkpoint(self.folder.checkpoints)
         reached = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -139,15 +130,16 @@ class Run:
         trainer = FissionGRPOTrainer(
             model=load_policy(self.config.model, start),
             args=self._trl_config(),
-            train_dataset=list(split.train),
-            processing_class=attempter.chat.tokenizer,
+            train_dataset=list(course.train),
+            processing_class=course.sampler.chat.tokenizer,
             method=self.config.method,
             fission=self.config.fission,
             reward=self.config.reward,
             dialect=self.config.model.dialect,
             journal=corrections.append,
             fingerprint=self.config.fingerprint,
-            make_engine=self.engines.over,
+            make_engine=partial(self.engines.over, remember=self.config.is_live),
+            sampler=course.sampler,
             callbacks=[MetricsLog(metrics), StepProgress(self.progress.step(self.stage))],
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
@@ -165,78 +157,36 @@ class Run:
         )
         _save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter)
 
-    def _evaluate(self, stage: str, tasks: Sequence[Task], attempter: Attempter, adapter: Path | str | None) -> None:
+    def _evaluate(self, stage: str, course: Course, adapter: Path | str | None) -> None:
         """Measure accuracy and recovery on the held-out tasks, unless that was done before."""
         if self.folder.evaluation(stage).exists():
             return
-        settings = self.config.evaluation
         with self._phase(f"evaluate_{stage}"):
             model = self.config.model
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
-            episodes = evaluate_recovery(
-                self.engines.over(policy, attempter.chat, remember=True),
-                attempter,
-                tasks,
-                get_source(settings.feedback),
-                Sampling(
-                    max_new_tokens=settings.max_new_tokens,
-                    temperature=settings.temperature,
-                    top_k=settings.top_k,
-                    seed=settings.seed,
-                ),
-                retries=settings.retries,
-                samples=settings.samples,
-                progress=self.progress.evaluation(stage),
-            )
-            self.folder.episodes(stage).unlink(missing_ok=True)
-            with JsonLines(self.folder.episodes(stage)) as lines:
-                for episode in episodes:
-                    lines.append(episode.to_dict())
-            report = {
-                **evaluate_episodes(episodes).to_dict(),
-                "feedback": settings.feedback,
-                "settings": settings.model_dump(mode="json"),
-            }
+            engine = self.engines.over(policy, course.sampler.chat, remember=True)
+            records, report = course.evaluate(engine, self.progress.evaluation(stage))
+            for name, lines_of_file in records.items():
+                file = self.folder.records(stage, name)
+                file.unlink(missing_ok=True)
+                with JsonLines(file) as lines:
+                    for record in lines_of_file:
+                        lines.append(record)
             write_json(self.folder.evaluation(stage), report)
         self.progress.report(stage, report)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[Attempter, Split, list[Task]]:
+    def _prepare(self) -> Course:
         """Tokenizer, dialect and tasks; the seconds that an earlier, interrupted part took."""
         if self.folder.meter.exists():
             self.meter = Meter(**json.loads(self.folder.meter.read_text(encoding="utf-8")))
         torch.manual_seed(self.config.seed)
-        dialect = get_dialect(self.config.model.dialect)
-        chat = ChatFormat(load_tokenizer(self.config.model.path), dialect)
-        attempter = Attempter(chat, SingleStep(dialect, official=is_valid))
-        split = self._split(attempter)
-        return attempter, split, self._evaluated(split)
-
-    def _split(self, attempter: Attempter) -> Split:
-        """The tasks, split by function; those with too long a prompt are left out."""
-        settings = self.config.tasks
-        tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
-        fitting = [task for task in tasks if len(attempter.context(task).prompt_ids) <= settings.max_prompt_tokens]
-        split = split_by_function(fitting, seed=settings.split_seed)
-        for side, side_tasks in (("training", split.train), ("held-out", self._evaluated(split))):
-            if not side_tasks:
-                raise DataError(
-                    f"No {side} task is left of {len(tasks)} (max_prompt_tokens = {settings.max_prompt_tokens}). Raise "
-                    "tasks.max_prompt_tokens, or give more tasks with different functions."
-                )
-        self.progress.say(
-            f"{len(tasks)} tasks, {len(tasks) - len(fitting)} left out with more than {settings.max_prompt_tokens} "
-            f"prompt tokens: {len(split.train)} to train on, {len(split.validation)} for validation, "
-            f"{len(split.test)} to test on, no function in common"
-        )
-        return split
-
-    def _evaluated(self, split: Split) -> list[Task]:
-        settings = self.config.evaluation
-        tasks = list(split.test if settings.split == "test" else split.validation)
-        random.Random(settings.seed).shuffle(tasks)
-        return tasks[: settings.tasks]
+        path = self.config.model.path
+        chat = ChatFormat(load_tokenizer(path), get_dialect(self.config.model.dialect))
+        course = make_course(self.config, chat, longest_context(path))
+        self.progress.say(course.summary)
+        return course
 
     def _trl_config(self) -> GRPOConfig:
         settings = self.config.training

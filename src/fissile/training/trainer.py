@@ -23,14 +23,16 @@ from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling
 from fissile.engines.adapters import bare_model
-from fissile.engines.attempts import Attempter
+from fissile.engines.attempts import Attempter, Sampler
+from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.environments import SingleStep
 from fissile.environments.bfcl_ast import is_valid
+from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError
 from fissile.feedback import get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
-from fissile.rewards import Reward, RewardConfig, composite_reward
-from fissile.rollouts import Rollout, StopReason
+from fissile.rewards import Reward, RewardConfig
+from fissile.rollouts import CLOSING, Limits, Rollout, rollout_reward
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
@@ -68,6 +70,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         journal: Callable[[dict[str, Any]], None] = lambda record: None,
         fingerprint: str = "",
         make_engine: EngineMaker | None = None,
+        sampler: Sampler | None = None,
         **trl_arguments: Any,
     ) -> None:
         """Build the trainer.
@@ -86,6 +89,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
                 `use_vllm=True` TRL samples.
+            sampler: samples rollouts of the tasks and keeps the chat format; by default `make_sampler`'s.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -117,8 +121,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 **trl_arguments,
             )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
-        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
-        self.attempter = Attempter(self.chat, SingleStep(get_dialect(dialect), official=is_valid))
+        self.sampler = sampler or make_sampler(ChatFormat(self._tokenizer, get_dialect(dialect)), tasks)
+        self.chat = self.sampler.chat
         inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
@@ -227,45 +231,40 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             top_p=self.top_p,
             seed=self._step_seed(),
         )
-        rollouts = self.attempter.sample(self.engine, self._plan.contexts, sampling, self._plan.samples)
+        rollouts = self.sampler.sample(self.engine, self._plan.contexts, sampling, self._plan.samples)
         self._scored = [Scored(rollout, self._score(rollout)) for rollout in rollouts]
         end = [self._tokenizer.eos_token_id]  # stands in where the engine failed, outside the loss
         return {
             "prompt_ids": [list(rollout.context.prompt_ids) for rollout in rollouts],
-            "completion_ids": [list(rollout.completion.ids) or end for rollout in rollouts],
-            "logprobs": [list(r.completion.logprobs or [0.0]) for r in rollouts] if self.use_vllm else None,
-            "env_mask": [
-                [int(bool(rollout.completion.ids))] * max(1, len(rollout.completion.ids)) for rollout in rollouts
-            ],
+            "completion_ids": [list(rollout.completion_ids) or end for rollout in rollouts],
+            "logprobs": [list(rollout.logprobs or [0.0]) for rollout in rollouts] if self.use_vllm else None,
+            "env_mask": [list(rollout.mask) or [0] for rollout in rollouts],
             "task": [rollout.context.task for rollout in rollouts],
-            "attempt": [rollout.attempt for rollout in rollouts],
+            "attempt": [rollout.outcome for rollout in rollouts],
             "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
         }
 
     def _score(self, rollout: Rollout) -> Reward | None:
-        if rollout.completion.stop is StopReason.INFRASTRUCTURE:
-            return None
-        context = rollout.context
-        return composite_reward(
-            rollout.attempt,
-            context.task,
+        return rollout_reward(
+            rollout,
             progress=self.state.global_step / max(1, self.state.max_steps),
-            completion_length=len(rollout.completion.ids),
-            reference_length=self._reference_length(context.task),
+            reference_length=self._reference_length(rollout.context.task),
             config=self._reward_config,
-            parent=context.history[-1].attempt if context.history else None,
         )
 
     def _explore_context(self, task: Task) -> Context:
         if task.id not in self._explore_contexts:
-            self._explore_contexts[task.id] = self.attempter.context(task)
+            self._explore_contexts[task.id] = self.sampler.context(task)
         return self._explore_contexts[task.id]
 
     def _reference_length(self, task: Task) -> int:
         """Tokens of the right answer."""
         if task.id not in self._reference_lengths:
-            text = self.chat.dialect.render_calls(task.oracle_calls())
-            self._reference_lengths[task.id] = len(self.chat.completion_ids(text))
+            goal = task.at_turn(task.start)
+            length = len(self.chat.completion_ids(self.chat.dialect.render_calls(goal.oracle_calls())))
+            if task.world is not None:
+                length += len(self.chat.completion_ids(CLOSING))
+            self._reference_lengths[task.id] = length
         return self._reference_lengths[task.id]
 
     def _step_seed(self) -> int:
@@ -282,12 +281,13 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         silent = int((groups == 0).all(dim=1).sum())
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
-        attempts = [scored.rollout.attempt for scored in self._scored]
+        rollouts = [scored.rollout for scored in self._scored]
+        attempts = [step.attempt for rollout in rollouts for step in rollout.steps]
         rewards = [scored.reward for scored in self._scored if scored.reward is not None]
         log = self._metrics["train"]
         log["fission/is_fission"].append(float(plan.phase is Phase.FISSION))
         prefix = plan.phase.value
-        log[f"{prefix}/correct"].append(sum(not attempt.failed for attempt in attempts) / len(attempts))
+        log[f"{prefix}/correct"].append(sum(rollout.correct for rollout in rollouts) / len(rollouts))
         log[f"{prefix}/zero_variance_groups"].append(silent / len(groups))
         log[f"{prefix}/truncated"].append(sum(attempt.truncated for attempt in attempts) / len(attempts))
         log[f"{prefix}/infrastructure"].append(float(len(self._scored) - len(rewards)))
@@ -301,6 +301,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             ]
             log["fission/repeat"].append(sum(repeats) / len(repeats))
         kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)
+        if any(rollout.verdicts for rollout in rollouts):
+            log[f"{prefix}/silent_failures"].append(float(sum(len(rollout.silent) for rollout in rollouts)))
+            log[f"{prefix}/steps"].append(len(attempts) / len(rollouts))
         for kind, count in kinds.items():
             log[f"errors/{kind}"].append(float(count))
         for name, count in self.method.counts().items():
@@ -338,7 +341,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return GRPO()
         if name != FissionGRPO.name:
             raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
-        return FissionGRPO(settings, get_source(settings.feedback), self.attempter.extend, self.tasks, journal)
+        return FissionGRPO(settings, get_source(settings.feedback), self.sampler.extend, self.tasks, journal)
 
     def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
         return (make_engine or Engines().over)(self.accelerator.unwrap_model(self.model), self.chat)
@@ -353,6 +356,25 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             yield
         finally:
             setattr(self, name, before)
+
+
+def make_sampler(
+    chat: ChatFormat,
+    tasks: Sequence[Task],
+    make_environment: EnvironmentMaker = make_environment,
+    limits: Limits | None = None,
+) -> Sampler:
+    """Who samples rollouts of these tasks: all of them single-step, or all of them with a live world.
+
+    Raises:
+        ConfigError: they are mixed.
+    """
+    live = {task.world is not None for task in tasks}
+    if len(live) > 1:
+        raise ConfigError("Some tasks have a live world and others have none. Train on one kind at a time.")
+    if live == {True}:
+        return LiveSampler(chat, make_environment, limits=limits or Limits())
+    return Attempter(chat, SingleStep(chat.dialect, official=is_valid))
 
 
 def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: int) -> None:

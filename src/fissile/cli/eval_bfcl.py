@@ -1,0 +1,117 @@
+"""`fissile eval bfcl`: the official BFCL v4 multi-turn score and the recovery metrics of any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from fissile.cli.suite_policies import SCRIPTED, make_policy
+from fissile.cli.suite_table import suite_tables
+from fissile.engines.endpoint_settings import EndpointSettings
+from fissile.errors import ConfigError
+from fissile.evaluation.suite import NATIVE, SuiteFolder, SuiteSettings, run_suite
+from fissile.tasks import MULTI_TURN_CATEGORIES
+
+
+def bfcl(
+    categories: Annotated[
+        str, typer.Option(help=f"Comma-separated; of {', '.join(MULTI_TURN_CATEGORIES)}; 'all' for all four.")
+    ] = "all",
+    model: Annotated[
+        str, typer.Option(help="'smollm2-135m', a Hugging Face id, a path; with --endpoint the model's name there.")
+    ] = "smollm2-135m",
+    adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on top of a local model.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of an OpenAI-compatible server, usually ending in /v1.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help=f"A scripted policy instead of a model: {', '.join(SCRIPTED)}.")
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option(help="Tool-call format; 'native' for an endpoint's own calls, which is its default."),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="'recovery' answers a malformed call with its error; 'official' ends the turn.")
+    ] = "recovery",
+    domain: Annotated[
+        str | None, typer.Option(help="Only file_system, vehicle, trading or travel: the one that training held out.")
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(help="Only the first so many of each category.")] = None,
+    docs: Annotated[str, typer.Option(help="'full', or 'brief' function docs for a short context.")] = "full",
+    steps_per_turn: Annotated[int, typer.Option(help="Executed responses of a turn at most.")] = 21,
+    context_tokens: Annotated[int | None, typer.Option(help="Longest context of a local model.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Limit of a response.")] = 512,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
+    concurrency: Annotated[int, typer.Option(help="Requests to the endpoint that run at once.")] = 8,
+    timeout: Annotated[float, typer.Option(help="Seconds that a request to the endpoint may take.")] = 120.0,
+    retries: Annotated[int, typer.Option(help="Further tries of a request that failed for a passing reason.")] = 5,
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the endpoint's key.")
+    ] = "OPENAI_API_KEY",
+    window: Annotated[int, typer.Option(help="Episodes that a local model runs side by side.")] = 16,
+    output: Annotated[Path, typer.Option(help="Folder of the report and of every episode.")] = Path("runs/bfcl"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in the folder.")] = False,
+) -> None:
+    """Official accuracy per category and overall, error recovery, repeats, silent failures; with intervals."""
+    console = Console(highlight=False)
+    settings = _checked(
+        SuiteSettings,
+        policy=policy or model,
+        adapter=adapter,
+        dialect=dialect or (NATIVE if endpoint else "hermes"),
+        categories=MULTI_TURN_CATEGORIES if categories == "all" else [name.strip() for name in categories.split(",")],
+        domain=domain,
+        tasks=tasks,
+        docs=docs,
+        protocol=protocol,
+        steps_per_turn=steps_per_turn,
+        context_tokens=context_tokens,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    server = None
+    if endpoint is not None:
+        server = _checked(
+            EndpointSettings,
+            base_url=endpoint,
+            model=model,
+            key_variable=key_variable,
+            concurrency=concurrency,
+            timeout_seconds=timeout,
+            retries=retries,
+        )
+    chosen = settings.load_tasks()
+    folder = SuiteFolder(output)
+    made, settings = make_policy(settings, policy, server, window)
+    folder.enter(settings, resume)
+    with console.status("evaluating") as status:
+        report = run_suite(
+            settings,
+            made,
+            folder,
+            lambda done, total: status.update(f"{done} of {total} episodes"),
+            window,
+            chosen,
+        )
+    for table in suite_tables(report):
+        console.print(table)
+    console.print(f"report: {folder.report}\nepisodes: {folder.episodes}\nfor the official scorer: {output / 'result'}")
+
+
+def _checked(section: type[Any], **fields: Any) -> Any:
+    """A settings object, or one message that names each wrong option."""
+    try:
+        return section(**fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False)
+        )
+        raise ConfigError(f"The evaluation cannot be run: {problems}.") from None

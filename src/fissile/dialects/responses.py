@@ -1,0 +1,69 @@
+"""How every dialect splits a response: calls, reasoning in tags, and the content around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from fissile.calls import ParsedResponse, ParseError, ToolCall
+
+THINK_TAGS: Mapping[str, str] = MappingProxyType({"<think>": "</think>"})
+"""Opening to closing tag of reasoning, for most models."""
+
+ReadCalls = Callable[[str, re.Match[str]], tuple[Sequence[ToolCall], int]]
+"""(the response, where a call begins in it) to (the calls that stand there, the offset behind them)."""
+
+
+def call_marks(call: str, tags: Mapping[str, str] = THINK_TAGS) -> re.Pattern[str]:
+    """What `split_response` looks for: the beginning of a call, in a group "call", and the tags of reasoning.
+
+    Args:
+        call: a regular expression; "^" is the beginning of a line.
+        tags: of reasoning.
+    """
+    thoughts = "|".join(map(re.escape, [*tags, *tags.values()]))
+    return re.compile(rf"(?P<call>{call})|{thoughts}", re.MULTILINE)
+
+
+def split_response(
+    text: str, marks: re.Pattern[str], read: ReadCalls, tags: Mapping[str, str] = THINK_TAGS
+) -> ParsedResponse:
+    """Split a response from left to right into calls, content and reasoning.
+
+    Reasoning that is never closed takes the rest of the text. A first closing tag that was never opened (some
+    templates open it in the prompt) makes everything before it reasoning, whatever looked like calls there.
+
+    Args:
+        text: the response.
+        marks: from `call_marks`.
+        read: reads the calls where one begins. It must never raise, and return an offset behind the beginning.
+        tags: opening to closing tag of reasoning.
+    """
+    calls: list[ToolCall] = []
+    content: list[str] = []
+    reasoning: list[str] = []
+    at = 0
+    while mark := marks.search(text, at):
+        content.append(text[at : mark.start()])
+        at = mark.end()
+        if mark["call"] is not None:
+            found, at = read(text, mark)
+            calls += found
+        elif closing := tags.get(mark.group()):
+            end = text.find(closing, at)
+            end = len(text) if end < 0 else end
+            reasoning.append(text[at:end].strip())
+            at = min(end + len(closing), len(text))
+        elif not reasoning:
+            calls, content, reasoning = [], [], [text[: mark.start()].strip()]
+        else:
+            content.append(mark.group())
+    content.append(text[at:])
+    return ParsedResponse(tuple(calls), "".join(content).strip(), "\n".join(filter(None, reasoning)))
+
+
+def malformed(text: str, start: int, end: int, reason: str, position: int) -> ToolCall:
+    """The call that `text[start:end]` failed to be, because of what stands at the offset `position`."""
+    body = text[start:end].rstrip()
+    return ToolCall(None, None, body, start, ParseError(reason, min(max(position, start), start + len(body))))

@@ -1,0 +1,42 @@
+"""Where the scripted turns lie in a dialogue, and what the user says at the beginning of one."""
+
+from __future__ import annotations
+
+from fissile.corrections.context import Context, Exchange
+from fissile.dialects.base import Dialect
+from fissile.tasks import Message, Turn
+
+
+def exchanges(context: Context) -> tuple[Exchange, ...]:
+    """What was said since the task's first messages: the dialogue, or the failed attempts where it was left out."""
+    if context.dialogue:
+        return context.dialogue
+    return tuple(
+        Exchange(turn.attempt.text, turn.attempt.calls, (turn.feedback,), failed=True) for turn in context.history
+    )
+
+
+def ends_turn(exchange: Exchange) -> bool:
+    """True where the user's next turn follows: either the user speaks, or nobody answered the response."""
+    return bool(exchange.messages) or not exchange.results
+
+
+def current_exchanges(context: Context) -> tuple[Exchange, ...]:
+    """The exchanges of the scripted turn at hand, oldest first."""
+    said = exchanges(context)
+    start = max((index + 1 for index, exchange in enumerate(said) if ends_turn(exchange)), default=0)
+    return said[start:]
+
+
+def announced(turn: Turn, dialect: Dialect) -> tuple[Message, ...]:
+    """The messages of a turn, the tools that it reveals written before the first one.
+
+    A turn that reveals tools without a word becomes a user message of its own.
+    """
+    if not turn.revealed:
+        return turn.messages
+    text = dialect.announce(turn.revealed)
+    if not turn.messages:
+        return ({"role": "user", "content": text},)
+    first, *rest = turn.messages
+    return ({**first, "content": f"{text}\n\n{first['content']}"}, *rest)

@@ -1,0 +1,118 @@
+"""`EndpointPolicy`: a model behind any OpenAI-compatible server, with native tool calls or with a text dialect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from fissile.calls import JSON, ParsedResponse
+from fissile.corrections.context import Context
+from fissile.dialects.base import Dialect
+from fissile.engines.base import Sampling
+from fissile.engines.endpoint_server import ChatServer, ContextTooLongError, EndpointError
+from fissile.engines.endpoint_settings import EndpointSettings
+from fissile.engines.openai_messages import NativeMessages, TextMessages
+from fissile.engines.policy import Response
+from fissile.errors import InfrastructureError
+from fissile.rollouts import Completion, StopReason
+from fissile.tasks import Task, Turn
+
+__all__ = ["EndpointError", "EndpointPolicy", "EndpointSettings"]
+
+logger = logging.getLogger(__name__)
+
+
+class EndpointPolicy:
+    """See `fissile.engines.policy.Policy`. Reads messages, so its contexts hold no tokens.
+
+    A context that the server finds too long gets an empty response that ended for its length: a failure of the
+    policy's, as in BFCL, and not of the infrastructure. Equal contexts with an equal `Sampling.seed` get equal
+    responses from a server that honours seeds: ask for several samples with several seeds.
+
+    Attributes:
+        settings: which server.
+        messages: how contexts are written and answers are read: native calls, or the text of a dialect.
+    """
+
+    def __init__(self, settings: EndpointSettings, dialect: Dialect | None = None) -> None:
+        """Make the client. Nothing is sent.
+
+        Args:
+            settings: which server.
+            dialect: writes tools, calls and results as text; None leaves them to the server's native tool calling.
+
+        Raises:
+            ConfigError: the key cannot stand in a header.
+        """
+        self.settings = settings
+        self.messages = NativeMessages() if dialect is None else TextMessages(dialect)
+        self._server = ChatServer(settings)
+
+    @property
+    def concurrency(self) -> int:
+        """Requests that may run at once."""
+        return self.settings.concurrency
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        """Empty: messages are read, not tokens."""
+        return ()
+
+    def reply(
+        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
+    ) -> tuple[int, ...]:
+        """Empty: messages are read, not tokens."""
+        return ()
+
+    def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
+        """One request for each context, as many at once as the settings allow.
+
+        Raises:
+            EndpointError: the server is gone, refuses the key or knows no such model, or the budget is spent.
+        """
+        if len(contexts) == 1:
+            return [self._respond(contexts[0], sampling)]
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(lambda context: self._respond(context, sampling), contexts))
+
+    def _respond(self, context: Context, sampling: Sampling) -> Response:
+        request = self.messages.request(context) | self._parameters(sampling)
+        try:
+            answer = self._server.complete(_encodable(request))
+        except ContextTooLongError as error:
+            logger.warning("The context of %s is too long: %s", context.task.id, error)
+            return _empty(StopReason.LENGTH)
+        except InfrastructureError as error:
+            logger.warning("No response to %s (%s): %s", context.task.id, error.reason, error)
+            return _empty(StopReason.INFRASTRUCTURE)
+        return self.messages.read(answer, context)
+
+    def _parameters(self, sampling: Sampling) -> dict[str, JSON]:
+        """The sampling as fields of a request. `top_k` is no field of OpenAI's API and is sent only where it is set."""
+        omit = self.settings.omit
+        known = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
+        beside = dict(self.settings.extra_body)
+        if sampling.top_k > 0 and "top_k" not in omit:
+            beside["top_k"] = sampling.top_k
+        return {
+            **{name: value for name, value in known.items() if name not in omit},
+            self.settings.length_parameter: sampling.max_new_tokens,
+            "extra_body": beside,
+        }
+
+
+def _empty(stop: StopReason) -> Response:
+    return Response("", ParsedResponse(()), Completion((), stop=stop))
+
+
+def _encodable(value: JSON) -> JSON:
+    """`value` with every lone surrogate, which a model can write and UTF-8 cannot hold, as a question mark."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case list():
+            return [_encodable(item) for item in value]
+        case dict():
+            return {_encodable(key): _encodable(item) for key, item in value.items()}
+        case _:
+            return value

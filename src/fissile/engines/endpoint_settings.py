@@ -1,0 +1,68 @@
+"""`EndpointSettings`: which server answers, and how patient to be with it. Imports no client."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fissile.errors import ConfigError
+
+NO_KEY = "EMPTY"
+"""What is sent where there is no key: local servers expect a key and accept any."""
+
+Omittable = Literal["temperature", "top_p", "top_k", "seed"]
+"""A parameter of a request that a server may refuse."""
+
+
+class EndpointSettings(BaseModel):
+    """A server with an OpenAI-compatible API. The key itself is no setting: it stays in the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: str = Field("http://localhost:8000/v1", description="Where the API begins, usually ending in /v1.")
+    model: str = Field(min_length=1, description="The model's name on the server.")
+    key_variable: str = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description=f"Environment variable that holds the key; '{NO_KEY}' is sent where it is unset.",
+    )
+    concurrency: int = Field(8, ge=1, description="Requests that run at once.")
+    timeout_seconds: float = Field(120.0, gt=0, description="Longest time for one request, its whole answer included.")
+    retries: int = Field(5, ge=0, description="Further tries of a request that failed for a passing reason.")
+    backoff_seconds: float = Field(1.0, ge=0, description="Wait before the first retry; it doubles with each further.")
+    max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait before a retry, the server's wish included.")
+    max_failures: int = Field(5, ge=1, description="The run ends after so many contexts in a row without an answer.")
+    max_requests: int | None = Field(None, ge=1, description="The run ends after so many requests, retries included.")
+    length_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="How the server calls the limit of a response."
+    )
+    omit: tuple[Omittable, ...] = Field(
+        (), description="Parameters that the server refuses; it then samples with its own."
+    )
+    extra_body: dict[str, Any] = Field({}, description="Further fields of each request, for what one server offers.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_plain_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url must begin with http:// or https:// and name a host")
+        if parts.username or parts.password:
+            raise ValueError("base_url must hold no user name or password; put the key into the environment")
+        return url
+
+    def key(self) -> str:
+        """The key from the environment, `NO_KEY` where there is none.
+
+        Raises:
+            ConfigError: it cannot stand in a header.
+        """
+        key = os.environ.get(self.key_variable, "").strip() or NO_KEY
+        if not all("!" <= letter <= "~" for letter in key):
+            raise ConfigError(
+                f"The key in {self.key_variable} holds a space or a character that no key has. Set it anew."
+            )
+        return key

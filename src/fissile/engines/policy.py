@@ -1,0 +1,45 @@
+"""Who answers in a conversation: a policy takes contexts and gives responses, as tokens or as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fissile.corrections.context import Context
+from fissile.engines.base import Sampling
+from fissile.rollouts import Response
+from fissile.tasks import Task, Turn
+
+__all__ = ["Policy", "Response"]
+
+
+class Policy(Protocol):
+    """Answers contexts. A policy over an `Engine` keeps token ids; one behind an endpoint reads messages.
+
+    Attributes:
+        concurrency: None where all contexts at hand are best given in one call (a local engine batches them);
+            otherwise how many single-context calls may run at once, each in its own thread.
+    """
+
+    @property
+    def concurrency(self) -> int | None: ...  # noqa: D102
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        """Token ids of a task's first prompt; empty for a policy that reads messages."""
+        ...
+
+    def reply(
+        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
+    ) -> tuple[int, ...]:
+        """Token ids of the context that follows `response`: the tools' answers, then the user's next turn.
+
+        Appended to `context.prompt_ids` and the completion's ids, never tokenised again. Empty for a policy that
+        reads messages. Not both of `results` and `turn` are empty.
+        """
+        ...
+
+    def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
+        """One response to each context. What could not be produced has `StopReason.INFRASTRUCTURE`; never raises for
+        a single context's sake.
+        """
+        ...

@@ -1,0 +1,98 @@
+"""`TokenPolicy`: an engine and a chat format as a policy, token in and token out. Imports no torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fissile.corrections.context import Context
+from fissile.dialects import ChatFormat
+from fissile.engines.base import Engine, Sampling
+from fissile.engines.dialogue import announced
+from fissile.engines.policy import Response
+from fissile.errors import InfrastructureError
+from fissile.rollouts import Completion, StopReason
+from fissile.tasks import Task, Turn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TokenWriter:
+    """Writes contexts as tokens: they only grow at their end, and nothing is tokenised twice.
+
+    Attributes:
+        chat: the chat format of a tokenizer and a dialect.
+    """
+
+    chat: ChatFormat
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        """The ids of a task's first messages, its tools and the generation prompt.
+
+        Raises:
+            ModelError: the chat template refuses the messages.
+        """
+        return self.chat.prompt_ids(task.messages, task.tools)
+
+    def reply(
+        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
+    ) -> tuple[int, ...]:
+        """The ids of the context after `response`: what was seen, what was sampled, then the answers.
+
+        Tools that `turn` reveals are announced in the dialect before its first message.
+        """
+        sampled = response.completion.ids
+        ended = bool(sampled) and sampled[-1] in self.chat.end_ids
+        messages = () if turn is None else announced(turn, self.chat.dialect)
+        return (*context.prompt_ids, *sampled, *self.chat.reply_ids(results, messages, ended=ended))
+
+
+@dataclass(frozen=True)
+class TokenPolicy:
+    """See `fissile.engines.policy.Policy`.
+
+    Attributes:
+        engine: samples the completions, all contexts of a call in one batch.
+        chat: writes prompts and replies, and reads completions by its dialect.
+    """
+
+    engine: Engine
+    chat: ChatFormat
+
+    @property
+    def concurrency(self) -> None:
+        """All contexts at hand go to the engine in one call."""
+        return
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        """See `TokenWriter`."""
+        return TokenWriter(self.chat).open(task)
+
+    def reply(
+        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
+    ) -> tuple[int, ...]:
+        """See `TokenWriter`."""
+        return TokenWriter(self.chat).reply(context, response, results, turn)
+
+    def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
+        """One completion for each context, decoded and parsed.
+
+        When the engine fails as a whole, every response has `StopReason.INFRASTRUCTURE`: it is data, not a crash.
+
+        Raises:
+            ModelError: a context leaves no room for a completion; the caller ends such rollouts before.
+        """
+        if not contexts:
+            return []
+        try:
+            completions = self.engine.generate([context.prompt_ids for context in contexts], sampling)
+        except InfrastructureError as error:
+            logger.warning("No responses (%s): %s", error.reason, error)
+            completions = [Completion((), stop=StopReason.INFRASTRUCTURE)] * len(contexts)
+        return [self._read(completion) for completion in completions]
+
+    def _read(self, completion: Completion) -> Response:
+        text = self.chat.decode(completion.ids)
+        return Response(text, self.chat.dialect.parse(text), completion)

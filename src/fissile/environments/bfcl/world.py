@@ -1,0 +1,200 @@
+"""BFCL's multi-turn world as an environment: the official classes, our own bookkeeping, the official judgement."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from fissile.calls import JSON, ToolCall, ToolResult
+from fissile.environments.base import Verdict
+from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, copied, refused
+from fissile.environments.bfcl.fingerprint import fingerprint
+from fissile.environments.bfcl.instances import public_state
+from fissile.environments.bfcl.limits import oversized
+from fissile.environments.bfcl.truth import PerTask, TurnTruth, first_values, turn_truth
+from fissile.errors import ErrorKind, ToolError
+from fissile.tasks import Task
+
+EMPTY, STATE, RESULTS = "empty_turn_model_response", "instance_state_mismatch", "execution_response_mismatch"
+"""Reasons of a verdict: the official error types, without their prefix "multi_turn:"."""
+
+
+def _invalid(reason: str, kind: ErrorKind, message: str) -> Verdict:
+    return Verdict((ToolError(kind, message),), reason)
+
+
+_VALID = Verdict()
+_INVALID = {
+    EMPTY: _invalid(EMPTY, ErrorKind.MISSING_CALL, "no tool was called in a turn that needs one."),
+    STATE: _invalid(STATE, ErrorKind.WRONG_STATE, "the tools ran, but they did not do what was asked."),
+    RESULTS: _invalid(RESULTS, ErrorKind.MISSING_CALL, "a call that the request needs was not made, or differently."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call as it stands in the log: what a replay needs.
+
+    Attributes:
+        name: the function.
+        arguments: its own copy; empty where the call was refused unseen.
+        refusal: why the arguments were too large to be kept; None for all others.
+    """
+
+    name: str
+    arguments: Arguments
+    refusal: str | None = None
+
+    def to_list(self) -> list[JSON]:
+        return [self.name, self.arguments, self.refusal]
+
+
+class BFCLWorld:
+    """One episode of BFCL's multi-turn world. See `fissile.environments.base.Environment`.
+
+    The world is as permissive as the official one: every function of the involved classes can be called, offered or
+    not (`fissile.tasks.offered` tells which are).
+
+    `judge` closes a turn. It must be called after each turn, the replayed ones included, since the official check looks
+    at the state after every turn, and at whether the turn made a call. It may be called again within the same turn,
+    after more calls. A turn that was passed over counts as valid, and its calls as those of the next one.
+    """
+
+    _scenario: Scenario
+    _truth: tuple[TurnTruth, ...]
+    _episode: Episode
+    _log: list[_Call]
+    _given: Counter[str]
+    _ends: list[int]
+    _verdicts: list[Verdict]
+
+    def reset(self, task: Task) -> None:
+        """Begin `task`: the state before its first turn.
+
+        Raises:
+            DataError: the task is none of `load_bfcl_multi_turn`, or its configuration does not fit its classes.
+            AssetError: the official classes cannot be fetched.
+        """
+        self._scenario = _scenario(task)
+        self._truth = _truth(task)
+        self._begin()
+
+    def execute(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
+        """Run the well-formed calls of one attempt, in order; a malformed one is answered and not counted.
+
+        The text of a result is that of the official executor, which the judge compares.
+        """
+        return tuple(self._execute(call, index) for index, call in enumerate(calls))
+
+    def snapshot(self) -> JSON:
+        """The calls since `reset` and where turns ended: {"calls": [[name, arguments, refusal]], "ends": [int]}."""
+        return {"calls": [call.to_list() for call in self._log], "ends": list(self._ends)}
+
+    def restore(self, state: JSON) -> None:
+        """Go to a state of `snapshot`, by replaying the calls. Costs only what is new where it goes on from here."""
+        calls = [_Call(*fields) for fields in state["calls"]]
+        if not _begins_with(calls, self._log):
+            self._begin()
+        self._forget_ends_beyond(state["ends"])
+        for turn, end in enumerate(state["ends"]):
+            if turn < len(self._ends):
+                continue
+            self._replay(calls[len(self._log) : end])
+            self.judge(turn)
+        self._replay(calls[len(self._log) :])
+
+    def fingerprint(self) -> str:
+        """Equal exactly when the official check takes the states for equal."""
+        try:
+            return fingerprint(public_state(self._episode.instances))
+        except RecursionError:  # directories nested hundreds deep
+            return sha256(json.dumps(self.snapshot()["calls"]).encode()).hexdigest()[:32]
+
+    def judge(self, turn: int) -> Verdict:
+        """The official verdict after `turn`, which this closes: the first turn that fails decides.
+
+        Its `reason` is the official error type: "empty_turn_model_response", "instance_state_mismatch" or
+        "execution_response_mismatch".
+        """
+        del self._ends[turn:], self._verdicts[turn:]
+        begun = self._ends[-1] if self._ends else 0
+        failed = next((verdict for verdict in self._verdicts if not verdict.valid), None)
+        verdict = failed or self._check(self._truth[turn], calls=len(self._log) - begun)
+        skipped = turn - len(self._ends)
+        self._ends += [begun] * skipped + [len(self._log)]
+        self._verdicts += [_VALID] * skipped + [verdict]
+        return verdict
+
+    def _check(self, truth: TurnTruth, calls: int) -> Verdict:
+        """The official check of one turn."""
+        if not truth.results:
+            return _VALID
+        if calls == 0:
+            return _INVALID[EMPTY]
+        if truth.state_differs(self._episode.instances):
+            return _INVALID[STATE]
+        return _INVALID[RESULTS] if truth.results_missing(self._given) else _VALID
+
+    def _begin(self) -> None:
+        self._episode = Episode(self._scenario)
+        self._log = []
+        self._given = Counter()
+        self._ends = []
+        self._verdicts = []
+
+    def _execute(self, call: ToolCall, index: int) -> ToolResult:
+        if call.name is None or call.arguments is None:
+            message = "the call cannot be parsed."
+            return ToolResult(
+                f"Error: {message}", index, ToolError(ErrorKind.MALFORMED_CALL, message, index, call.name)
+            )
+        refusal = oversized(call.arguments)
+        if refusal is not None:
+            return self._take(_Call(call.name[:100], {}, refusal), index)
+        return self._take(_Call(call.name, copied(call.arguments)), index)
+
+    def _take(self, call: _Call, index: int) -> ToolResult:
+        """Run a call and keep it, with what it answered."""
+        if call.refusal is not None:
+            result = refused(call.name, call.refusal, index)
+        else:
+            result = self._episode.run(call.name, call.arguments, index)
+        self._log.append(call)
+        self._given[result.content] += 1
+        return result
+
+    def _replay(self, calls: Sequence[_Call]) -> None:
+        for call in calls:
+            self._take(call, 0)
+
+    def _forget_ends_beyond(self, wanted: Sequence[int]) -> None:
+        """Keep the closed turns that the wanted state closes at the same places."""
+        kept = 0
+        while kept < min(len(wanted), len(self._ends)) and wanted[kept] == self._ends[kept]:
+            kept += 1
+        del self._ends[kept:], self._verdicts[kept:]
+
+
+def _begins_with(calls: Sequence[_Call], log: Sequence[_Call]) -> bool:
+    """True where the log is a prefix of the calls, to the type of each value (1, 1.0 and true are not the same)."""
+    return len(log) <= len(calls) and all(
+        call.arguments is done.arguments or json.dumps(call.to_list()) == json.dumps(done.to_list())
+        for call, done in zip(calls, log, strict=False)
+    )
+
+
+def _turn_truths(task: Task) -> tuple[TurnTruth, ...]:
+    """What the truth of each turn of a task leaves behind."""
+    episode = Episode(_scenario(task))
+    truths = []
+    for turn in task.turns:
+        texts = [episode.run(call.name, first_values(call)).content for call in turn.ground_truth]
+        truths.append(turn_truth(episode.instances, texts))
+    return tuple(truths)
+
+
+_scenario = PerTask(Scenario.of)
+_truth = PerTask(_turn_truths)

@@ -1,0 +1,110 @@
+"""One call of a tool, from the model's arguments to a typed outcome. Nothing in here raises on what a model wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from fissile.calls import JSON, ToolCall
+from fissile.environments.python.frames import Frame
+from fissile.environments.python.pool import LostCallError, WorkerPool
+from fissile.errors import ErrorKind, ToolError
+from fissile.tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of an episode between two calls.
+
+    Attributes:
+        pickled: the instance; only a worker reads it. Empty for tools without state.
+        fingerprint: equal for equal public attributes.
+    """
+
+    pickled: bytes = b""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call.
+
+    Attributes:
+        state: the state after it; the one before it where the tool was not run, or did not come back.
+        content: the text for the model.
+        error: None for a success.
+    """
+
+    state: State
+    content: str
+    error: ToolError | None = None
+
+
+def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, index: int = 0) -> Outcome:
+    """Check a call against its tool's schema, and let a worker run it.
+
+    Args:
+        pool: of the workers that know the tool.
+        tool: the tool of the call's name; None where there is none.
+        call: as the model wrote it.
+        state: before the call.
+        index: the call's place in its attempt.
+
+    Raises:
+        InfrastructureError: no worker can be started.
+        DataError: the tools could be imported here, and not in a worker.
+    """
+    refusals = refuse(tool, call, index)
+    if refusals:
+        return Outcome(state, "Error: " + " ".join(error.message for error in refusals), refusals[0])
+    request = Frame({"do": "call", "tool": call.name, "arguments": json.dumps(call.arguments)}, (state.pickled,))
+    try:
+        reply = pool.ask(request)
+    except LostCallError as lost:
+        error = ToolError(lost.kind, f"{call.name}() {lost}", index, call.name)
+        return Outcome(state, f"Error: {error.message}", error)
+    after = State(reply.parts[0], reply.header["fingerprint"]) if reply.parts else state
+    return Outcome(after, reply.header["text"], _read_error(reply.header["error"], index, call.name))
+
+
+def refuse(tool: Tool | None, call: ToolCall, index: int) -> tuple[ToolError, ...]:
+    """Why a call must not reach its tool; empty when it may."""
+    if call.parse_error is not None or call.arguments is None:
+        reason = call.parse_error.reason if call.parse_error is not None else "it has no arguments"
+        message = f"the tool call cannot be parsed: {reason}."
+        return (ToolError(ErrorKind.MALFORMED_CALL, message, index, call.name),)
+    if tool is None:
+        return (
+            ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{_shorten(call.name or '')}'.", index, call.name),
+        )
+    return _not_json(tool, call.arguments, index) or _violations(tool, call.arguments, index)
+
+
+def _not_json(tool: Tool, arguments: dict[str, JSON], index: int) -> tuple[ToolError, ...]:
+    """The arguments that JSON cannot say: NaN and infinity, integers of thousands of digits, very deep nesting."""
+    errors = []
+    for name, value in arguments.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (ValueError, TypeError, RecursionError):
+            message = f"argument '{_shorten(name)}' has a value that is too large, too deep or no finite number."
+            errors.append(ToolError(ErrorKind.WRONG_VALUE, message, index, tool.name, name))
+    return tuple(errors)
+
+
+def _violations(tool: Tool, arguments: dict[str, JSON], index: int) -> tuple[ToolError, ...]:
+    try:
+        return tool.validate(arguments, index)
+    except (ArithmeticError, RecursionError):  # numbers beyond what a schema's rule can be computed for
+        return (ToolError(ErrorKind.WRONG_VALUE, "an argument is too large or too deep.", index, tool.name),)
+
+
+def _read_error(error: JSON, index: int, tool: str | None) -> ToolError | None:
+    if error is None:
+        return None
+    kind, message, argument = error
+    return ToolError(ErrorKind(kind), message, index, tool, argument)
+
+
+def _shorten(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -1,0 +1,80 @@
+"""`PythonTools`: a user's own functions, or the methods of a class of theirs, as tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fissile.environments.python.sources import FileSource, NamedSource, Source, Toolbox
+from fissile.errors import DataError
+from fissile.functions import Function, adapters_of, tool_from_function
+from fissile.tools import Tool
+
+
+@dataclass(frozen=True, eq=False)
+class PythonTools:
+    """Tools in Python. The code is the user's own and trusted; the arguments are the model's and are not.
+
+    A class keeps the state of an episode in the attributes of its instance, which must be picklable; public ones are
+    what the judge compares. State elsewhere (module globals, caches) is shared by all episodes, and gets lost. A tool
+    should answer the same to the same call in the same state: chance belongs in the instance (`random.Random(seed)`).
+
+    Attributes:
+        source: where a worker finds the code.
+        tools: as the model sees them.
+        state: name of the class whose instance is the state of an episode; "" for plain functions.
+    """
+
+    source: Source
+    tools: tuple[Tool, ...]
+    state: str = ""
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> PythonTools:
+        """The tools of a Python file: `TOOLS = [f, g]` or `TOOLS = MyClass` says which they are.
+
+        Without `TOOLS` they are the public functions that it defines, or the public methods of its one class.
+
+        Raises:
+            DataError: the file cannot be imported, leaves open which are its tools, or one cannot be a tool.
+        """
+        source = FileSource.of(path)
+        try:
+            return cls._of(source, source.load())
+        except DataError as error:
+            raise error if str(error).startswith(source.path) else DataError(f"{source.path}: {error}") from None
+
+    @classmethod
+    def from_functions(cls, functions: Sequence[Function]) -> PythonTools:
+        """Functions of modules that can be imported.
+
+        Raises:
+            DataError: one of them cannot be a tool, or cannot be imported by its name.
+        """
+        return cls._of(NamedSource.of(functions), Toolbox.of_functions(functions))
+
+    @classmethod
+    def from_class(cls, state: type) -> PythonTools:
+        """The public methods of a class; its instance is the state of an episode.
+
+        Raises:
+            DataError: a method cannot be a tool, or the class cannot be imported by its name.
+        """
+        return cls._of(NamedSource.of([state]), Toolbox.of_class(state))
+
+    @classmethod
+    def _of(cls, source: Source, toolbox: Toolbox) -> PythonTools:
+        if toolbox.state is not None:
+            adapters_of(toolbox.state)  # the constructor must be callable by name, with JSON
+        tools = tuple(tool_from_function(function) for function in toolbox.functions.values())
+        return cls(source, tools, toolbox.state.__name__ if toolbox.state is not None else "")
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tool]:
+        return {tool.name: tool for tool in self.tools}
+
+    def tool(self, name: str | None) -> Tool | None:
+        """The tool of that name, or None."""
+        return self._by_name.get(name) if name is not None else None

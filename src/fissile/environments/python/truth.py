@@ -1,0 +1,114 @@
+"""What the ground truth of a task leaves behind: computed once a task, turn by turn, in a world of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fissile.calls import JSON, ToolCall, canonical_json
+from fissile.environments.python.calling import State, run_call
+from fissile.environments.python.frames import Frame
+from fissile.environments.python.pool import LostCallError, WorkerPool
+from fissile.environments.python.toolbox import PythonTools
+from fissile.errors import DataError, ErrorKind
+from fissile.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TruthTurn:
+    """The world after the truth of one turn.
+
+    Attributes:
+        state: the state then.
+        results: one digest for each of the turn's results, in order; none where the turn expects no call.
+    """
+
+    state: State
+    results: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A task's truth, replayed.
+
+    Attributes:
+        first: the state before the first turn.
+        turns: one for each turn.
+    """
+
+    first: State
+    turns: tuple[TruthTurn, ...]
+
+
+def truth_of(task: Task, tools: PythonTools, pool: WorkerPool) -> Truth:
+    """The truth of a task, from memory where it was computed before.
+
+    Raises:
+        DataError: the world cannot be built, or the tools refuse a call of the truth. (That they answer one with a
+            domain error may be what is wanted.)
+    """
+    turns = [task.at_turn(turn).oracle_calls() for turn in range(len(task.turns))]
+    calls = canonical_json([[[call.name, call.arguments] for call in turn] for turn in turns])
+    try:
+        return _replayed(pool, tools, canonical_json(_constructor_arguments(task, tools)), calls)
+    except DataError as error:
+        raise DataError(f"Task '{task.id}': {error}") from None
+
+
+def digest(result: str) -> str:
+    """Stands for the text of a result in the log of an episode; 32 characters."""
+    return hashlib.sha256(result.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _constructor_arguments(task: Task, tools: PythonTools) -> dict[str, JSON]:
+    """What `World.setup` gives to the constructor of the state's class."""
+    setup = task.world.setup if task.world is not None else {}
+    unknown = [key for key in setup if key != "arguments"]
+    if unknown:
+        raise DataError(f"'world.setup' has the key '{unknown[0]}'; a Python world takes only 'arguments'.")
+    arguments = setup.get("arguments", {})
+    if not isinstance(arguments, dict):
+        raise DataError("'world.setup.arguments' must be an object: the constructor's arguments by name.")
+    if arguments and not tools.state:
+        raise DataError("'world.setup.arguments' is for tools of a class, and these are functions. Leave it out.")
+    return arguments
+
+
+@lru_cache(maxsize=4096)
+def _replayed(pool: WorkerPool, tools: PythonTools, arguments: str, turns: str) -> Truth:
+    """The truth of the world that is made from `arguments`, replayed. Both texts are JSON, to be a key."""
+    first = state = _constructed(pool, tools, arguments)
+    replayed = []
+    for turn, calls in enumerate(json.loads(turns)):
+        results = []
+        for name, values in calls:
+            outcome = run_call(pool, tools.tool(name), ToolCall(name, values, ""), state)
+            if outcome.error is not None and outcome.error.kind is not ErrorKind.DOMAIN_ERROR:
+                raise DataError(
+                    f"the ground truth of turn {turn} cannot be replayed: {name}() was answered with "
+                    f"'{outcome.error.message}'. Mend the truth, the tool, or 'world.setup'."
+                )
+            state = outcome.state
+            results.append(digest(outcome.content))
+        replayed.append(TruthTurn(state, tuple(results)))
+    return Truth(first, tuple(replayed))
+
+
+def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
+    if not tools.state:
+        return State()
+    try:
+        reply = pool.ask(Frame({"do": "construct", "arguments": arguments}))
+    except LostCallError as lost:
+        raise DataError(f"constructing {tools.state} failed: it {lost}") from None
+    if "unstorable" in reply.header:
+        raise DataError(
+            f"an instance of {tools.state} cannot be pickled ({reply.header['unstorable']}). Give the class "
+            f"__getstate__ and __setstate__, which leave out of its state what cannot be stored."
+        )
+    if "error" in reply.header:
+        _, message, _ = reply.header["error"]
+        raise DataError(f"constructing {tools.state} failed: {message} Mend 'world.setup.arguments'.")
+    return State(reply.parts[0], reply.header["fingerprint"])

@@ -1,0 +1,179 @@
+"""The worker process: it runs the calls, so that whatever a tool does, the world goes on.
+
+It reads requests from the pipe that it was started with and answers each with a reply. It holds nothing between two
+requests but the imported tools: the state comes with a request and goes back, pickled, with its reply.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any
+
+import psutil
+from pydantic import TypeAdapter, ValidationError
+
+from fissile.calls import JSON
+from fissile.environments.python.answers import WrongValueError, described, refused, run
+from fissile.environments.python.frames import Frame, read_frame, write_frame
+from fissile.environments.python.limits import CallLimits
+from fissile.environments.python.sources import Toolbox
+from fissile.environments.python.state import fingerprint, same_state
+from fissile.errors import DataError, ErrorKind
+from fissile.functions import Function, adapters_of, parameters_of
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+ORPHAN_SECONDS = 5.0
+"""How much longer than its limit a call may run when nobody is left to stop it."""
+
+
+def main() -> None:
+    """Serve requests until the pipe closes. The first one holds the source of the tools and the limits."""
+    requests, replies = _private_pipes()
+    first = read_frame(requests)
+    if first is None:
+        return
+    source, limits = pickle.loads(first.parts[0])
+    try:
+        bench = Bench(source.load(), limits)
+    except Exception as error:
+        told = str(error) if isinstance(error, DataError) else described(error)[1]
+        write_frame(replies, Frame({"failed": f"A worker cannot import the tools: {told}"}))
+        return
+    _limit_memory(limits.memory_mb)
+    write_frame(replies, Frame({"ready": True}))
+    while (request := read_frame(requests)) is not None:
+        _end_if_orphaned(limits.seconds + ORPHAN_SECONDS)
+        reply = bench.serve(request)
+        _end_if_orphaned(0)
+        write_frame(replies, reply)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The imported tools, ready to run."""
+
+    toolbox: Toolbox
+    limits: CallLimits
+
+    def serve(self, request: Frame) -> Frame:
+        """The reply to a request. Whatever is raised is an answer too."""
+        try:
+            return _OPERATIONS[request.header["do"]](self, request)
+        except BaseException as error:  # a tool may raise SystemExit, too
+            return Frame(refused(*described(error)))
+
+    def construct(self, request: Frame) -> Frame:
+        """A fresh instance of the state's class."""
+        assert self.toolbox.state is not None
+        arguments = json.loads(request.header["arguments"])
+        instance = self.toolbox.state(**_Reader.of(self.toolbox.state).read(arguments))
+        try:
+            state = pickle.dumps(instance)
+            pickle.loads(state)
+        except Exception as error:
+            return Frame({"unstorable": described(error)[1]})
+        return Frame({"fingerprint": fingerprint(instance)}, (state,))
+
+    def call(self, request: Frame) -> Frame:
+        """One call. A state that a raising tool left behind is kept, as in any Python program."""
+        name, arguments = request.header["tool"], json.loads(request.header["arguments"])
+        values = self._readers[name].read(arguments)
+        if self.toolbox.state is None:
+            return Frame(run(self.toolbox.functions[name], values, self.limits.result_characters))
+        instance = pickle.loads(request.parts[0])
+        header = run(getattr(instance, name), values, self.limits.result_characters)
+        try:
+            state = pickle.dumps(instance)
+        except Exception as error:
+            message = f"the tool left a state that cannot be stored ({described(error)[1]})."
+            return Frame(refused(ErrorKind.EXCEPTION, message))
+        return Frame(header | {"fingerprint": fingerprint(instance)}, (state,))
+
+    def compare(self, request: Frame) -> Frame:
+        """Whether a state is as expected."""
+        instance, expected = map(pickle.loads, request.parts)
+        return Frame({"same": same_state(instance, expected)})
+
+    @cached_property
+    def _readers(self) -> dict[str, _Reader]:
+        return {name: _Reader.of(function) for name, function in self.toolbox.functions.items()}
+
+
+_OPERATIONS: dict[str, Callable[[Bench, Frame], Frame]] = {
+    "construct": Bench.construct,
+    "call": Bench.call,
+    "compare": Bench.compare,
+}
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads JSON arguments as the types that a function asks for.
+
+    Attributes:
+        adapters: argument to its reader; none for those without a type hint.
+        changeable: the defaults that a call could change for all later ones.
+    """
+
+    adapters: dict[str, TypeAdapter[Any]]
+    changeable: dict[str, Any]
+
+    @classmethod
+    def of(cls, function: Function) -> _Reader:
+        defaults = {parameter.name: parameter.default for parameter in parameters_of(function)}
+        changeable = {name: value for name, value in defaults.items() if isinstance(value, list | dict | set)}
+        return cls(adapters_of(function), changeable)
+
+    def read(self, arguments: dict[str, JSON]) -> dict[str, Any]:
+        """The values to call with."""
+        given = {name: self._value(name, value) for name, value in arguments.items()}
+        return copy.deepcopy({name: value for name, value in self.changeable.items() if name not in given}) | given
+
+    def _value(self, name: str, value: JSON) -> Any:
+        try:
+            return self.adapters[name].validate_python(value) if name in self.adapters else value
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise WrongValueError(".".join(map(str, (name, *first["loc"]))), first["msg"]) from None
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+
+def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """The pipes to the world, out of the tools' reach: what they print goes nowhere, and there is nothing to read."""
+    requests, replies = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    return io.BufferedReader(io.FileIO(requests, "rb")), io.BufferedWriter(io.FileIO(replies, "wb"))
+
+
+def _limit_memory(mebibytes: int | None) -> None:
+    """Hold the address space to what is used now and `mebibytes` more, where the platform can; never dump core."""
+    if resource is None:
+        return
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if mebibytes is not None:
+            limit = psutil.Process().memory_info().vms + mebibytes * 2**20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _end_if_orphaned(seconds: float) -> None:
+    """Let the kernel end this process after so many seconds, in case that the world is no more; 0 calls it off."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

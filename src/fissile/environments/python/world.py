@@ -1,0 +1,165 @@
+"""`PythonWorld`: one episode with a user's own tools."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Sequence
+
+from fissile.calls import JSON, ToolCall, ToolResult
+from fissile.environments.base import Verdict
+from fissile.environments.python.calling import State, run_call
+from fissile.environments.python.frames import Frame
+from fissile.environments.python.limits import CallLimits
+from fissile.environments.python.pool import LostCallError, WorkerPool, shared_pool
+from fissile.environments.python.toolbox import PythonTools
+from fissile.environments.python.truth import Truth, TruthTurn, digest, truth_of
+from fissile.errors import ConfigError, DataError, ErrorKind, ToolError
+from fissile.tasks import Task
+
+WORLD = "python"
+"""`World.name` of the tasks for this environment."""
+
+
+class PythonWorld:
+    """Runs the calls in worker processes that all episodes of the same tools share.
+
+    A tool that hangs, crashes, exits or takes too much memory costs its call and its worker, and the episode goes on
+    from the state before that call. Whatever a tool raises keeps the state that it left, as in any Python program.
+
+    A task's `World.setup` is {"arguments": {...}}, the arguments of the class's constructor by name; it stays empty
+    for plain functions.
+
+    Args:
+        tools: the user's.
+        limits: of each call.
+        workers: processes for all episodes with these tools and limits together.
+
+    Raises:
+        ConfigError: fewer than one worker.
+    """
+
+    def __init__(self, tools: PythonTools, limits: CallLimits | None = None, workers: int = 2) -> None:
+        if workers < 1:
+            raise ConfigError(f"A Python world needs at least 1 worker, not {workers}.")
+        self._tools = tools
+        self._limits = limits if limits is not None else CallLimits()
+        self._workers = workers
+        self._truth = Truth(State(), ())
+        self._state = State()
+        self._results: list[str] = []
+        self._turn_ends: dict[int, int] = {}
+
+    def reset(self, task: Task) -> None:
+        """Begin `task`; its truth is replayed once for all episodes.
+
+        Raises:
+            DataError: the task is for another world or offers other tools, its world cannot be built, or its truth
+                cannot be replayed.
+            InfrastructureError: no worker can be started.
+        """
+        if task.world is None or task.world.name != WORLD:
+            named = "none" if task.world is None else f"'{task.world.name}'"
+            raise DataError(
+                f"Task '{task.id}' is for another world ({named}). Give it the world {{'name': '{WORLD}'}}."
+            )
+        for tool in (*task.tools, *(tool for turn in task.later for tool in turn.revealed)):
+            if self._tools.tool(tool.name) is None:
+                known = ", ".join(known.name for known in self._tools.tools)
+                raise DataError(
+                    f"Task '{task.id}' offers '{tool.name}', which is not among the Python tools ({known})."
+                )
+        self._truth = truth_of(task, self._tools, self._pool)
+        self._state = self._truth.first
+        self._results = []
+        self._turn_ends = {}
+
+    def execute(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
+        """Run the calls of one attempt, in order; each sees the state that the one before it left.
+
+        Raises:
+            InfrastructureError: no worker can be started.
+        """
+        return tuple(self._execute_one(call, index) for index, call in enumerate(calls))
+
+    def snapshot(self) -> JSON:
+        """The pickled instance (base64), a digest of each result, and how many there were when each turn ended."""
+        return {
+            "state": base64.b64encode(self._state.pickled).decode("ascii"),
+            "fingerprint": self._state.fingerprint,
+            "results": list(self._results),
+            "turn_ends": [[turn, count] for turn, count in self._turn_ends.items()],
+        }
+
+    def restore(self, state: JSON) -> None:
+        """Go back to a state. Only a worker ever unpickles it; still, take no checkpoints from strangers.
+
+        Raises:
+            DataError: it is no snapshot of this world.
+        """
+        try:
+            pickled = base64.b64decode(state["state"], validate=True)
+            restored = State(pickled, str(state["fingerprint"]))
+            results = [str(result) for result in state["results"]]
+            turn_ends = {int(turn): int(count) for turn, count in state["turn_ends"]}
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise DataError(f"The state to restore is no snapshot of a Python world ({error}).") from None
+        self._state, self._results, self._turn_ends = restored, results, turn_ends
+
+    def fingerprint(self) -> str:
+        """A digest of the instance's public attributes; always the same for plain functions."""
+        return self._state.fingerprint
+
+    def judge(self, turn: int) -> Verdict:
+        """As BFCL's checker judges a turn; to be called at the end of every turn, in order.
+
+        A turn whose truth expects calls needs a call, then the state that the truth leaves, then the truth's results
+        among all results so far. A turn may be judged again later, as long as no later one was.
+        """
+        began = max((count for earlier, count in self._turn_ends.items() if earlier < turn), default=0)
+        self._turn_ends[turn] = len(self._results)
+        expected = self._truth.turns[turn]
+        if not expected.results:
+            return _VALID
+        if len(self._results) == began:
+            return _NO_CALL
+        if not self._is_in(expected):
+            return _WRONG_STATE
+        if Counter(expected.results) - Counter(self._results):
+            return _MISSING_RESULT
+        return _VALID
+
+    @property
+    def _pool(self) -> WorkerPool:
+        return shared_pool(self._tools.source, self._limits, self._workers)
+
+    def _execute_one(self, call: ToolCall, index: int) -> ToolResult:
+        if index >= self._limits.calls:
+            message = f"not executed: one response may make at most {self._limits.calls} calls."
+            self._results.append(digest(message))
+            return ToolResult(f"Error: {message}", index, ToolError(ErrorKind.EXTRA_CALL, message, index, call.name))
+        outcome = run_call(self._pool, self._tools.tool(call.name), call, self._state, index)
+        self._state = outcome.state
+        self._results.append(digest(outcome.content))
+        return ToolResult(outcome.content, index, outcome.error)
+
+    def _is_in(self, expected: TruthTurn) -> bool:
+        """True when the state is the one that the truth leaves. Equal fingerprints say so; else `==` has a word."""
+        if self._state.fingerprint == expected.state.fingerprint:
+            return True
+        try:
+            reply = self._pool.ask(Frame({"do": "compare"}, (self._state.pickled, expected.state.pickled)))
+        except LostCallError:
+            return False
+        return reply.header.get("same") is True
+
+
+_VALID = Verdict()
+_NO_CALL = Verdict((ToolError(ErrorKind.MISSING_CALL, "no tool was called."),), "empty_turn_model_response")
+_WRONG_STATE = Verdict(
+    (ToolError(ErrorKind.WRONG_STATE, "the calls did not leave what was asked for."),), "instance_state_mismatch"
+)
+_MISSING_RESULT = Verdict(
+    (ToolError(ErrorKind.MISSING_CALL, "something that was asked for was not called."),), "execution_response_mismatch"
+)

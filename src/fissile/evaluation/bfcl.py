@@ -1,0 +1,94 @@
+"""The BFCL v4 multi-turn suite: the official score, and the recovery metrics beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from fissile.evaluation.live import FEEDBACK, LiveEpisode
+from fissile.metrics import Ratio, evaluate_episodes, proportion
+from fissile.rollouts import End, ErrorProtocol
+from fissile.tasks import MULTI_TURN_CATEGORIES
+from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
+
+
+def bfcl_report(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+    """Everything that the suite reports, JSON-ready.
+
+    Episodes that the engine failed on are left out and counted. The multi-turn score is the plain mean of the
+    categories' accuracies, as on the leaderboard; its interval pools the episodes, clustered by scenario (entry *i* is
+    the same scenario in every category), and is given where the categories have equally many.
+
+    Returns:
+        "multi_turn" (score, interval, categories in it), "without_noisy_labels", "recovery" over all episodes, and
+        "categories" with the same for each.
+    """
+    judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+    by_category = {
+        category: chosen
+        for category in MULTI_TURN_CATEGORIES
+        if (chosen := [episode for episode in judged if episode.category == category])
+    }
+    return {
+        "protocol": protocol.value,
+        "feedback": FEEDBACK[protocol],
+        "episodes": len(judged),
+        "infrastructure_failures": len(episodes) - len(judged),
+        "multi_turn": _score(list(by_category.values())),
+        "without_noisy_labels": _score([_clean(chosen) for chosen in by_category.values()]),
+        "recovery": _recovery(judged, protocol),
+        "reasons": _counted(episode.reason for episode in judged if not episode.valid),
+        "ends": _counted(episode.end for episode in judged),
+        "categories": {name: _category(chosen, protocol) for name, chosen in by_category.items()},
+    }
+
+
+def scenario(task_id: str) -> str:
+    """What episodes share: "multi_turn_base_17" and "multi_turn_miss_func_17" are the scenario "17"."""
+    return task_id.rpartition("_")[2]
+
+
+def accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
+    """Valid episodes of all, clustered by scenario."""
+    return proportion((scenario(episode.task_id), episode.valid, 1) for episode in episodes)
+
+
+def _category(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy(episodes).to_dict(),
+        "without_noisy_labels": accuracy(_clean(episodes)).to_dict(),
+        "turn_accuracy": _turn_accuracy(episodes).to_dict(),
+        "recovery": _recovery(episodes, protocol),
+        "reasons": _counted(episode.reason for episode in episodes if not episode.valid),
+        "ends": _counted(episode.end for episode in episodes),
+    }
+
+
+def _score(categories: Sequence[Sequence[LiveEpisode]]) -> dict[str, Any]:
+    """The plain mean of the categories, and the pooled ratio where that is the same thing."""
+    filled = [episodes for episodes in categories if episodes]
+    if not filled:
+        return {"score": None, "pooled": None}
+    rates = [accuracy(episodes).rate or 0.0 for episodes in filled]
+    equal = len({len(episodes) for episodes in filled}) == 1
+    pooled = accuracy([episode for episodes in filled for episode in episodes]).to_dict() if equal else None
+    return {"score": sum(rates) / len(rates), "pooled": pooled}
+
+
+def _turn_accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
+    """Finished turns that the judge accepted, of all finished turns. Later turns inherit a wrong state."""
+    return proportion((scenario(episode.task_id), not reason, 1) for episode in episodes for reason in episode.verdicts)
+
+
+def _recovery(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+    made = [episode.episode(FEEDBACK[protocol], scenario(episode.task_id)) for episode in episodes]
+    return evaluate_episodes([episode for episode in made if episode is not None]).to_dict()
+
+
+def _clean(episodes: Sequence[LiveEpisode]) -> list[LiveEpisode]:
+    return [episode for episode in episodes if episode.task_id not in NOISY_LABELS]
+
+
+def _counted(keys: Any) -> dict[str, int]:
+    return dict(Counter(keys).most_common())

@@ -1,0 +1,206 @@
+"""A resumable evaluation on the BFCL v4 multi-turn suite: its settings, its folder, and the run over both."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fissile.dialects import get_dialect
+from fissile.engines.base import Sampling
+from fissile.engines.policy import Policy
+from fissile.environments.worlds import make_environment
+from fissile.errors import DataError, RunError
+from fissile.evaluation.bfcl import bfcl_report
+from fissile.evaluation.bfcl_layout import write_official_results
+from fissile.evaluation.live import LiveEpisode, evaluate_live
+from fissile.journal import JsonLines
+from fissile.rollouts import End, ErrorProtocol, Limits
+from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
+from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
+
+NATIVE = "native"
+"""The dialect of an endpoint's own tool calls."""
+
+
+class SuiteSettings(BaseModel):
+    """What decides the figures of an evaluation; stated in every report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: str = Field(description="Who is evaluated: a model, an endpoint's model, or a scripted policy.")
+    adapter: str | None = Field(None, description="A PEFT adapter on top of a local model.")
+    dialect: str = Field("hermes", description="Tool-call format; 'native' for an endpoint's own.")
+    categories: tuple[str, ...] = Field(MULTI_TURN_CATEGORIES, description="Multi-turn categories of BFCL v4.")
+    domain: Domain | None = Field(None, description="Only the scenarios of one domain, such as the held-out one.")
+    tasks: int | None = Field(None, ge=1, description="Only the first so many of each category.")
+    docs: Literal["full", "brief"] = Field("full", description="'brief' cuts each description to a sentence.")
+    protocol: ErrorProtocol = Field(
+        ErrorProtocol.RECOVERY, description="'recovery' answers malformed calls with their error; 'official' is BFCL's."
+    )
+    steps_per_turn: int = Field(21, ge=1, description="Responses of a turn that are executed at most; BFCL's is 21.")
+    context_tokens: int | None = Field(None, ge=64, description="Longest context, answer included, of a local model.")
+    max_new_tokens: int = Field(512, ge=8, description="Limit of a response.")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy; BFCL uses 0.001.")
+    top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
+    top_p: float = Field(1.0, gt=0, le=1, description="1 keeps all tokens.")
+    seed: int = Field(0, description="Of sampling.")
+
+    @field_validator("categories")
+    @classmethod
+    def _categories_are_known(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        for category in categories:
+            if category not in MULTI_TURN_CATEGORIES:
+                raise ValueError(f"'{category}' is not one of {', '.join(MULTI_TURN_CATEGORIES)}")
+        return tuple(dict.fromkeys(categories))
+
+    @field_validator("dialect")
+    @classmethod
+    def _dialect_is_known(cls, dialect: str) -> str:
+        if dialect != NATIVE:
+            get_dialect(dialect)
+        return dialect
+
+    @property
+    def limits(self) -> Limits:
+        """Where an episode is cut."""
+        room = None if self.context_tokens is None else self.context_tokens - self.max_new_tokens
+        return Limits(steps_per_turn=self.steps_per_turn, context_tokens=room)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Of every response."""
+        return Sampling(self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed)
+
+    def load_tasks(self) -> list[Task]:
+        """The tasks to evaluate, in the order of the files.
+
+        Raises:
+            DataError: there is none.
+            AssetError: BFCL cannot be fetched.
+        """
+        chosen: list[Task] = []
+        for category in self.categories:
+            tasks = load_bfcl_multi_turn([category], docs=self.docs).tasks
+            chosen += [task for task in tasks if self.domain is None or scenario_index(task) in DOMAINS[self.domain]][: self.tasks]
+        if not chosen:
+            raise DataError("No task is left to evaluate. Name other categories or another domain.")
+        return chosen
+
+
+@dataclass(frozen=True)
+class SuiteFolder:
+    """What an evaluation leaves on disk: `settings.json`, `episodes.jsonl`, `report.json`, and `result/`."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """What was asked for."""
+        return self.path / "settings.json"
+
+    @property
+    def episodes(self) -> Path:
+        """One record for each finished episode, in the order in which they ended."""
+        return self.path / "episodes.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The figures; it exists exactly when the evaluation is finished."""
+        return self.path / "report.json"
+
+    def enter(self, settings: SuiteSettings, resume: bool) -> None:
+        """Make the folder, or check that it may be resumed.
+
+        Raises:
+            RunError: it holds an evaluation and `resume` is off, or one of other settings.
+        """
+        asked = settings.model_dump(mode="json")
+        if self.settings.exists():
+            if not resume:
+                raise RunError(
+                    f"'{self.path}' already holds an evaluation. Go on with it with --resume, or choose another "
+                    "folder with --output."
+                )
+            before = json.loads(self.settings.read_text(encoding="utf-8"))
+            changed = [key for key in sorted(asked.keys() | before.keys()) if asked.get(key) != before.get(key)]
+            if changed:
+                told = "; ".join(f"{key}: {before.get(key)!r} there, {asked.get(key)!r} now" for key in changed[:5])
+                raise RunError(
+                    f"'{self.path}' holds an evaluation of other settings ({told}). Resume with those, or choose "
+                    "another folder with --output."
+                )
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise RunError(f"'{self.path}' is not empty and holds no evaluation. Choose another folder with --output.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_json(self.settings, asked)
+
+
+def run_suite(
+    settings: SuiteSettings,
+    policy: Policy,
+    folder: SuiteFolder,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    window: int | None = None,
+    tasks: Sequence[Task] | None = None,
+) -> dict[str, Any]:
+    """Evaluate what is not evaluated yet, and report on everything.
+
+    An episode that the engine failed on is tried again when the evaluation is resumed.
+
+    Args:
+        settings: what decides the figures.
+        policy: who answers.
+        folder: entered before.
+        progress: called with (episodes done, episodes in all).
+        window: episodes side by side of a policy that answers in batches.
+        tasks: instead of `settings.load_tasks()`.
+
+    Returns:
+        The report, as in `report.json`.
+    """
+    tasks = settings.load_tasks() if tasks is None else tasks
+    with JsonLines(folder.episodes) as lines:
+        done = {
+            episode.task_id: episode
+            for episode in map(LiveEpisode.from_dict, lines.records())
+            if episode.end != End.INFRASTRUCTURE
+        }
+        progress(len(done), len(tasks))
+
+        def record(episode: LiveEpisode) -> None:
+            lines.append(episode.to_dict())
+            done[episode.task_id] = episode
+            progress(len(done), len(tasks))
+
+        evaluate_live(
+            policy,
+            [task for task in tasks if task.id not in done],
+            make_environment,
+            settings.sampling,
+            record,
+            settings.protocol,
+            settings.limits,
+            window,
+        )
+    episodes = [done[task.id] for task in tasks]
+    report = {"settings": settings.model_dump(mode="json"), **bfcl_report(episodes, settings.protocol)}
+    write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
+    _write_json(folder.report, report)
+    return report
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace the file in one move."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

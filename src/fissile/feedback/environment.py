@@ -1,0 +1,43 @@
+"""The environment's own words: what a live world answers to a failed call, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fissile.errors import ErrorKind
+from fissile.feedback.base import Failure
+
+UNDONE = "not executed, because another call of the same response failed."
+"""Said of the calls beside a failed one: a recovery starts from the world as it was before the whole response."""
+
+UNSATISFIED = "the request is not fulfilled: the result is not what was asked for."
+"""Said after a silent failure, to which no tool had an objection."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentMessage:
+    """The messages of the failed calls, as the world gave them; where it gave none, those of the typed errors."""
+
+    name: ClassVar[str] = "environment"
+
+    def diagnose(self, failures: Sequence[Failure]) -> list[str]:
+        """One text for each failure, in order."""
+        return ["\n".join(dict.fromkeys(_messages(failure))) for failure in failures]
+
+
+def _messages(failure: Failure) -> Iterator[str]:
+    failed = {error.call_index for error in failure.attempt.errors}
+    silent = all(error.kind is ErrorKind.WRONG_STATE for error in failure.attempt.errors)
+    if silent or not failure.answers:
+        for error in failure.attempt.errors:
+            yield f"Error: {UNSATISFIED if silent else error.message}"
+        return
+    for index, answer in enumerate(failure.answers):
+        yield answer if index in failed or len(failure.answers) == 1 else f"{_call_name(failure, index)}{UNDONE}"
+
+
+def _call_name(failure: Failure, index: int) -> str:
+    calls = failure.attempt.calls
+    return f"{calls[index].name}: " if index < len(calls) and calls[index].name else ""

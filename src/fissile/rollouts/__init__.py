@@ -1,0 +1,24 @@
+"""The loop between policy and world, and the record that it leaves."""
+
+from fissile.rollouts.branch import corrective_context, failure_of, remaining_goal
+from fissile.rollouts.live import CLOSING, ErrorProtocol, Limits, LiveRollout, Writer
+from fissile.rollouts.record import Completion, End, Response, Rollout, Step, StopReason
+from fissile.rollouts.reward import rollout_reward
+
+__all__ = [
+    "CLOSING",
+    "Completion",
+    "End",
+    "ErrorProtocol",
+    "Limits",
+    "LiveRollout",
+    "Response",
+    "Rollout",
+    "Step",
+    "StopReason",
+    "Writer",
+    "corrective_context",
+    "failure_of",
+    "remaining_goal",
+    "rollout_reward",
+]

@@ -1,0 +1,184 @@
+"""The record that sampling leaves: contexts, what was sampled from them, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from fissile.calls import Attempt, ParsedResponse, ToolResult
+from fissile.corrections.context import Context
+from fissile.environments.base import Verdict
+from fissile.errors import ErrorKind, ToolError
+
+
+class StopReason(StrEnum):
+    """Why a completion ended."""
+
+    END = "end"
+    """The policy ended its turn."""
+    LENGTH = "length"
+    """The token limit was reached."""
+    INFRASTRUCTURE = "infrastructure"
+    """The engine failed; the rollout must not be rewarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine sampled for one prompt.
+
+    Attributes:
+        ids: sampled token ids, the end-of-turn token included if it was sampled.
+        logprobs: log-probability of each id under the sampling policy at temperature 1, or None if unknown.
+        stop: why it ended.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None = None
+    stop: StopReason = StopReason.END
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a policy answered.
+
+    Attributes:
+        text: the response as decoded; "" where there is none.
+        parsed: its calls and content.
+        completion: its tokens (none for a policy that speaks text) and why it ended.
+    """
+
+    text: str
+    parsed: ParsedResponse
+    completion: Completion = Completion(())
+
+    @property
+    def failed(self) -> bool:
+        """True when the engine could not produce it."""
+        return self.completion.stop is StopReason.INFRASTRUCTURE
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One sampled attempt in its context: a node at which fission can branch.
+
+    Attributes:
+        context: what the policy continued.
+        completion: what it wrote.
+        attempt: the same, parsed and judged.
+        results: what a live world answered.
+        changed: the attempt changed the state of the world.
+    """
+
+    context: Context
+    completion: Completion
+    attempt: Attempt
+    results: tuple[ToolResult, ...] = ()
+    changed: bool = False
+
+
+class End(StrEnum):
+    """Why a rollout ended."""
+
+    DONE = "done"
+    """Every turn was taken."""
+    STEP_LIMIT = "step_limit"
+    """A turn took more steps than allowed; the rollout was cut there."""
+    CONTEXT_LIMIT = "context_limit"
+    """The context left no room for another response."""
+    INFRASTRUCTURE = "infrastructure"
+    """The engine failed; the rollout must not be rewarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The responses of one policy to one task, from one context on. A single-step rollout has one step.
+
+    Attributes:
+        steps: at least one, in order; the context of each extends the one before it.
+        end: why it ended.
+        verdicts: the judge's word on each turn that was finished, in order; empty in a single-step task.
+        silent: indices of the steps that are blamed for a wrong turn although nothing complained.
+    """
+
+    steps: tuple[Step, ...]
+    end: End = End.DONE
+    verdicts: tuple[Verdict, ...] = ()
+    silent: tuple[int, ...] = ()
+
+    @property
+    def context(self) -> Context:
+        """The context in which it began."""
+        return self.steps[0].context
+
+    @property
+    def correct(self) -> bool:
+        """True when it ended right: every turn was finished and judged valid, or the one attempt has no errors."""
+        task = self.context.task
+        if task.world is None:
+            return not self.steps[-1].attempt.failed
+        finished = self.context.turn + len(self.verdicts) == len(task.turns)
+        return finished and all(verdict.valid for verdict in self.verdicts)
+
+    @property
+    def attempt(self) -> Attempt:
+        """The first attempt: what a recovery is compared with."""
+        return self.steps[0].attempt
+
+    @property
+    def outcome(self) -> Attempt:
+        """All that was called, as one attempt; without errors exactly when the rollout is correct."""
+        if len(self.steps) == 1 and not self.verdicts:
+            return self.attempt
+        attempts = [step.attempt for step in self.steps]
+        wrong = [error for verdict in self.verdicts for error in verdict.errors]
+        wrong += [error for attempt in attempts for error in attempt.errors]
+        if not self.correct and not wrong:
+            wrong = [ToolError(ErrorKind.TRUNCATED, "the rollout was cut before its end.")]
+        return Attempt(
+            text="\n".join(attempt.text for attempt in attempts),
+            calls=tuple(call for attempt in attempts for call in attempt.calls),
+            errors=() if self.correct else tuple(wrong),
+            truncated=attempts[-1].truncated,
+        )
+
+    @property
+    def failures(self) -> Iterator[tuple[Step, Attempt]]:
+        """Each step to recover from, with its attempt and what is wrong with it: errors that were raised where it
+        was made, and silent ones that the judge found at the end of its turn.
+        """
+        for index, step in enumerate(self.steps):
+            if step.attempt.failed:
+                yield step, step.attempt
+            elif index in self.silent:
+                turn = step.context.turn - self.context.turn
+                yield step, replace(step.attempt, errors=self.verdicts[turn].errors)
+
+    @property
+    def completion_ids(self) -> tuple[int, ...]:
+        """Every token behind the first context's prompt: the policy's, and between them the world's."""
+        last = self.steps[-1]
+        return (*last.context.prompt_ids[len(self.context.prompt_ids) :], *last.completion.ids)
+
+    @property
+    def mask(self) -> tuple[int, ...]:
+        """For each of `completion_ids`: 1 where the policy wrote it, 0 where the world or the user did."""
+        return tuple(kind for step, world in self._pieces for kind in (0,) * world + (1,) * len(step.completion.ids))
+
+    @property
+    def logprobs(self) -> tuple[float, ...] | None:
+        """For each of `completion_ids`: its log-probability when sampled, 0 outside the mask; None if unknown."""
+        if any(step.completion.logprobs is None for step in self.steps):
+            return None
+        return tuple(
+            value for step, world in self._pieces for value in (0.0,) * world + (step.completion.logprobs or ())
+        )
+
+    @property
+    def _pieces(self) -> Iterator[tuple[Step, int]]:
+        """Each step, and the number of tokens between it and the one before."""
+        end = len(self.context.prompt_ids)
+        for step in self.steps:
+            begin = len(step.context.prompt_ids)
+            yield step, begin - end
+            end = begin + len(step.completion.ids)

@@ -1,0 +1,238 @@
+"""What a run trains on and is measured on: single-step tasks, or whole episodes in live worlds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from fissile.calls import JSON
+from fissile.config import EvaluationConfig, RunConfig
+from fissile.dialects import ChatFormat
+from fissile.engines import Engine, Sampling
+from fissile.engines.attempts import Attempter, Sampler
+from fissile.engines.live import EnvironmentMaker, LiveSampler
+from fissile.engines.token_policy import TokenPolicy
+from fissile.environments import SingleStep
+from fissile.environments.bfcl_ast import is_valid
+from fissile.environments.python import CallLimits, PythonTools, PythonWorld
+from fissile.environments.worlds import make_environment
+from fissile.errors import DataError
+from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
+from fissile.feedback import get_source
+from fissile.metrics import evaluate_episodes
+from fissile.rollouts import Limits
+from fissile.tasks import (
+    Split,
+    Task,
+    World,
+    instances,
+    load_bfcl_multi_turn,
+    load_jsonl,
+    load_tasks,
+    split_by_function,
+)
+from fissile.tasks.scenarios import split_scenarios
+from fissile.training.cold_start import Example, live_examples, supervised_examples
+
+Records = dict[str, list[dict[str, JSON]]]
+"""Name of a file of an evaluation ("episodes", ...) to its lines."""
+
+
+class Course(Protocol):
+    """The tasks of a run, and how they are sampled, demonstrated and evaluated.
+
+    Attributes:
+        sampler: samples rollouts in training.
+        train: the tasks to train on.
+        evaluated: the held-out tasks.
+        summary: one line about both, for a person.
+    """
+
+    sampler: Sampler
+    train: tuple[Task, ...]
+    evaluated: tuple[Task, ...]
+    summary: str
+
+    def examples(self) -> list[Example]:
+        """The examples of the supervised cold start."""
+        ...
+
+    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
+        """What an evaluation of `engine` leaves, and its report with the recovery metrics at the top level."""
+        ...
+
+
+def make_course(config: RunConfig, chat: ChatFormat, positions: int | None) -> Course:
+    """The course that a configuration asks for.
+
+    Args:
+        config: of the run.
+        chat: how conversations are written as tokens.
+        positions: tokens that the model reads at most; None where unknown.
+
+    Raises:
+        DataError: a source that cannot be used, or no task is left.
+        AssetError: BFCL cannot be fetched.
+    """
+    return LiveCourse(config, chat, positions) if config.is_live else SingleStepCourse(config, chat)
+
+
+class SingleStepCourse:
+    """One response a task, judged against the truth; split by function name."""
+
+    def __init__(self, config: RunConfig, chat: ChatFormat) -> None:
+        self._config = config
+        self._attempter = Attempter(chat, SingleStep(chat.dialect, official=is_valid))
+        self.sampler: Sampler = self._attempter
+        settings = config.tasks
+        tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
+        fitting = _fitting(tasks, self.sampler, config)
+        split = split_by_function(fitting, seed=settings.split_seed)
+        self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
+        _refuse_empty(self.train, self.evaluated, len(tasks), config)
+        self.summary = (
+            f"{len(tasks)} tasks, {len(tasks) - len(fitting)} left out with more than {settings.max_prompt_tokens} "
+            f"prompt tokens: {len(split.train)} to train on, {len(split.validation)} for validation, "
+            f"{len(split.test)} to test on, no function in common"
+        )
+
+    def examples(self) -> list[Example]:
+        """See `Course`."""
+        return supervised_examples(self.train, self._attempter, self._config.cold_start, self._config.seed)
+
+    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
+        """See `Course`."""
+        settings = self._config.evaluation
+        episodes = evaluate_recovery(
+            engine,
+            self._attempter,
+            self.evaluated,
+            get_source(settings.feedback),
+            _sampling(settings),
+            retries=settings.retries,
+            samples=settings.samples,
+            progress=progress,
+        )
+        report = {
+            **evaluate_episodes(episodes).to_dict(),
+            "feedback": settings.feedback,
+            "settings": settings.model_dump(mode="json"),
+        }
+        return {"episodes": [episode.to_dict() for episode in episodes]}, report
+
+
+class LiveCourse:
+    """Turn-level instances to train on, whole episodes to be measured on."""
+
+    def __init__(self, config: RunConfig, chat: ChatFormat, positions: int | None) -> None:
+        self._config = config
+        self._make_environment = environment_maker(config)
+        world = config.world
+        limit = world.max_context_tokens or positions
+        self._room = None if limit is None else limit - config.evaluation.max_new_tokens
+        room = None if limit is None else limit - config.training.max_new_tokens
+        limits = Limits(world.steps_per_turn, world.calls_per_response, room)
+        self._live = LiveSampler(chat, self._make_environment, limits=limits)
+        self.sampler: Sampler = self._live
+        split = _live_split(config)
+        turns = [instance for task in split.train for instance in instances(task)]
+        self.train = tuple(_fitting(turns, self.sampler, config))
+        self._demonstrated = _scenarios_of(self.train, split.train)
+        self.evaluated = _evaluated(split, config.evaluation)
+        _refuse_empty(self.train, self.evaluated, len(turns), config)
+        self.summary = (
+            f"{len(split.train)} training scenarios with {len(turns)} turns, {len(turns) - len(self.train)} left out "
+            f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "
+            f"validation, {len(split.test)} to test on"
+        )
+
+    def examples(self) -> list[Example]:
+        """See `Course`."""
+        return live_examples(self._demonstrated, self._live, self._config.cold_start, self._config.seed)
+
+    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
+        """See `Course`."""
+        settings, world = self._config.evaluation, self._config.world
+        episodes: list[LiveEpisode] = []
+
+        def record(episode: LiveEpisode) -> None:
+            episodes.append(episode)
+            progress(len(episodes), len(self.evaluated))
+
+        evaluate_live(
+            TokenPolicy(engine, self.sampler.chat),
+            self.evaluated,
+            self._make_environment,
+            _sampling(settings),
+            record,
+            world.evaluation_protocol,
+            Limits(world.evaluation_steps_per_turn, world.calls_per_response, self._room),
+            world.window,
+        )
+        report = bfcl_report(episodes, world.evaluation_protocol)
+        made = [episode.episode(report["feedback"], episode.task_id) for episode in episodes]
+        records: Records = {
+            "episodes": [episode.to_dict() for episode in made if episode is not None],
+            "rollouts": [episode.to_dict() for episode in episodes],
+        }
+        asked = {**settings.model_dump(mode="json"), "world": world.model_dump(mode="json")}
+        return records, {**report["recovery"], "feedback": report["feedback"], "suite": report, "settings": asked}
+
+
+def environment_maker(config: RunConfig) -> EnvironmentMaker:
+    """Gives every rollout its own world: BFCL's, or that of the user's Python file.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    if config.tasks.tools is None:
+        return make_environment
+    tools = PythonTools.from_file(config.tasks.tools)
+    limits = CallLimits(seconds=config.world.call_seconds, result_characters=config.world.result_characters)
+    return lambda task: PythonWorld(tools, limits)
+
+
+def _live_split(config: RunConfig) -> Split:
+    """Scenarios of BFCL by domain or index, or the tasks of a file by function; the training side reseeded."""
+    settings = config.tasks
+    if settings.tools is None:
+        tasks = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
+        split = split_scenarios(tasks, held_out=settings.held_out, seed=settings.split_seed)
+        return split
+    tools = PythonTools.from_file(settings.tools).tools
+    return split_by_function(load_jsonl(settings.source, tools=tools, world=World("python")), seed=settings.split_seed)
+
+
+def _scenarios_of(turns: Sequence[Task], scenarios: Sequence[Task]) -> tuple[Task, ...]:
+    """The scenarios of which a turn is left, whole."""
+    kept = {turn.id.partition("#")[0] for turn in turns}
+    return tuple(task for task in scenarios if task.id in kept)
+
+
+def _fitting(tasks: Sequence[Task], sampler: Sampler, config: RunConfig) -> list[Task]:
+    return [task for task in tasks if len(sampler.context(task).prompt_ids) <= config.tasks.max_prompt_tokens]
+
+
+def _evaluated(split: Split, settings: EvaluationConfig) -> tuple[Task, ...]:
+    tasks = list(split.test if settings.split == "test" else split.validation)
+    random.Random(settings.seed).shuffle(tasks)
+    return tuple(tasks[: settings.tasks])
+
+
+def _refuse_empty(train: Sequence[Task], evaluated: Sequence[Task], count: int, config: RunConfig) -> None:
+    for side, tasks in (("training", train), ("held-out", evaluated)):
+        if not tasks:
+            raise DataError(
+                f"No {side} task is left of {count} (max_prompt_tokens = {config.tasks.max_prompt_tokens}). Raise "
+                "tasks.max_prompt_tokens, or give more tasks with different functions."
+            )
+
+
+def _sampling(settings: EvaluationConfig) -> Sampling:
+    return Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        seed=settings.seed,
+    )
