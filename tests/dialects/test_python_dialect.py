@@ -290,7 +290,7 @@ def test_a_literal_is_read_as_python_reads_it(text):
     """But for a key that is no string, and one that stands twice: JSON has neither."""
     ours = we_read(text)
     if ours.endswith(("a key must be a string", "stands twice in one dict")):
-        assert python_reads(text) != "nothing" or "{" in text
+        assert "{" in text
     else:
         assert ours.partition(":")[0] == "nothing" if python_reads(text) == "nothing" else ours == python_reads(text)
 

@@ -37,7 +37,7 @@ class Environment(Protocol):
     """
 
     def reset(self, task: Task) -> None:
-        """Begin `task`: the state before its first turn. (The turns before `task.start` are the caller's to replay.)
+        """Begin `task`: the state before its first turn; the turns before `task.start` are the caller's to replay.
 
         Raises:
             DataError: the task's world cannot be built.

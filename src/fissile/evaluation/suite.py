@@ -87,7 +87,8 @@ class SuiteSettings(BaseModel):
         chosen: list[Task] = []
         for category in self.categories:
             tasks = load_bfcl_multi_turn([category], docs=self.docs).tasks
-            chosen += [task for task in tasks if self.domain is None or scenario_index(task) in DOMAINS[self.domain]][: self.tasks]
+            wanted = range(len(tasks)) if self.domain is None else DOMAINS[self.domain]
+            chosen += [task for task in tasks if scenario_index(task) in wanted][: self.tasks]
         if not chosen:
             raise DataError("No task is left to evaluate. Name other categories or another domain.")
         return chosen

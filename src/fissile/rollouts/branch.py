@@ -68,7 +68,7 @@ def calls_of_turn(context: Context) -> list[ToolCall]:
     """The calls of this turn's successful attempts before `context`."""
     calls: list[ToolCall] = []
     for exchange in context.dialogue:
-        if exchange.messages:  # it ended a turn
+        if exchange.messages or not exchange.results:  # it ended a turn
             calls = []
         elif not exchange.failed:
             calls += exchange.calls

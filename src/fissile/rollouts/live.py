@@ -6,6 +6,7 @@ calls, and leaves a `Rollout`. It knows no engine: drivers decide how many of th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,9 +15,11 @@ from typing import Protocol
 from fissile.calls import Attempt, FailedTurn, ToolCall, ToolResult
 from fissile.corrections.context import Context, Exchange
 from fissile.environments.base import Environment, Verdict
-from fissile.errors import ErrorKind, ToolError
+from fissile.errors import ErrorKind, InfrastructureError, ToolError
 from fissile.rollouts.record import Completion, End, Response, Rollout, Step, StopReason
 from fissile.tasks import Task, Turn
+
+logger = logging.getLogger(__name__)
 
 CLOSING = "Done."
 """What a demonstration says at the end of a turn, when nothing is left to call."""
@@ -135,7 +138,12 @@ class LiveRollout:
             self._record(Step(context, response.completion, Attempt(response.text)))
             self._close_turn(context, response)
             return
-        self._execute(context, response, unreadable, truncated)
+        try:
+            self._execute(context, response, unreadable, truncated)
+        except InfrastructureError as error:  # the world's own machinery, not a call
+            logger.warning("A rollout of %s is lost (%s): %s", context.task.id, error.reason, error)
+            self._record(Step(context, response.completion, Attempt(response.text, calls)))
+            self._stop(End.INFRASTRUCTURE)
 
     def record(self) -> Rollout:
         """The rollout so far."""

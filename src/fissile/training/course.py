@@ -14,6 +14,7 @@ from fissile.engines.attempts import Attempter, Sampler
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.token_policy import TokenPolicy
 from fissile.environments import SingleStep
+from fissile.environments.bfcl.reseeding import reseed
 from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.environments.worlds import make_environment
@@ -199,6 +200,8 @@ def _live_split(config: RunConfig) -> Split:
     if settings.tools is None:
         tasks = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
         split = split_scenarios(tasks, held_out=settings.held_out, seed=settings.split_seed)
+        if settings.reseed:
+            split = split._replace(train=tuple(reseed(task, settings.split_seed + 1) for task in split.train))
         return split
     tools = PythonTools.from_file(settings.tools).tools
     return split_by_function(load_jsonl(settings.source, tools=tools, world=World("python")), seed=settings.split_seed)

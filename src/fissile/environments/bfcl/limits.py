@@ -34,6 +34,8 @@ CUT = "... [the result is cut here]"
 
 def oversized(arguments: Mapping[str, JSON]) -> str | None:
     """Why the arguments are too large to be passed on; None where they are not."""
+    if len(arguments) <= 10 and all(map(_is_short, arguments)) and all(map(_is_short, arguments.values())):
+        return None  # almost always
     characters = items = 0
     pending: list[tuple[Any, int]] = [(arguments, 0)]
     while pending:
@@ -53,6 +55,13 @@ def oversized(arguments: Mapping[str, JSON]) -> str | None:
         if items + len(pending) > MAX_ITEMS or characters > MAX_CHARACTERS:
             return "the arguments are too long"
     return None
+
+
+def _is_short(value: JSON) -> bool:
+    return type(value) in _SCALARS or (type(value) is str and len(value) <= 1000)
+
+
+_SCALARS = frozenset({float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,12 @@ class TurnTruth:
 
     def state_differs(self, instances: dict[str, Any]) -> bool:
         """True where a public attribute of the truth differs (official: `multi_turn_checker.state_checker`)."""
-        return any(
-            getattr(instances[name], key) != value
-            for name, attributes in self.state.items()
-            for key, value in attributes.items()
-        )
+        for name, attributes in self.state.items():
+            present = vars(instances[name])
+            for key, value in attributes.items():
+                if present[key] != value:
+                    return True
+        return False
 
     def results_missing(self, given: Counter[str]) -> bool:
         """True where the turn's results are not all among the given ones (official: `response_checker`)."""
