@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fissile.functions import DomainError
     from fissile.methods import FissionSettings
     from fissile.rewards import RewardConfig
     from fissile.tasks import Task, load_tasks
     from fissile.training.trainer import FissionGRPOTrainer
 
-__all__ = ["FissionGRPOTrainer", "FissionSettings", "RewardConfig", "Task", "load_tasks"]
+__all__ = ["DomainError", "FissionGRPOTrainer", "FissionSettings", "RewardConfig", "Task", "load_tasks"]
 
 _HOMES = {
+    "DomainError": "fissile.functions",
     "FissionGRPOTrainer": "fissile.training.trainer",
     "FissionSettings": "fissile.methods",
     "RewardConfig": "fissile.rewards",

@@ -262,6 +262,8 @@ def as_json(value):
             return {key: as_json(item) for key, item in value.items()}
         case list() | tuple():
             return [as_json(item) for item in value]
+        case set():
+            raise ValueError("not in JSON")
         case _:
             return value
 
@@ -286,6 +288,7 @@ def we_read(text: str):
 @given(python_values)
 @example("'\\x41' '\\u00e9' r'\\x41' u'a'")
 @example("[1, 2, (3,), ((4)), ()]")
+@example("{'a' # c\n, 'b'}")
 def test_a_literal_is_read_as_python_reads_it(text):
     """But for a key that is no string, and one that stands twice: JSON has neither."""
     ours = we_read(text)

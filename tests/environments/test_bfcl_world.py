@@ -334,6 +334,30 @@ def test_restoring_brings_back_state_results_and_verdicts(tasks: dict[str, Task]
         assert other.judge(len(turns) - 1) == future[-2]
 
 
+def test_the_same_calls_in_other_turns_are_another_state(tasks: dict[str, Task]) -> None:
+    """The log of one branch may begin like that of another that ended its turn earlier."""
+    task = tasks["multi_turn_base_0"]
+    right, listing = truth(task)[0][0], call("ls", {})
+    early, late = world_of(task), world_of(task)
+    early.execute(right)
+    assert early.judge(0).valid
+    early.execute([listing])
+    late.execute([*right, call("cd", {"folder": "temp"})])
+    late.execute([listing])
+    assert late.judge(0).valid
+    ended_early, ended_late = early.snapshot(), late.snapshot()
+    early.execute([listing])
+    for world in (early, late):
+        for state in (ended_early, ended_late, ended_early):
+            world.restore(state)
+            assert world.snapshot() == state
+    going = world_of(task)
+    going.execute([*right, listing])
+    going.restore(ended_early)
+    assert going.snapshot() == ended_early
+    assert going.judge(1) == early.judge(1)
+
+
 def test_a_snapshot_does_not_change_when_the_world_goes_on(everything: Task) -> None:
     world = world_of(everything)
     do(world, "pwd")

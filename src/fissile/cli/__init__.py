@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from fissile.cli import data
+from fissile.cli import data, evaluate
 from fissile.cli.config import config
-from fissile.cli.evaluate import evaluate
 from fissile.cli.fetch import fetch
 from fissile.cli.report import report
 from fissile.cli.train import train
@@ -25,10 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(train)
-app.command("eval")(evaluate)
 app.command("fetch")(fetch)
 app.command("report")(report)
 app.command("config")(config)
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(data.app, name="data")
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}

@@ -1,4 +1,4 @@
-"""`fissile eval`: accuracy and recovery of one model on the held-out tasks."""
+"""`fissile eval`: accuracy and recovery of one model on the held-out tasks; `fissile eval bfcl` is the suite."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fissile.cli.eval_bfcl import bfcl
 from fissile.config import load_config
 
+app = typer.Typer()
+app.command("bfcl")(bfcl)
 
+
+@app.callback(invoke_without_command=True)
 def evaluate(
+    context: typer.Context,
     model: Annotated[str | None, typer.Option(help="'smollm2-135m', a Hugging Face id, or a path.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on top of it.")] = None,
     recipe: Annotated[
@@ -24,6 +30,8 @@ def evaluate(
     output: Annotated[Path, typer.Option(help="Folder of the report and of every attempt.")] = Path("runs/eval"),
 ) -> None:
     """First-attempt accuracy, then up to K attempts after feedback: all recovery metrics, with intervals."""
+    if context.invoked_subcommand is not None:
+        return
     console = Console(highlight=False)
     given = {"output": str(output), "model.path": model, "model.adapter": adapter}
     chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]

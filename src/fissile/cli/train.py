@@ -18,13 +18,19 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
     ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(help="A Python file with your tools: functions, or one class whose instance is the state."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder, if there is one.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
 ) -> None:
     """Base model, cold start, reinforcement learning; a recovery evaluation after each."""
-    config = load_config(recipe, [*(overrides or []), *([f"output={json.dumps(output)}"] if output else [])])
+    given = {"output": output, "tasks.tools": tools}
+    chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    config = load_config(recipe, [*(overrides or []), *chosen])
     console = Console(highlight=False)
     if dry_run:
         console.print_json(config.model_dump_json())

@@ -6,7 +6,7 @@ its parent's ids by the sampled completion and the ids of the feedback turn. Not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,21 @@ class Exchange:
     messages: tuple[Message, ...] = ()
     failed: bool = False
 
+    @property
+    def ends_turn(self) -> bool:
+        """True where the user's next turn follows: either the user speaks, or nobody answered the response."""
+        return bool(self.messages) or not self.results
+
+    @property
+    def executed(self) -> tuple[ToolCall, ...]:
+        """The calls whose effects are in the world, as far as can be told.
+
+        None of a failed attempt of one call, and none of one with a diagnosis, before which the world was restored;
+        those of a failed attempt of several, each with its answer: the ones that failed are among them.
+        """
+        undone = self.failed and not 1 < len(self.calls) == len(self.results)
+        return () if undone else self.calls
+
     def to_dict(self) -> dict[str, JSON]:
         """A JSON-ready dict."""
         return {
@@ -47,6 +62,12 @@ class Exchange:
         """The inverse of `to_dict`."""
         calls = tuple(ToolCall.from_dict(call) for call in fields["calls"])
         return cls(fields["text"], calls, tuple(fields["results"]), tuple(fields["messages"]), fields["failed"])
+
+
+def current_turn(exchanges: Sequence[Exchange]) -> tuple[Exchange, ...]:
+    """Those of the scripted turn at hand: what was said since the last exchange that ended one."""
+    start = max((index + 1 for index, exchange in enumerate(exchanges) if exchange.ends_turn), default=0)
+    return tuple(exchanges[start:])
 
 
 @dataclass(frozen=True, slots=True)

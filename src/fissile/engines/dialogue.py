@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fissile.corrections.context import Context, Exchange
+from fissile.corrections.context import Context, Exchange, current_turn
 from fissile.dialects.base import Dialect
 from fissile.tasks import Message, Turn
 
@@ -16,16 +16,9 @@ def exchanges(context: Context) -> tuple[Exchange, ...]:
     )
 
 
-def ends_turn(exchange: Exchange) -> bool:
-    """True where the user's next turn follows: either the user speaks, or nobody answered the response."""
-    return bool(exchange.messages) or not exchange.results
-
-
 def current_exchanges(context: Context) -> tuple[Exchange, ...]:
     """The exchanges of the scripted turn at hand, oldest first."""
-    said = exchanges(context)
-    start = max((index + 1 for index, exchange in enumerate(said) if ends_turn(exchange)), default=0)
-    return said[start:]
+    return current_turn(exchanges(context))
 
 
 def announced(turn: Turn, dialect: Dialect) -> tuple[Message, ...]:

@@ -18,7 +18,7 @@ from fissile.corrections.context import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
-from fissile.engines.dialogue import announced, ends_turn, exchanges
+from fissile.engines.dialogue import announced, exchanges
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task, Turn
@@ -206,7 +206,7 @@ def _with_turns(context: Context) -> Iterator[tuple[Exchange, Turn]]:
     turn = 0
     for exchange in exchanges(context):
         following = Turn(exchange.messages)
-        if ends_turn(exchange):
+        if exchange.ends_turn:
             turn += 1
             following = replace(following, revealed=turns[turn].revealed if turn < len(turns) else ())
         yield exchange, following

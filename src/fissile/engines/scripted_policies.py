@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fissile.calls import ToolCall, canonical_json
-from fissile.corrections.context import Context, Exchange
+from fissile.corrections.context import Context
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.dialogue import current_exchanges, exchanges
@@ -175,21 +175,17 @@ def _borrowed(context: Context) -> Borrowed:
 def _remaining_truth(context: Context) -> tuple[ToolCall, ...]:
     """The calls of the turn's truth that were not made yet; all of them in a single-step task, which has no memory.
 
-    Truth calls are ticked off in their order; other calls between them are passed over.
+    Truth calls are ticked off in their order; other calls between them are passed over. One of a tool that is still
+    held out (multi_turn_miss_func_49) is tried once: it runs under the official protocol, and is refused otherwise.
     """
-    truth = context.task.at_turn(context.turn).oracle_calls()
+    truth = context.task.oracle_calls(context.turn)
     if context.task.world is None:
         return truth
-    made = (call for exchange in current_exchanges(context) if _reached_world(exchange) for call in exchange.calls)
+    offered = context.task.at_turn(context.turn)
     done = 0
-    for call in made:
+    for call in (call for exchange in current_exchanges(context) for call in exchange.calls if call in exchange.executed or offered.tool(call.name) is None):
         done += done < len(truth) and call.signature == truth[done].signature
     return truth[done:]
-
-
-def _reached_world(exchange: Exchange) -> bool:
-    """False for a failed attempt of one call, and for one with a diagnosis, before which the world was restored."""
-    return not exchange.failed or 1 < len(exchange.calls) == len(exchange.results)
 
 
 def _explicit_errors(call: ToolCall, task: Task) -> Iterator[ToolCall]:

@@ -84,7 +84,7 @@ Checker = Callable[[dict[str, Any], list[dict[str | None, JSON]]], dict[str, Any
 @cache
 def _checker() -> Checker:
     """The official function, imported from the asset."""
-    with _private_package(assets.bfcl_path() / _PACKAGE):
+    with private_package(assets.bfcl_path() / _PACKAGE):
         module = importlib.import_module(f"{_PACKAGE}.eval_checker.ast_eval.ast_checker")
 
     def check(reference: dict[str, Any], output: list[dict[str | None, JSON]]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ _import_lock = threading.Lock()
 
 
 @contextmanager
-def _private_package(folder: Path) -> Iterator[None]:
+def private_package(folder: Path) -> Iterator[None]:
     """Inside the block `bfcl_eval` is the package at `folder`, with a stub in the place of its model table.
 
     `bfcl_eval.constants.model_config` imports every vendor's client; the checker needs one flag of it. Afterwards

@@ -20,6 +20,7 @@ class Failure:
         history: the failed attempts before it, oldest first.
         answers: what the world answered to each call of the attempt; empty where nothing was executed.
         shown: everything else that the policy was shown or wrote before, one text each.
+        silent: no tool objected; the judge found the errors at the end of the turn.
     """
 
     task: Task
@@ -27,6 +28,7 @@ class Failure:
     history: tuple[FailedTurn, ...] = ()
     answers: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    silent: bool = False
 
     @property
     def visible_text(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fissile.errors import ErrorKind
 from fissile.feedback.base import Failure
 
 UNDONE = "not executed, because another call of the same response failed."
@@ -28,12 +27,13 @@ class EnvironmentMessage:
 
 
 def _messages(failure: Failure) -> Iterator[str]:
-    failed = {error.call_index for error in failure.attempt.errors}
-    silent = all(error.kind is ErrorKind.WRONG_STATE for error in failure.attempt.errors)
-    if silent or not failure.answers:
-        for error in failure.attempt.errors:
-            yield f"Error: {UNSATISFIED if silent else error.message}"
+    if failure.silent:
+        yield f"Error: {UNSATISFIED}"
         return
+    if not failure.answers:
+        yield from (f"Error: {error.message}" for error in failure.attempt.errors)
+        return
+    failed = {error.call_index for error in failure.attempt.errors}
     for index, answer in enumerate(failure.answers):
         yield answer if index in failed or len(failure.answers) == 1 else f"{_call_name(failure, index)}{UNDONE}"
 

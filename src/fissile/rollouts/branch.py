@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fissile.calls import Attempt, FailedTurn, ParsedResponse, ToolCall
-from fissile.corrections.context import Context, Exchange
+from fissile.calls import Attempt, FailedTurn, ParsedResponse
+from fissile.corrections.context import Context, Exchange, current_turn
 from fissile.environments.single_step import judge
-from fissile.errors import ErrorKind
 from fissile.feedback.base import Failure
 from fissile.rollouts.record import Step
 from fissile.tasks import Task
@@ -25,22 +24,21 @@ def corrective_context(step: Step, attempt: Attempt, feedback: str, prompt_ids: 
     if context.task.world is None:
         return Context(context.task, prompt_ids, history)
     answered = Exchange(attempt.text, attempt.calls, (feedback,), failed=True)
-    return Context(
-        context.task, prompt_ids, history, context.turn, (*context.dialogue, answered), context.state
-    )
+    return Context(context.task, prompt_ids, history, context.turn, (*context.dialogue, answered), context.state)
 
 
 def failure_of(step: Step, attempt: Attempt) -> Failure:
     """What a feedback source is told of a failed step.
 
-    A silent failure has no message of the world. There the calls are compared with the truth of the turn, less what
-    was rightly called before in it, as in a single-step task.
+    A silent failure, to which the world had no objection, is explained as in a single-step task: the calls are
+    compared with the truth of the turn, less what was rightly called before in it.
     """
     context = step.context
     if context.task.world is None:
         return Failure(context.task, attempt, context.history)
     goal = remaining_goal(context)
-    if any(error.kind is ErrorKind.WRONG_STATE for error in attempt.errors):
+    silent = not step.attempt.failed
+    if silent:
         found = judge(goal, ParsedResponse(attempt.calls), attempt.truncated)
         attempt = Attempt(attempt.text, attempt.calls, found or attempt.errors, attempt.truncated)
     shown = tuple(
@@ -48,13 +46,14 @@ def failure_of(step: Step, attempt: Attempt) -> Failure:
         for exchange in context.dialogue
         for text in (exchange.text, *exchange.results, *(message["content"] for message in exchange.messages))
     )
-    return Failure(goal, attempt, context.history, tuple(result.content for result in step.results), shown)
+    answers = tuple(result.content for result in step.results)
+    return Failure(goal, attempt, context.history, answers, shown, silent)
 
 
 def remaining_goal(context: Context) -> Task:
     """The single-turn task of the turn at hand, its truth less the calls that were made in this turn already."""
     goal = context.task.at_turn(context.turn)
-    made = [call.signature for call in calls_of_turn(context)]
+    made = [call.signature for exchange in current_turn(context.dialogue) for call in exchange.executed]
     left = []
     for expected, call in zip(goal.ground_truth, goal.oracle_calls(), strict=True):
         if call.signature in made:
@@ -62,14 +61,3 @@ def remaining_goal(context: Context) -> Task:
         else:
             left.append(expected)
     return goal.with_truth(tuple(left))
-
-
-def calls_of_turn(context: Context) -> list[ToolCall]:
-    """The calls of this turn's successful attempts before `context`."""
-    calls: list[ToolCall] = []
-    for exchange in context.dialogue:
-        if exchange.messages or not exchange.results:  # it ended a turn
-            calls = []
-        elif not exchange.failed:
-            calls += exchange.calls
-    return calls

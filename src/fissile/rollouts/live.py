@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from fissile.calls import Attempt, FailedTurn, ToolCall, ToolResult
+from fissile.calls import Attempt, FailedTurn, ParsedResponse, ToolCall, ToolResult
 from fissile.corrections.context import Context, Exchange
 from fissile.environments.base import Environment, Verdict
 from fissile.errors import ErrorKind, InfrastructureError, ToolError
@@ -108,11 +108,19 @@ class LiveRollout:
             self._forget_steps()
 
     def resume(self, context: Context) -> None:
-        """Go on from a context of an earlier rollout, in the world as it was there."""
-        self.environment.reset(context.task)
-        self.environment.restore(context.state)
+        """Go on from a context of an earlier rollout, in the world as it was there.
+
+        Raises:
+            DataError: the context holds no state of this world.
+        """
         self._task = context.task
-        self._go_on(context)
+        try:
+            self.environment.reset(context.task)
+            self.environment.restore(context.state)
+        except InfrastructureError as error:
+            self._lose(context, Response("", ParsedResponse(())), error)
+        else:
+            self._go_on(context)
 
     def answer(self, response: Response) -> None:
         """Take the policy's response to `context`, and move on.
@@ -124,32 +132,30 @@ class LiveRollout:
         if context is None:
             raise ValueError("The rollout is over; it takes no more responses.")
         if response.failed:
-            self._record(Step(context, response.completion, Attempt("")))
+            self._steps.append(Step(context, response.completion, Attempt("")))
             self._stop(End.INFRASTRUCTURE)
-            return
-        calls = response.parsed.calls
-        truncated = response.completion.stop is StopReason.LENGTH
-        unreadable = _unreadable(response, truncated)
-        if unreadable and self.protocol is ErrorProtocol.OFFICIAL:
-            self._record(Step(context, response.completion, Attempt(response.text, calls, unreadable, truncated)))
-            self._close_turn(context, response)
-            return
-        if not calls and not unreadable:
-            self._record(Step(context, response.completion, Attempt(response.text)))
-            self._close_turn(context, response)
             return
         try:
-            self._execute(context, response, unreadable, truncated)
+            self._take(context, response)
         except InfrastructureError as error:  # the world's own machinery, not a call
-            logger.warning("A rollout of %s is lost (%s): %s", context.task.id, error.reason, error)
-            self._record(Step(context, response.completion, Attempt(response.text, calls)))
-            self._stop(End.INFRASTRUCTURE)
+            self._lose(context, response, error)
 
     def record(self) -> Rollout:
         """The rollout so far."""
         return Rollout(tuple(self._steps), self._end, tuple(self._verdicts), tuple(self._silent))
 
     # --- one response --------------------------------------------------------------------------------------------
+
+    def _take(self, context: Context, response: Response) -> None:
+        calls = response.parsed.calls
+        truncated = response.completion.stop is StopReason.LENGTH
+        unreadable = _unreadable(response, truncated)
+        answered = self.protocol is ErrorProtocol.RECOVERY or not unreadable
+        if answered and (calls or unreadable):
+            self._execute(context, response, unreadable, truncated)
+            return
+        self._steps.append(Step(context, response.completion, Attempt(response.text, calls, unreadable, truncated)))
+        self._close_turn(context, response)
 
     def _execute(
         self, context: Context, response: Response, unreadable: tuple[ToolError, ...], truncated: bool
@@ -164,7 +170,7 @@ class LiveRollout:
         errors = tuple(result.error for result in results if result.error is not None)
         attempt = Attempt(response.text, calls, errors, truncated)
         changed = self.environment.fingerprint() != before
-        self._record(Step(context, response.completion, attempt, tuple(results), changed))
+        self._steps.append(Step(context, response.completion, attempt, tuple(results), changed))
         contents = tuple(result.content for result in results)
         following = Context(
             context.task,
@@ -245,7 +251,7 @@ class LiveRollout:
         if attempts and self._steps[attempts[-1]].attempt.failed:
             return None
         assert self._task is not None
-        wanted = {call.signature for call in self._task.at_turn(turn).oracle_calls()}
+        wanted = {call.signature for call in self._task.oracle_calls(turn)}
         for index in attempts:
             step = self._steps[index]
             strange = any(call.signature not in wanted for call in step.attempt.calls)
@@ -261,7 +267,7 @@ class LiveRollout:
             self.context = following
             return
         if not self._steps:  # no room at all
-            self._record(Step(following, Completion(()), Attempt("")))
+            self._steps.append(Step(following, Completion(()), Attempt("")))
         self._cut(following.turn, End.CONTEXT_LIMIT)
 
     def _cut(self, turn: int, end: End) -> None:
@@ -275,8 +281,12 @@ class LiveRollout:
         self._end = end
         self.context = None
 
-    def _record(self, step: Step) -> None:
-        self._steps.append(step)
+    def _lose(self, context: Context, response: Response, error: InfrastructureError) -> None:
+        """End a rollout whose world failed; its last response is kept, judged or not."""
+        logger.warning("A rollout of %s is lost (%s): %s", context.task.id, error.reason, error)
+        if not self._steps or self._steps[-1].context is not context:
+            self._steps.append(Step(context, response.completion, Attempt(response.text, response.parsed.calls)))
+        self._stop(End.INFRASTRUCTURE)
 
     def _forget_steps(self) -> None:
         self._steps, self._verdicts, self._silent, self._turn_began = [], [], [], 0

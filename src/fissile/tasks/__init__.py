@@ -6,6 +6,7 @@ from pathlib import Path
 from fissile.tasks.bfcl import CATEGORIES, ONE_CALL_CATEGORIES, BFCLTasks, load_bfcl
 from fissile.tasks.bfcl_multi_turn import MULTI_TURN_CATEGORIES, instances, load_bfcl_multi_turn, offered
 from fissile.tasks.files import load_dataset, load_jsonl, tasks_from_rows
+from fissile.tasks.scenarios import split_scenarios
 from fissile.tasks.splits import Split, split_by_function
 from fissile.tasks.task import ExpectedCall, Matching, Message, Task, Turn, World
 
@@ -29,6 +30,7 @@ __all__ = [
     "load_tasks",
     "offered",
     "split_by_function",
+    "split_scenarios",
     "tasks_from_rows",
 ]
 

@@ -43,8 +43,7 @@ def split_by_function(
         ConfigError: the fractions are not three shares of one whole.
         DataError: two tasks have one id.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
-        raise ConfigError(f"Split fractions must be three numbers from 0 to 1 that sum to 1, not {tuple(fractions)}.")
+    _refuse_fractions(fractions)
     _require_unique_ids(tasks)
     parts = [_Component(f"{seed}:{min(task.id for task in group)}", group) for group in components(tasks)]
     parts.sort(key=lambda part: (-len(part.tasks), _stable_hash(part.key)))
@@ -58,6 +57,29 @@ def split_by_function(
         tuple(sorted(side, key=lambda task: _stable_hash(f"{seed}:{task.id}"))) for side in sides
     )
     return Split(train, validation, test)
+
+
+def split_by_task(
+    tasks: Sequence[Task], seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+) -> Split:
+    """Split tasks at random: for tasks over one fixed set of tools, where every side must use the same functions.
+
+    Args:
+        tasks: ids unique.
+        seed: another seed, another split. The input's order does not matter.
+        fractions: shares of train, validation and test; they sum to 1. Every side but validation gets a task at least,
+            as long as there are two.
+
+    Raises:
+        ConfigError: the fractions are not three shares of one whole.
+        DataError: two tasks have one id.
+    """
+    _refuse_fractions(fractions)
+    _require_unique_ids(tasks)
+    drawn = sorted(tasks, key=lambda task: _stable_hash(f"{seed}:{task.id}"))
+    test = min(max(round(fractions[2] * len(drawn)), 1), len(drawn) - 1)
+    validation = min(round(fractions[1] * len(drawn)), len(drawn) - test - 1)
+    return Split(tuple(drawn[test + validation :]), tuple(drawn[test : test + validation]), tuple(drawn[:test]))
 
 
 def components(tasks: Sequence[Task]) -> list[list[Task]]:
@@ -87,6 +109,11 @@ class _Component(NamedTuple):
 
 def _stable_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _refuse_fractions(fractions: tuple[float, float, float]) -> None:
+    if len(fractions) != 3 or min(fractions) < 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
+        raise ConfigError(f"Split fractions must be three numbers from 0 to 1 that sum to 1, not {tuple(fractions)}.")
 
 
 def _require_unique_ids(tasks: Sequence[Task]) -> None:

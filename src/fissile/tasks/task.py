@@ -157,11 +157,14 @@ class Task:
         """Names of the functions that the truth calls; the unit of the split."""
         return frozenset(call.name for turn in self.turns for call in turn.ground_truth)
 
-    def oracle_calls(self) -> tuple[ToolCall, ...]:
-        """The truth as calls: the first accepted value of every required argument."""
+    def oracle_calls(self, turn: int = 0) -> tuple[ToolCall, ...]:
+        """The whole truth of a turn as calls: the first accepted value of every required argument.
+
+        A call of a tool that is not offered yet is among them; `at_turn(turn).oracle_calls()` leaves it out.
+        """
         value = _from_template if self.matching == "bfcl" else copy.deepcopy
         calls = []
-        for expected in self.ground_truth:
+        for expected in self.turns[turn].ground_truth:
             arguments = {name: value(expected.arguments[name][0]) for name in expected.required}
             text = canonical_json({"name": expected.name, "arguments": arguments})
             calls.append(ToolCall(expected.name, arguments, text))

@@ -67,9 +67,7 @@ def _examples(
         }
 
 
-def live_examples(
-    tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int
-) -> list[Example]:
+def live_examples(tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int) -> list[Example]:
     """One example for each of the first `config.examples` tasks of a seeded shuffle: the whole episode.
 
     The world answers the demonstrated calls, and every response but a corrupted one carries loss. In a share

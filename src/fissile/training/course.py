@@ -34,6 +34,7 @@ from fissile.tasks import (
     split_by_function,
 )
 from fissile.tasks.scenarios import split_scenarios
+from fissile.tasks.splits import split_by_task
 from fissile.training.cold_start import Example, live_examples, supervised_examples
 
 Records = dict[str, list[dict[str, JSON]]]
@@ -48,12 +49,14 @@ class Course(Protocol):
         train: the tasks to train on.
         evaluated: the held-out tasks.
         summary: one line about both, for a person.
+        trainer_settings: what `FissionGRPOTrainer` is told beyond the configuration, so that it samples alike.
     """
 
     sampler: Sampler
     train: tuple[Task, ...]
     evaluated: tuple[Task, ...]
     summary: str
+    trainer_settings: dict[str, Any]
 
     def examples(self) -> list[Example]:
         """The examples of the supervised cold start."""
@@ -84,6 +87,7 @@ class SingleStepCourse:
 
     def __init__(self, config: RunConfig, chat: ChatFormat) -> None:
         self._config = config
+        self.trainer_settings: dict[str, Any] = {}
         self._attempter = Attempter(chat, SingleStep(chat.dialect, official=is_valid))
         self.sampler: Sampler = self._attempter
         settings = config.tasks
@@ -134,6 +138,7 @@ class LiveCourse:
         self._room = None if limit is None else limit - config.evaluation.max_new_tokens
         room = None if limit is None else limit - config.training.max_new_tokens
         limits = Limits(world.steps_per_turn, world.calls_per_response, room)
+        self.trainer_settings = {"make_environment": self._make_environment, "limits": limits}
         self._live = LiveSampler(chat, self._make_environment, limits=limits)
         self.sampler: Sampler = self._live
         split = _live_split(config)
@@ -195,7 +200,7 @@ def environment_maker(config: RunConfig) -> EnvironmentMaker:
 
 
 def _live_split(config: RunConfig) -> Split:
-    """Scenarios of BFCL by domain or index, or the tasks of a file by function; the training side reseeded."""
+    """Scenarios of BFCL by domain or index, their training side reseeded; or the tasks of a file, at random."""
     settings = config.tasks
     if settings.tools is None:
         tasks = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
@@ -204,7 +209,7 @@ def _live_split(config: RunConfig) -> Split:
             split = split._replace(train=tuple(reseed(task, settings.split_seed + 1) for task in split.train))
         return split
     tools = PythonTools.from_file(settings.tools).tools
-    return split_by_function(load_jsonl(settings.source, tools=tools, world=World("python")), seed=settings.split_seed)
+    return split_by_task(load_jsonl(settings.source, tools=tools, world=World("python")), seed=settings.split_seed)
 
 
 def _scenarios_of(turns: Sequence[Task], scenarios: Sequence[Task]) -> tuple[Task, ...]:

@@ -119,9 +119,7 @@ class Run:
                 self._reinforce(course, start, corrections, metrics)
         return self.folder.adapter
 
-    def _reinforce(
-        self, course: Course, start: Path | None, corrections: JsonLines, metrics: JsonLines
-    ) -> None:
+    def _reinforce(self, course: Course, start: Path | None, corrections: JsonLines, metrics: JsonLines) -> None:
         checkpoint = latest_checkpoint(self.folder.checkpoints)
         reached = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         for lines in (corrections, metrics):
@@ -139,7 +137,7 @@ class Run:
             journal=corrections.append,
             fingerprint=self.config.fingerprint,
             make_engine=partial(self.engines.over, remember=self.config.is_live),
-            sampler=course.sampler,
+            **course.trainer_settings,
             callbacks=[MetricsLog(metrics), StepProgress(self.progress.step(self.stage))],
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)

@@ -32,7 +32,7 @@ from fissile.errors import ConfigError
 from fissile.feedback import get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
 from fissile.rewards import Reward, RewardConfig
-from fissile.rollouts import CLOSING, Limits, Rollout, rollout_reward
+from fissile.rollouts import CLOSING, End, Limits, Rollout, rollout_reward
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
@@ -70,7 +70,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         journal: Callable[[dict[str, Any]], None] = lambda record: None,
         fingerprint: str = "",
         make_engine: EngineMaker | None = None,
-        sampler: Sampler | None = None,
+        make_environment: EnvironmentMaker = make_environment,
+        limits: Limits | None = None,
         **trl_arguments: Any,
     ) -> None:
         """Build the trainer.
@@ -89,7 +90,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
                 `use_vllm=True` TRL samples.
-            sampler: samples rollouts of the tasks and keeps the chat format; by default `make_sampler`'s.
+            make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
+            limits: where a live rollout is cut.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -121,8 +123,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 **trl_arguments,
             )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
-        self.sampler = sampler or make_sampler(ChatFormat(self._tokenizer, get_dialect(dialect)), tasks)
-        self.chat = self.sampler.chat
+        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
+        self.sampler = make_sampler(self.chat, tasks, make_environment, limits)
         inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
@@ -238,7 +240,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "prompt_ids": [list(rollout.context.prompt_ids) for rollout in rollouts],
             "completion_ids": [list(rollout.completion_ids) or end for rollout in rollouts],
             "logprobs": [list(rollout.logprobs or [0.0]) for rollout in rollouts] if self.use_vllm else None,
-            "env_mask": [list(rollout.mask) or [0] for rollout in rollouts],
+            "env_mask": [learned_tokens(rollout) for rollout in rollouts],
             "task": [rollout.context.task for rollout in rollouts],
             "attempt": [rollout.outcome for rollout in rollouts],
             "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
@@ -375,6 +377,13 @@ def make_sampler(
     if live == {True}:
         return LiveSampler(chat, make_environment, limits=limits or Limits())
     return Attempter(chat, SingleStep(chat.dialect, official=is_valid))
+
+
+def learned_tokens(rollout: Rollout) -> list[int]:
+    """For each token of the completion 1 where it enters the loss; none of them does where the engine failed."""
+    if rollout.end is End.INFRASTRUCTURE:
+        return [0] * max(1, len(rollout.completion_ids))
+    return list(rollout.mask)
 
 
 def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: int) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from fissile.calls import JSON, ToolResult
-from fissile.environments.bfcl.instances import Method, fresh, methods
+from fissile.environments.bfcl.instances import fresh, methods, plain_copy
 from fissile.environments.bfcl.limits import Asked, cut, too_costly
 from fissile.environments.bfcl.results import Answered, domain_error, result_text
 from fissile.environments.bfcl.shared import guarded
@@ -92,7 +90,7 @@ class Episode:
             return refused(name, reason, index)
         try:
             with guarded(name):
-                result = getattr(instance, name)(**{**_own_defaults(method), **copied(arguments)})
+                result = getattr(instance, name)(**plain_copy({**method.mutable_defaults, **arguments}))
                 text = result_text(result)
             message = domain_error(Answered(name, arguments, result, instance))
         except Exception as error:  # a function may raise anything on arguments that it does not expect
@@ -107,17 +105,6 @@ def refused(name: str, reason: str, index: int) -> ToolResult:
     name = _shorten(name)
     message = f"{name}() was not run: {reason}."
     return ToolResult(f"Error during execution: {message}", index, ToolError(ErrorKind.TIMEOUT, message, index, name))
-
-
-def copied(arguments: Arguments) -> dict[str, JSON]:
-    """The arguments as whoever gets them may keep and change them."""
-    return {
-        name: copy.deepcopy(value) if isinstance(value, list | dict) else value for name, value in arguments.items()
-    }
-
-
-def _own_defaults(method: Method) -> dict[str, Any]:
-    return {name: copy.deepcopy(default) for name, default in method.mutable_defaults.items()}
 
 
 def _unknown(name: str, index: int) -> ToolResult:
@@ -136,9 +123,9 @@ def _raised(name: str, arguments: Arguments, exception: Exception, index: int) -
 def _binding_error(name: str, arguments: Arguments, index: int) -> ToolError | None:
     """The first argument that the function does not take, or lacks: Python does not run it then."""
     method = methods()[name]
-    for argument in arguments:
+    for argument in map(_shorten, arguments):
         if argument not in method.accepted:
-            message = f"{name}() got an unexpected argument '{_shorten(argument)}'."
+            message = f"{name}() got an unexpected argument '{argument}'."
             return ToolError(ErrorKind.UNEXPECTED_ARGUMENT, message, index, name, argument)
     for argument in method.required:
         if argument not in arguments:

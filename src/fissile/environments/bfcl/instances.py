@@ -18,7 +18,7 @@ from typing import Any
 
 from fissile import assets
 from fissile.calls import JSON
-from fissile.environments.bfcl_ast import _private_package
+from fissile.environments.bfcl_ast import private_package
 from fissile.tasks import Task
 from fissile.tasks.bfcl_multi_turn import DOC_FILES
 
@@ -61,7 +61,7 @@ def load_sources() -> Mapping[str, ModuleType]:
         AssetError: the asset cannot be fetched.
     """
     names = [f"{MULTI_TURN}.func_source_code.{file}" for file in DOC_FILES.values()]
-    with _private_package(assets.bfcl_path() / "bfcl_eval"):
+    with private_package(assets.bfcl_path() / "bfcl_eval"):
         modules = {name: importlib.import_module(name) for name in (*names, f"{MULTI_TURN}.multi_turn_checker")}
     travel = modules[f"{MULTI_TURN}.func_source_code.travel_booking"]
     for table in ("CREDIT_CARD_EXTENSION", "BOOKING_RECORD_EXTENSION"):
@@ -79,7 +79,26 @@ def class_in(modules: Mapping[str, ModuleType], name: str) -> type[Any]:
 def official_classes() -> Mapping[str, type[Any]]:
     """Every class of the world by name."""
     modules = load_sources()
+    for module in modules.values():
+        if "deepcopy" in vars(module):
+            vars(module)["deepcopy"] = plain_copy  # most of the time of a reset
     return MappingProxyType({name: class_in(modules, name) for name in DOC_FILES})
+
+
+def plain_copy(value: Any) -> Any:
+    """`copy.deepcopy`, several times as fast for values of JSON.
+
+    A container that stands in two places becomes two.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is dict:
+        return {key: plain_copy(item) for key, item in value.items()}
+    return list(map(plain_copy, value)) if kind is list else copy.deepcopy(value)
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 @cache

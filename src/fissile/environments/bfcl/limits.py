@@ -58,7 +58,9 @@ def oversized(arguments: Mapping[str, JSON]) -> str | None:
 
 
 def _is_short(value: JSON) -> bool:
-    return type(value) in _SCALARS or (type(value) is str and len(value) <= 1000)
+    if type(value) is str:
+        return len(value) <= 1000
+    return type(value) in _SCALARS or (type(value) is int and abs(value) < 2**64)
 
 
 _SCALARS = frozenset({float, bool, type(None)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from hashlib import sha256
 
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import Verdict
-from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, copied, refused
+from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, refused
 from fissile.environments.bfcl.fingerprint import fingerprint
-from fissile.environments.bfcl.instances import public_state
+from fissile.environments.bfcl.instances import plain_copy, public_state
 from fissile.environments.bfcl.limits import oversized
 from fissile.environments.bfcl.truth import PerTask, TurnTruth, first_values, turn_truth
 from fissile.errors import ErrorKind, ToolError
@@ -95,14 +96,17 @@ class BFCLWorld:
 
     def restore(self, state: JSON) -> None:
         """Go to a state of `snapshot`, by replaying the calls. Costs only what is new where it goes on from here."""
-        calls = [_Call(*fields) for fields in state["calls"]]
-        if not _begins_with(calls, self._log):
+        calls, ends = [_Call(*fields) for fields in state["calls"]], state["ends"]
+        closed = sum(
+            1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ends, self._ends, strict=False))
+        )
+        passed_an_end = len(ends) > closed and ends[closed] < len(self._log)
+        if passed_an_end or not _begins_with(calls, self._log):
+            closed = 0
             self._begin()
-        self._forget_ends_beyond(state["ends"])
-        for turn, end in enumerate(state["ends"]):
-            if turn < len(self._ends):
-                continue
-            self._replay(calls[len(self._log) : end])
+        del self._ends[closed:], self._verdicts[closed:]
+        for turn in range(closed, len(ends)):
+            self._replay(calls[len(self._log) : ends[turn]])
             self.judge(turn)
         self._replay(calls[len(self._log) :])
 
@@ -147,14 +151,12 @@ class BFCLWorld:
 
     def _execute(self, call: ToolCall, index: int) -> ToolResult:
         if call.name is None or call.arguments is None:
-            message = "the call cannot be parsed."
-            return ToolResult(
-                f"Error: {message}", index, ToolError(ErrorKind.MALFORMED_CALL, message, index, call.name)
-            )
+            error = ToolError(ErrorKind.MALFORMED_CALL, "the call cannot be parsed.", index, call.name)
+            return ToolResult(f"Error: {error.message}", index, error)
         refusal = oversized(call.arguments)
         if refusal is not None:
             return self._take(_Call(call.name[:100], {}, refusal), index)
-        return self._take(_Call(call.name, copied(call.arguments)), index)
+        return self._take(_Call(call.name, plain_copy(call.arguments)), index)
 
     def _take(self, call: _Call, index: int) -> ToolResult:
         """Run a call and keep it, with what it answered."""
@@ -169,13 +171,6 @@ class BFCLWorld:
     def _replay(self, calls: Sequence[_Call]) -> None:
         for call in calls:
             self._take(call, 0)
-
-    def _forget_ends_beyond(self, wanted: Sequence[int]) -> None:
-        """Keep the closed turns that the wanted state closes at the same places."""
-        kept = 0
-        while kept < min(len(wanted), len(self._ends)) and wanted[kept] == self._ends[kept]:
-            kept += 1
-        del self._ends[kept:], self._verdicts[kept:]
 
 
 def _begins_with(calls: Sequence[_Call], log: Sequence[_Call]) -> bool:
