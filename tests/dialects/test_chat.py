@@ -115,6 +115,24 @@ def test_a_reply_of_results_or_of_messages_alone(chat):
         chat.reply_ids([], ended=True)
 
 
+def test_a_template_that_wants_turns_to_alternate_keeps_its_tool_turn():
+    """As older templates of Mistral's, which count the turns of user and assistant only."""
+    tokenizer = tiny_tokenizer(tools_in_template=True)
+    alternation = (
+        "{%- for m in messages | rejectattr('role', 'in', ['tool', 'system']) -%}"
+        "{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}{{ raise_exception('must alternate') }}{%- endif -%}"
+        "{%- endfor -%}"
+    )
+    tokenizer.chat_template = alternation + tokenizer.chat_template
+    chat = ChatFormat(tokenizer, HERMES)
+    assert chat.renders_results
+    for results in ([], ["4"]):
+        assert chat.reply_ids(results, MESSAGES, ended=True) == NATIVE.reply_ids(results, MESSAGES, ended=True)
+    one_turn = [{"role": "user", "content": "One.\n\nTwo."}]
+    two_turns = [{"role": "user", "content": words} for words in ("One.", "Two.")]
+    assert chat.reply_ids(["4"], two_turns, ended=True) == NATIVE.reply_ids(["4"], one_turn, ended=True)
+
+
 def test_options_reach_the_template():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template += "{{ hint if hint is defined else '' }}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fissile.dialects.base import Dialect
-from fissile.dialects.replies import Way, dialect_turns, merged_user_turns, tool_turns
+from fissile.dialects.replies import DIALECT_WAYS, NATIVE_WAYS, Way
 from fissile.errors import ModelError
 from fissile.tasks import Message
 from fissile.tools import Tool
@@ -104,7 +104,7 @@ class ChatFormat:
             (True, True): self._find_way(_PROBE_RESULTS, _PROBE_MESSAGES),
             (False, True): self._find_way((), _PROBE_MESSAGES),
         }
-        self.renders_results = self._ways[True, False] is tool_turns
+        self.renders_results = self._ways[True, False] in NATIVE_WAYS
         self.rewrites_history = any(self._rewrites(reply) for reply in _REPLIES)
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[int, ...]:
@@ -169,11 +169,11 @@ class ChatFormat:
         """The first way in which the template renders all results and messages, in order."""
         texts = [*results, *(message["content"] for message in messages)]
         in_order = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
-        ways = [tool_turns, dialect_turns, merged_user_turns] if self.renders_tools else [dialect_turns]
+        ways = (*NATIVE_WAYS, *DIALECT_WAYS) if self.renders_tools else DIALECT_WAYS
         for way in ways:
             if in_order.search(self._probe(self._exchange(_PROBE_TEXT, *way(self.dialect, results, messages)))):
                 return way
-        return merged_user_turns
+        return ways[-1]
 
     def _find_end_of_turn(self) -> tuple[int, ...]:
         """The ids behind an assistant's content up to the first marker token; empty where there is none."""

@@ -29,12 +29,29 @@ def dialect_turns(dialect: Dialect, results: Sequence[str], messages: Sequence[M
     return [*map(dialect.render_result, results), *messages]
 
 
+def merged_tool_turns(dialect: Dialect, results: Sequence[str], messages: Sequence[Message]) -> list[Message]:
+    """As `tool_turns`, with what the user says in a row as one turn."""
+    return _merge(tool_turns(dialect, results, messages))
+
+
 def merged_user_turns(dialect: Dialect, results: Sequence[str], messages: Sequence[Message]) -> list[Message]:
-    """Results as the dialect writes them, but as the user's words; what the user says in a row is one turn."""
+    """Results as the dialect writes them, but as the user's words, and all that the user says in a row as one turn."""
     turns = [{**dialect.render_result(result), "role": "user"} for result in results]
+    return _merge([*turns, *messages])
+
+
+def _merge(turns: Sequence[Message]) -> list[Message]:
+    """User turns in a row become one, with a blank line between."""
     merged: list[Message] = []
-    for role, group in groupby([*turns, *messages], key=lambda message: message["role"]):
+    for role, group in groupby(turns, key=lambda turn: turn["role"]):
         run = list(group)
-        words = {"role": role, "content": "\n\n".join(message["content"] for message in run)}
+        words = {"role": role, "content": "\n\n".join(turn["content"] for turn in run)}
         merged += [words] if role == "user" else run
     return merged
+
+
+NATIVE_WAYS: tuple[Way, ...] = (tool_turns, merged_tool_turns)
+"""For templates that write this dialect's calls and tools themselves; best first."""
+
+DIALECT_WAYS: tuple[Way, ...] = (dialect_turns, merged_user_turns)
+"""For every template; best first, and the last one is what none should refuse."""
