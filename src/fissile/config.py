@@ -38,7 +38,12 @@ class ModelConfig(Section):
     path: str = Field("smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder.")
     dtype: Literal["bfloat16", "float32", "auto"] = Field("bfloat16", description="Dtype of the frozen weights.")
     adapter: str | None = Field(None, description="A PEFT adapter to start from, instead of a fresh one.")
-    dialect: str = Field("hermes", description="Tool-call format.")
+    dialect: str = Field(
+        "hermes", description="Tool-call format: hermes (also qwen3), python, llama3_json or mistral."
+    )
+    template_options: dict[str, Any] = Field(
+        {}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
+    )
     lora_rank: int = Field(16, ge=1, description="LoRA r.")
     lora_alpha: int = Field(32, ge=1, description="LoRA alpha.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")

@@ -15,7 +15,7 @@ from fissile.errors import ConfigError
 from fissile.methods import Phase
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task
-from fissile.training.trainer import in_row_order, refuse_split_groups
+from fissile.training.groups import in_row_order, refuse_split_groups
 from tiny import AREA, squares, tiny_tokenizer
 from tiny_models import tiny_llama
 

@@ -48,13 +48,13 @@ def bfcl(
     max_new_tokens: Annotated[int, typer.Option(help="Limit of a response.")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
-    concurrency: Annotated[int, typer.Option(help="Requests to the endpoint that run at once.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests to the endpoint that run at once.")] = 8,
     timeout: Annotated[float, typer.Option(help="Seconds that a request to the endpoint may take.")] = 120.0,
     retries: Annotated[int, typer.Option(help="Further tries of a request that failed for a passing reason.")] = 5,
     key_variable: Annotated[
         str, typer.Option(help="Environment variable that holds the endpoint's key.")
     ] = "OPENAI_API_KEY",
-    window: Annotated[int, typer.Option(help="Episodes that a local model runs side by side.")] = 16,
+    window: Annotated[int, typer.Option(min=1, help="Episodes that a local model runs side by side.")] = 16,
     output: Annotated[Path, typer.Option(help="Folder of the report and of every episode.")] = Path("runs/bfcl"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in the folder.")] = False,
 ) -> None:
@@ -87,8 +87,9 @@ def bfcl(
             timeout_seconds=timeout,
             retries=retries,
         )
-    chosen = settings.load_tasks()
     folder = SuiteFolder(output)
+    folder.refuse_occupied(resume)
+    chosen = settings.load_tasks()
     made, settings = make_policy(settings, policy, server, window)
     folder.enter(settings, resume)
     with console.status("evaluating") as status:
@@ -111,7 +112,13 @@ def _checked(section: type[Any], **fields: Any) -> Any:
         return section(**fields)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            f"{_option(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False)
         )
         raise ConfigError(f"The evaluation cannot be run: {problems}.") from None
+
+
+def _option(location: tuple[int | str, ...]) -> str:
+    """The option that sets a field."""
+    field = str(location[0])
+    return "--" + {"base_url": "endpoint", "timeout_seconds": "timeout"}.get(field, field).replace("_", "-")

@@ -32,6 +32,8 @@ def make_policy(
     """
     if scripted is not None and server is not None:
         raise ConfigError("--policy and --endpoint exclude each other. Give one of them.")
+    if settings.adapter is not None and (scripted is not None or server is not None):
+        raise ConfigError("--adapter goes on top of a local model. Leave it out with --policy and --endpoint.")
     if scripted is not None:
         if scripted not in SCRIPTED:
             raise ConfigError(f"There is no scripted policy '{scripted}'. Choose one of {', '.join(SCRIPTED)}.")
@@ -60,10 +62,7 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
     chat = ChatFormat(load_tokenizer(settings.policy), _text_dialect(settings))
     config = ModelConfig(path=settings.policy)
     model = load_policy(config, settings.adapter) if settings.adapter else load_model(config.path, config.dtype)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None:
-        limit = min(positions, settings.context_tokens or positions)
-        settings = settings.model_copy(update={"context_tokens": limit})
+    settings = settings.within(getattr(model.config.get_text_config(), "max_position_embeddings", None))
     remembered = window * (settings.context_tokens or 4096)
     engines = Engines(EngineConfig(max_rows=window, remembered_tokens=remembered))
     return TokenPolicy(engines.over(model, chat, remember=True), chat), settings

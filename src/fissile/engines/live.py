@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -51,24 +52,18 @@ def _in_batches(
     policy: Policy, waiting: Iterator[LiveRollout], sampling: Sampling, finished: Finished, window: int | None
 ) -> None:
     active: list[LiveRollout] = []
-    turn = 0
-    while True:
-        while (window is None or len(active) < window) and (rollout := next(waiting, None)) is not None:
-            active.append(rollout)
+    for turn in itertools.count():
+        active += itertools.islice(waiting, None if window is None else window - len(active))
+        if not active:
+            return
+        contexts = {at: rollout.context for at, rollout in enumerate(active) if rollout.context is not None}
+        responses = policy.respond(list(contexts.values()), replace(sampling, seed=sampling.seed + turn))
+        for at, response in zip(contexts, responses, strict=True):
+            active[at].answer(response)
         for rollout in active:
             if rollout.context is None:
                 finished(rollout.record())
         active = [rollout for rollout in active if rollout.context is not None]
-        if not active:
-            if window is None or (rollout := next(waiting, None)) is None:
-                return
-            active.append(rollout)
-            continue
-        contexts = [rollout.context for rollout in active if rollout.context is not None]
-        responses = policy.respond(contexts, replace(sampling, seed=sampling.seed + turn))
-        for rollout, response in zip(active, responses, strict=True):
-            rollout.answer(response)
-        turn += 1
 
 
 def _in_threads(
@@ -88,19 +83,26 @@ def _in_threads(
         return rollout.record()
 
     running: set[Future[Rollout | None]] = set()
+    failure: BaseException | None = None
     with ThreadPoolExecutor(concurrency) as pool:
         try:
             while True:
-                while len(running) < concurrency and (rollout := next(waiting, None)) is not None:
-                    running.add(pool.submit(run, rollout))
+                if failure is None:
+                    next_ones = itertools.islice(waiting, concurrency - len(running))
+                    running |= {pool.submit(run, rollout) for rollout in next_ones}
                 if not running:
-                    return
+                    break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    if (record := future.result()) is not None:
+                    if error := future.exception():
+                        failure = failure or error
+                        given_up.set()
+                    elif (record := future.result()) is not None:
                         finished(record)
         finally:
             given_up.set()
+    if failure is not None:
+        raise failure
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fissile.calls import ToolCall, canonical_json
-from fissile.corrections.context import Context
+from fissile.corrections.context import Context, Exchange
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.dialogue import current_exchanges, exchanges
@@ -183,9 +183,15 @@ def _remaining_truth(context: Context) -> tuple[ToolCall, ...]:
         return truth
     offered = context.task.at_turn(context.turn)
     done = 0
-    for call in (call for exchange in current_exchanges(context) for call in exchange.calls if call in exchange.executed or offered.tool(call.name) is None):
+    for call in (call for exchange in current_exchanges(context) for call in _settled(exchange, offered)):
         done += done < len(truth) and call.signature == truth[done].signature
     return truth[done:]
+
+
+def _settled(exchange: Exchange, offered: Task) -> Iterator[ToolCall]:
+    """The calls that ran, and those that never will."""
+    executed = exchange.executed
+    return (call for call in exchange.calls if executed or offered.tool(call.name) is None)
 
 
 def _explicit_errors(call: ToolCall, task: Task) -> Iterator[ToolCall]:

@@ -2,21 +2,27 @@
 
 The official scorer decodes each response anew and *evaluates* parts of it. So no model text is written: a response is
 written again from its parsed calls, as literals, and only with names of the world's own functions.
+
+Its decoder and its executor change some values on the way: a dict becomes a call or breaks the whole response, quotes
+in keys are not escaped, a word before a parenthesis is taken for a function even inside a string, and numbers that are
+not finite are names. Such a value is written as `json.loads(s='...')`, which the executor turns back into it.
 """
 
 from __future__ import annotations
 
 import json
+import keyword
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fissile.calls import ToolCall
-from fissile.environments.bfcl.instances import methods
+from fissile.calls import JSON, ToolCall
+from fissile.environments.bfcl import function_names
 from fissile.errors import ErrorKind
 from fissile.evaluation.live import LiveEpisode
-from fissile.rollouts import ErrorProtocol
+from fissile.rollouts import End, ErrorProtocol
 from fissile.tasks import Task
 
 INVALID_CALL = "invalid_call()"
@@ -28,6 +34,7 @@ NO_CALL = ""
 _NEVER_EXECUTED = frozenset({ErrorKind.MALFORMED_CALL, ErrorKind.TRUNCATED, ErrorKind.EXTRA_CALL})
 """Errors of calls that never reached the world. Under the recovery protocol unknown tools are refused, too."""
 _UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_LOOKS_LIKE_A_CALL = re.compile(r"\w\s*\(")
 
 
 def write_official_results(
@@ -35,11 +42,13 @@ def write_official_results(
 ) -> list[Path]:
     """Write `result/<name>/multi_turn/BFCL_v4_<category>_result.json`, one JSON line for each episode.
 
+    An episode that the engine failed on is left out, so that the official scorer misses it instead of failing it.
+
     Args:
         folder: where `result` lies.
         name: of the model; characters that a folder name should not hold become "_".
         tasks: the tasks of the episodes, in the same order.
-        episodes: finished episodes.
+        episodes: their records.
         protocol: under which they were made.
 
     Returns:
@@ -49,8 +58,9 @@ def write_official_results(
     target.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {}
     for task, episode in zip(tasks, episodes, strict=True):
-        record = {"id": task.id, "result": official_turns(task, episode, protocol)}
-        lines.setdefault(task.category, []).append(json.dumps(record))
+        if episode.end != End.INFRASTRUCTURE:
+            record = {"id": task.id, "result": official_turns(task, episode, protocol)}
+            lines.setdefault(task.category, []).append(json.dumps(record))
     files = []
     for category, records in lines.items():
         file = target / f"BFCL_v4_{category}_result.json"
@@ -74,17 +84,52 @@ def official_turns(task: Task, episode: LiveEpisode, protocol: ErrorProtocol) ->
 
 
 def call_text(call: ToolCall, allowed: frozenset[str]) -> str:
-    """A call as Python source of literals; `INVALID_CALL` where a name is not one of the world's functions."""
+    """A call as Python source of literals, or `INVALID_CALL`.
+
+    Args:
+        call: well-formed.
+        allowed: names of the functions of the task's world. Argument names are those of ASCII identifiers, since
+            Python takes others for their normal form.
+    """
     arguments = call.arguments or {}
-    if call.name not in allowed or not all(name.isidentifier() for name in arguments):
+    if call.name not in allowed or not all(map(_is_argument_name, arguments)):
         return INVALID_CALL
-    return f"{call.name}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+    return f"{call.name}({', '.join(f'{name}={value_text(value)}' for name, value in arguments.items())})"
 
 
-def function_names(task: Task) -> frozenset[str]:
-    """Names of the functions of a task's world, offered or not."""
-    classes = task.world.setup["classes"] if task.world else ()
-    return frozenset(name for name, method in methods().items() if method.class_name in classes)
+def value_text(value: JSON) -> str:
+    """A JSON value as Python source that means the same to the official decoder and executor."""
+    if _survives(value) and _keeps_its_keys(value):
+        return repr(value)
+    escaped = json.dumps(value).replace("(", r"\u0028")  # a parenthesis in JSON can stand only in a string
+    return f"json.loads(s={escaped!r})"
+
+
+def _survives(value: JSON) -> bool:
+    """True where the executor reads the `repr` of a value as that value."""
+    match value:
+        case str():
+            return not _LOOKS_LIKE_A_CALL.search(repr(value))
+        case float():
+            return math.isfinite(value)
+        case list():
+            return all(map(_survives, value))
+        case dict():
+            return all(_survives(key) and _survives(item) for key, item in value.items())
+        case _:
+            return True
+
+
+def _keeps_its_keys(value: JSON) -> bool:
+    """True where the decoder writes a dict as a dict; it does so with every dict inside lists."""
+    if not isinstance(value, dict):
+        return True
+    is_call = all(isinstance(item, dict) for item in value.values())  # so it takes it, an empty one included
+    return not is_call and all(repr(key) == f"'{key}'" and _keeps_its_keys(item) for key, item in value.items())
+
+
+def _is_argument_name(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _response(step: Mapping[str, Any], allowed: frozenset[str], protocol: ErrorProtocol) -> str:

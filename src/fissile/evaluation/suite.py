@@ -15,7 +15,7 @@ from fissile.dialects import get_dialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.environments.worlds import make_environment
-from fissile.errors import DataError, RunError
+from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
 from fissile.evaluation.live import LiveEpisode, evaluate_live
@@ -66,6 +66,22 @@ class SuiteSettings(BaseModel):
             get_dialect(dialect)
         return dialect
 
+    def within(self, positions: int | None) -> SuiteSettings:
+        """The same for a model of so many positions: they limit the context; None where they are not known.
+
+        Raises:
+            ConfigError: no room is left for a prompt.
+        """
+        known = [limit for limit in (positions, self.context_tokens) if limit is not None]
+        if not known:
+            return self
+        if min(known) <= self.max_new_tokens:
+            raise ConfigError(
+                f"A context of {min(known)} tokens has no room for a response of {self.max_new_tokens}. Lower "
+                "--max-new-tokens, or raise --context-tokens."
+            )
+        return self.model_copy(update={"context_tokens": min(known)})
+
     @property
     def limits(self) -> Limits:
         """Where an episode is cut."""
@@ -115,32 +131,41 @@ class SuiteFolder:
         """The figures; it exists exactly when the evaluation is finished."""
         return self.path / "report.json"
 
-    def enter(self, settings: SuiteSettings, resume: bool) -> None:
-        """Make the folder, or check that it may be resumed.
+    def refuse_occupied(self, resume: bool) -> None:
+        """Check that an evaluation may be written here, before anything costly is done. Writes nothing.
 
         Raises:
-            RunError: it holds an evaluation and `resume` is off, or one of other settings.
+            RunError: the folder holds an evaluation and `resume` is off, or something else.
         """
-        asked = settings.model_dump(mode="json")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"'{self.path}' is not a folder. Choose another one with --output.")
         if self.settings.exists():
             if not resume:
                 raise RunError(
                     f"'{self.path}' already holds an evaluation. Go on with it with --resume, or choose another "
                     "folder with --output."
                 )
-            before = json.loads(self.settings.read_text(encoding="utf-8"))
-            changed = [key for key in sorted(asked.keys() | before.keys()) if asked.get(key) != before.get(key)]
-            if changed:
-                told = "; ".join(f"{key}: {before.get(key)!r} there, {asked.get(key)!r} now" for key in changed[:5])
-                raise RunError(
-                    f"'{self.path}' holds an evaluation of other settings ({told}). Resume with those, or choose "
-                    "another folder with --output."
-                )
-            return
-        if self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no evaluation. Choose another folder with --output.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(self.settings, asked)
+
+    def enter(self, settings: SuiteSettings, resume: bool) -> None:
+        """Make the folder, or check that it may be resumed.
+
+        Raises:
+            RunError: as in `refuse_occupied`; or it holds an evaluation of other settings, or cannot be made.
+        """
+        self.refuse_occupied(resume)
+        asked = settings.model_dump(mode="json")
+        if self.settings.exists():
+            _refuse_changes(self.path, json.loads(self.settings.read_text(encoding="utf-8")), asked)
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write_json(self.settings, asked)
+        except OSError as error:
+            raise RunError(
+                f"'{self.path}' cannot be written ({error.strerror}). Choose another folder with --output."
+            ) from error
 
 
 def run_suite(
@@ -153,7 +178,9 @@ def run_suite(
 ) -> dict[str, Any]:
     """Evaluate what is not evaluated yet, and report on everything.
 
-    An episode that the engine failed on is tried again when the evaluation is resumed.
+    An episode that the engine failed on is tried again when the evaluation is resumed. A resumed evaluation ends like
+    an undisturbed one where responses depend on their context alone; those that are sampled in batches also depend on
+    what is in the batch and when.
 
     Args:
         settings: what decides the figures.
@@ -167,6 +194,7 @@ def run_suite(
         The report, as in `report.json`.
     """
     tasks = settings.load_tasks() if tasks is None else tasks
+    folder.report.unlink(missing_ok=True)
     with JsonLines(folder.episodes) as lines:
         done = {
             episode.task_id: episode
@@ -195,6 +223,16 @@ def run_suite(
     write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     _write_json(folder.report, report)
     return report
+
+
+def _refuse_changes(path: Path, before: dict[str, Any], asked: dict[str, Any]) -> None:
+    changed = [key for key in sorted(asked.keys() | before.keys()) if asked.get(key) != before.get(key)]
+    if changed:
+        told = "; ".join(f"{key}: {before.get(key)!r} there, {asked.get(key)!r} now" for key in changed[:5])
+        raise RunError(
+            f"'{path}' holds an evaluation of other settings ({told}). Resume with those, or choose another folder "
+            "with --output."
+        )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

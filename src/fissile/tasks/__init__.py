@@ -47,6 +47,8 @@ def load_tasks(source: str, *, categories: Sequence[str] = ONE_CALL_CATEGORIES, 
         DataError: the source cannot be used; the message says what to change.
         AssetError: BFCL cannot be fetched.
     """
+    if source == "bfcl" and set(categories) <= set(MULTI_TURN_CATEGORIES):
+        return list(load_bfcl_multi_turn(categories).tasks)
     if source == "bfcl":
         return list(load_bfcl(categories).tasks)
     if source.endswith(".jsonl") or Path(source).expanduser().is_file():

@@ -134,6 +134,7 @@ class Run:
             fission=self.config.fission,
             reward=self.config.reward,
             dialect=self.config.model.dialect,
+            template_options=self.config.model.template_options,
             journal=corrections.append,
             fingerprint=self.config.fingerprint,
             make_engine=partial(self.engines.over, remember=self.config.is_live),
@@ -181,7 +182,8 @@ class Run:
             self.meter = Meter(**json.loads(self.folder.meter.read_text(encoding="utf-8")))
         torch.manual_seed(self.config.seed)
         path = self.config.model.path
-        chat = ChatFormat(load_tokenizer(path), get_dialect(self.config.model.dialect))
+        model = self.config.model
+        chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
         course = make_course(self.config, chat, longest_context(path))
         self.progress.say(course.summary)
         return course

@@ -9,33 +9,33 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling
 from fissile.engines.adapters import bare_model
-from fissile.engines.attempts import Attempter, Sampler
-from fissile.engines.live import EnvironmentMaker, LiveSampler
-from fissile.environments import SingleStep
-from fissile.environments.bfcl_ast import is_valid
+from fissile.engines.live import EnvironmentMaker
+from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError
 from fissile.feedback import get_source
-from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
+from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Plan, Scored
 from fissile.rewards import Reward, RewardConfig
-from fissile.rollouts import CLOSING, End, Limits, Rollout, rollout_reward
+from fissile.rollouts import CLOSING, Limits, Rollout, rollout_reward
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
+from fissile.training.figures import step_figures
+from fissile.training.groups import in_row_order, learned_tokens, refuse_split_groups
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import packed_log_probs
 from fissile.training.scoring import score_labels_only
@@ -66,6 +66,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         method: str = "fission_grpo",
         reward: RewardConfig | None = None,
         dialect: str = "hermes",
+        template_options: Mapping[str, Any] | None = None,
         reward_funcs: Callable[..., Any] | list[Any] | None = None,
         journal: Callable[[dict[str, Any]], None] = lambda record: None,
         fingerprint: str = "",
@@ -85,6 +86,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             method: "fission_grpo", or "grpo" for the same run without fission.
             reward: the composite reward.
             dialect: the tool-call format.
+            template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3.
             reward_funcs: more rewards, as for TRL.
             journal: receives one record for each intercepted failure and each fission.
             fingerprint: of the configuration; a checkpoint of another one is refused.
@@ -123,7 +125,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 **trl_arguments,
             )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
-        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect))
+        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), template_options)
         self.sampler = make_sampler(self.chat, tasks, make_environment, limits)
         inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
@@ -283,31 +285,10 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         silent = int((groups == 0).all(dim=1).sum())
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
-        rollouts = [scored.rollout for scored in self._scored]
-        attempts = [step.attempt for rollout in rollouts for step in rollout.steps]
-        rewards = [scored.reward for scored in self._scored if scored.reward is not None]
         log = self._metrics["train"]
-        log["fission/is_fission"].append(float(plan.phase is Phase.FISSION))
-        prefix = plan.phase.value
-        log[f"{prefix}/correct"].append(sum(rollout.correct for rollout in rollouts) / len(rollouts))
-        log[f"{prefix}/zero_variance_groups"].append(silent / len(groups))
-        log[f"{prefix}/truncated"].append(sum(attempt.truncated for attempt in attempts) / len(attempts))
-        log[f"{prefix}/infrastructure"].append(float(len(self._scored) - len(rewards)))
-        if rewards:
-            for part in ("fmt", "corr", "length"):
-                log[f"{prefix}/reward_{part}"].append(sum(getattr(r, part) for r in rewards) / len(rewards))
-        if plan.phase is Phase.FISSION:
-            repeats = [
-                scored.rollout.attempt.signature == scored.rollout.context.history[-1].attempt.signature
-                for scored in self._scored
-            ]
-            log["fission/repeat"].append(sum(repeats) / len(repeats))
-        kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)
-        if any(rollout.verdicts for rollout in rollouts):
-            log[f"{prefix}/silent_failures"].append(float(sum(len(rollout.silent) for rollout in rollouts)))
-            log[f"{prefix}/steps"].append(len(attempts) / len(rollouts))
-        for kind, count in kinds.items():
-            log[f"errors/{kind}"].append(float(count))
+        figures = {f"{plan.phase.value}/zero_variance_groups": silent / len(groups), **step_figures(plan, self._scored)}
+        for name, value in figures.items():
+            log[name].append(value)
         for name, count in self.method.counts().items():
             log[f"corrections/{name}"].append(float(count))
 
@@ -346,7 +327,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return FissionGRPO(settings, get_source(settings.feedback), self.sampler.extend, self.tasks, journal)
 
     def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
-        return (make_engine or Engines().over)(self.accelerator.unwrap_model(self.model), self.chat)
+        live = any(task.world is not None for task in self.tasks.values())  # later steps continue earlier contexts
+        make = make_engine or partial(Engines().over, remember=live)
+        return make(self.accelerator.unwrap_model(self.model), self.chat)
 
     @contextmanager
     def _group_size(self, samples: int) -> Iterator[None]:
@@ -358,61 +341,6 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             yield
         finally:
             setattr(self, name, before)
-
-
-def make_sampler(
-    chat: ChatFormat,
-    tasks: Sequence[Task],
-    make_environment: EnvironmentMaker = make_environment,
-    limits: Limits | None = None,
-) -> Sampler:
-    """Who samples rollouts of these tasks: all of them single-step, or all of them with a live world.
-
-    Raises:
-        ConfigError: they are mixed.
-    """
-    live = {task.world is not None for task in tasks}
-    if len(live) > 1:
-        raise ConfigError("Some tasks have a live world and others have none. Train on one kind at a time.")
-    if live == {True}:
-        return LiveSampler(chat, make_environment, limits=limits or Limits())
-    return Attempter(chat, SingleStep(chat.dialect, official=is_valid))
-
-
-def learned_tokens(rollout: Rollout) -> list[int]:
-    """For each token of the completion 1 where it enters the loss; none of them does where the engine failed."""
-    if rollout.end is End.INFRASTRUCTURE:
-        return [0] * max(1, len(rollout.completion_ids))
-    return list(rollout.mask)
-
-
-def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: int) -> None:
-    """Every process must sample whole groups, since failures are intercepted and replayed by group.
-
-    Raises:
-        ConfigError: the rollouts of a process are no multiple of the group size.
-    """
-    rollouts = per_device * steps_per_generation
-    if rollouts % group_size:
-        raise ConfigError(
-            f"A process samples per_device_train_batch_size ({per_device}) x steps_per_generation "
-            f"({steps_per_generation}) = {rollouts} rollouts, which splits a group of num_generations = {group_size}. "
-            "Make the product a multiple of the group size."
-        )
-
-
-def in_row_order(micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same micro-batches with their rows sorted by "row" over all of them; values without rows stay."""
-    order = torch.cat([batch["row"] for batch in micro_batches]).argsort()
-    merged = {
-        key: torch.cat([batch[key] for batch in micro_batches])[order] if _has_rows(value) else value
-        for key, value in micro_batches[0].items()
-    }
-    return list(split_tensor_dict(merged, len(micro_batches)))
-
-
-def _has_rows(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim > 0
 
 
 def _composite(prompts: list[Any], composite: list[float | None], **columns: Any) -> list[float | None]:  # noqa: ARG001

@@ -1,0 +1,33 @@
+"""The figures that a step logs about its rollouts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fissile.methods import Phase, Plan, Scored
+
+
+def step_figures(plan: Plan, scored: Sequence[Scored]) -> dict[str, float]:
+    """Log key to value: shares of rollouts or responses, means of the reward's parts, and counts of error kinds."""
+    rollouts = [entry.rollout for entry in scored]
+    attempts = [step.attempt for rollout in rollouts for step in rollout.steps]
+    rewards = [entry.reward for entry in scored if entry.reward is not None]
+    prefix = plan.phase.value
+    figures = {
+        "fission/is_fission": float(plan.phase is Phase.FISSION),
+        f"{prefix}/correct": sum(rollout.correct for rollout in rollouts) / len(rollouts),
+        f"{prefix}/truncated": sum(attempt.truncated for attempt in attempts) / len(attempts),
+        f"{prefix}/infrastructure": float(len(scored) - len(rewards)),
+    }
+    if rewards:
+        for part in ("fmt", "corr", "length"):
+            figures[f"{prefix}/reward_{part}"] = sum(getattr(reward, part) for reward in rewards) / len(rewards)
+    if plan.phase is Phase.FISSION:
+        repeats = [rollout.attempt.signature == rollout.context.history[-1].attempt.signature for rollout in rollouts]
+        figures["fission/repeat"] = sum(repeats) / len(repeats)
+    if any(rollout.verdicts for rollout in rollouts):
+        figures[f"{prefix}/silent_failures"] = float(sum(len(rollout.silent) for rollout in rollouts))
+        figures[f"{prefix}/steps"] = len(attempts) / len(rollouts)
+    kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)
+    return figures | {f"errors/{kind}": float(count) for kind, count in kinds.items()}
