@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -15,12 +15,14 @@ from rich.text import Text
 from fissile.errors import DataError
 from fissile.tasks import (
     CATEGORIES,
+    MULTI_TURN_CATEGORIES,
     ONE_CALL_CATEGORIES,
     BFCLTasks,
     ExpectedCall,
     Split,
     Task,
     load_bfcl,
+    load_bfcl_multi_turn,
     load_tasks,
     split_by_function,
 )
@@ -47,7 +49,10 @@ def stats(
     prompt_ids = prompt_renderer(tokenizer)[0] if tokenizer else None
     console = Console(highlight=False)
     console.print(category_table(loaded.tasks, prompt_ids))
-    console.print(split_table(split_by_function(loaded.tasks, split_seed)))
+    if any(task.world is not None for task in loaded.tasks):
+        console.print("live tasks: their split is the recipe's (tasks.held_out, or at random for your own tools)")
+    else:
+        console.print(split_table(split_by_function(loaded.tasks, split_seed)))
     if loaded.excluded:
         table = Table("task", "reason", title="excluded", title_justify="left")
         for task_id, reason in loaded.excluded.items():
@@ -125,7 +130,16 @@ def sections(task: Task) -> list[tuple[str, str]]:
     tools = "\n\n".join(json.dumps(tool.to_schema()["function"], indent=2, ensure_ascii=False) for tool in task.tools)
     truth = "\n\n".join(map(_call_lines, task.ground_truth)) or "no call"
     messages = [(message["role"], message["content"]) for message in task.messages]
-    return [*messages, ("tools", tools), ("truth, with the accepted values", truth)]
+    return [*messages, ("tools", tools), ("truth, with the accepted values", truth), *_later_sections(task)]
+
+
+def _later_sections(task: Task) -> Iterator[tuple[str, str]]:
+    for number, turn in enumerate(task.later, start=2):
+        for message in turn.messages:
+            yield f"turn {number}, {message['role']}", message["content"]
+        if turn.revealed:
+            yield f"turn {number}, tools revealed", "\n".join(tool.name for tool in turn.revealed)
+        yield f"turn {number}, truth", "\n\n".join(map(_call_lines, turn.ground_truth)) or "no call"
 
 
 def _call_lines(call: ExpectedCall) -> str:
@@ -146,6 +160,8 @@ def _load(source: str, categories: str) -> BFCLTasks:
     if source != "bfcl":
         return BFCLTasks(tuple(load_tasks(source)), {})
     chosen = [name.strip() for name in categories.split(",") if name.strip()]
+    if chosen and set(chosen) <= set(MULTI_TURN_CATEGORIES):
+        return load_bfcl_multi_turn(chosen)
     return load_bfcl(CATEGORIES if chosen == ["all"] else chosen)
 
 

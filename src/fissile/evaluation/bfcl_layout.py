@@ -46,7 +46,7 @@ def write_official_results(
 
     Args:
         folder: where `result` lies.
-        name: of the model; characters that a folder name should not hold become "_".
+        name: of the model; see `model_folder`.
         tasks: the tasks of the episodes, in the same order.
         episodes: their records.
         protocol: under which they were made.
@@ -54,7 +54,7 @@ def write_official_results(
     Returns:
         The files, one for each category.
     """
-    target = folder / "result" / (_UNSAFE_IN_NAMES.sub("_", name).strip("._") or "model") / "multi_turn"
+    target = folder / "result" / model_folder(name) / "multi_turn"
     target.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {}
     for task, episode in zip(tasks, episodes, strict=True):
@@ -67,6 +67,16 @@ def write_official_results(
         file.write_text("\n".join(records) + "\n", encoding="utf-8")
         files.append(file)
     return files
+
+
+def model_folder(name: str) -> str:
+    """A model's name as a folder of the official layout.
+
+    Characters that a folder name should not hold become "_". The official executor makes a Python name of it: one that
+    began with a digit would make every call a syntax error, those of the truth too, and so every episode valid.
+    """
+    plain = _UNSAFE_IN_NAMES.sub("_", name).strip("._-") or "model"
+    return f"model-{plain}" if plain[0].isdigit() else plain
 
 
 def official_turns(task: Task, episode: LiveEpisode, protocol: ErrorProtocol) -> list[list[str]]:

@@ -192,10 +192,9 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
         "history": [turn.to_dict() for turn in correction.history],
         "recoveries": [
             {
-                "attempt": scored.rollout.attempt.to_dict(),
+                "attempt": scored.rollout.outcome.to_dict(),
                 "reward": None if scored.reward is None else scored.reward.total,
                 "repeat": scored.rollout.attempt.signature == correction.history[-1].attempt.signature,
-                **({} if task.world is None else {"correct": scored.rollout.correct}),
             }
             for scored in group
         ],

@@ -42,20 +42,27 @@ METRICS = (
         "first_attempt_accuracy",
         "First-attempt accuracy",
         "higher",
-        "Of all episodes, the share whose first attempt is right. No feedback has been read by then.",
+        "Of all episodes, the share whose first attempt is right (in a live world: raised no error and is not blamed by "
+        "the judge). No feedback has been read by then.",
     ),
     Metric(
         "recovery_rate",
         "Tasks recovered",
         "higher",
-        "Of the episodes with at least one failed attempt, the share that ends right. With one retry this is the same "
-        "count as next-attempt recovery.",
+        "Of the episodes with at least one failed attempt, the share that ends right. In single-step tasks with one "
+        "retry this is the same count as next-attempt recovery.",
     ),
     Metric(
         "final_accuracy",
         "Final accuracy",
         "higher",
-        "Of all episodes, the share whose last attempt is right.",
+        "Of all episodes, the share that ends right: by its last attempt, in a live world by the judge of every turn.",
+    ),
+    Metric(
+        "silent_failure_rate",
+        "Silent failures",
+        "lower",
+        "In a live world: of the attempts that raised no error, the share that the judge blames for a wrong turn.",
     ),
     Metric(
         "calls_per_task",

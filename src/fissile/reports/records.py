@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.calls import Attempt, FailedTurn
-from fissile.metrics import Ratio
+from fissile.metrics import Episode, Ratio
 from fissile.reports.definitions import METRICS
 
 Fields = Mapping[str, Any]
@@ -150,8 +150,8 @@ class Outcome:
     @classmethod
     def from_dict(cls, fields: Fields) -> Outcome:
         """From a line of `evaluations/<stage>.episodes.jsonl`."""
-        attempts = fields["attempts"]
-        return cls(_text(fields["task_id"]), not attempts[0]["errors"], not attempts[-1]["errors"])
+        episode = Episode.from_dict(fields)
+        return cls(_text(episode.task_id), episode.first_correct, episode.final_correct)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,124 @@
+"""Whole live rollouts whose first response is hostile and whose others are right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fissile.corrections.context import Context
+from fissile.dialects import Dialect
+from fissile.engines.base import Sampling
+from fissile.engines.live import roll_out
+from fissile.engines.scripted_policies import OraclePolicy
+from fissile.environments.base import Environment
+from fissile.rollouts import ErrorProtocol, LiveRollout, Rollout
+from fissile.tasks import Task, World, load_bfcl_multi_turn
+from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
+from security.hostile_cases import Case, Probe
+
+PYTHON_TOOLS = '''
+import re
+from typing import Any
+
+class Shelf:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def keep(self, value: Any) -> Any:
+        """Keep a value."""
+        self.kept.append(value)
+        return value
+
+    def count(self) -> int:
+        """How many values are kept."""
+        return len(self.kept)
+
+    def match(self, pattern: str, text: str) -> bool:
+        """Whether a regular expression matches."""
+        return re.fullmatch(pattern, text) is not None
+
+    def repeat(self, text: str, times: int) -> str:
+        """A text many times."""
+        return text * times
+'''
+KEEP = Probe("keep", "value")
+
+
+def everything() -> Task:
+    """A real task of BFCL, in a world of all its classes, all their functions offered."""
+    task = load_bfcl_multi_turn(["multi_turn_base"]).tasks[0]
+    assert task.world is not None
+    classes = list(DOC_FILES)
+    entry = {**task.reference["entry"], "involved_classes": classes}
+    return replace(
+        task,
+        tools=tuple(tool for name in classes for tool in class_tools(name)),
+        world=World("bfcl", {**task.world.setup, "classes": classes}),
+        reference={**task.reference, "entry": entry},
+    )
+
+
+@dataclass(frozen=True)
+class HostileFirst(OraclePolicy):
+    """Says `text` first, and what is right from then on.
+
+    Attributes:
+        text: the first response.
+    """
+
+    text: str = ""
+
+    def write(self, context: Context, sampling: Sampling) -> str:
+        """See the class."""
+        return super().write(context, sampling) if context.dialogue else self.text
+
+
+@dataclass(frozen=True)
+class Played:
+    """A finished rollout, its world, and the CPU time that it took, the reading of its responses included."""
+
+    rollout: Rollout
+    world: Environment
+    seconds: float
+
+
+class Arena:
+    """Where cases are played: a task, how its worlds are made, a dialect and a protocol.
+
+    Attributes:
+        protocol: of the rollouts.
+        first_state: fingerprint of the world before the first turn.
+        last: the world of the last rollout.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        make: Callable[[], Environment],
+        dialect: Dialect,
+        protocol: ErrorProtocol = ErrorProtocol.RECOVERY,
+    ) -> None:
+        self._task, self._make, self._dialect = task, make, dialect
+        self.protocol = protocol
+        self.last = self.begun()
+        self.first_state = self.last.fingerprint()
+
+    def begun(self) -> Environment:
+        """A world of its own, before the first turn."""
+        world = self._make()
+        world.reset(self._task)
+        return world
+
+    def play(self, case: Case) -> Played:
+        """One rollout of the case."""
+        self.last = self._make()
+        policy = HostileFirst(self._dialect, text=case.write(self._dialect))
+        began = time.thread_time()
+        rollout = LiveRollout(self.last, policy, self.protocol)
+        rollout.begin(self._task)
+        finished: list[Rollout] = []
+        roll_out(policy, [rollout], Sampling(), finished.append)
+        return Played(finished[0], self.last, time.thread_time() - began)

@@ -1,0 +1,172 @@
+"""Every hostile output as the first response of a whole live rollout, in BFCL's world and in one of Python tools."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from fissile.calls import JSON, ToolCall
+from fissile.dialects import get_dialect
+from fissile.environments.bfcl import BFCLWorld
+from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.environments.python import CallLimits, PythonTools, PythonWorld
+from fissile.errors import ErrorKind
+from fissile.evaluation.live import LiveEpisode
+from fissile.rollouts import End, ErrorProtocol, Limits
+from fissile.tasks import ExpectedCall, Task, Turn, World
+from security.execution_canary import nothing_runs
+from security.hostile_cases import ECHO, FORMATS, Case, Probe, huge_cases, small_cases
+from security.hostile_rollouts import KEEP, PYTHON_TOOLS, Arena, Played, everything
+
+SECONDS = 1.0
+"""CPU time of a whole rollout of a small case."""
+NOTHING = Case("nothing", "", lambda _: "")
+"""What is imported or started at the first use is, after this."""
+
+
+@pytest.fixture(scope="module")
+def bfcl_task(bfcl: Path) -> Task:
+    return everything()
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> PythonTools:
+    file = tmp_path_factory.mktemp("tools") / "shelf_tools.py"
+    file.write_text(PYTHON_TOOLS)
+    return PythonTools.from_file(file)
+
+
+@pytest.fixture(scope="module")
+def shelf_task(shelf: PythonTools) -> Task:
+    says = ({"role": "user", "content": "Keep 1, then 2."},)
+    first, second = (ExpectedCall.exactly("keep", {"value": value}) for value in (1, 2))
+    return Task("shelf", says, shelf.tools, (first,), world=World("python"), later=(Turn(says, (second,)),))
+
+
+def every_case(probe: Probe) -> list[Case]:
+    """All but the texts of a million characters: a parser's matter, and read by the parsers' tests."""
+    return [*small_cases(probe), *(case for case in huge_cases(probe) if "million" not in case.name)]
+
+
+# --- what must hold of a rollout -------------------------------------------------------------------------------------
+
+
+def problems(arena: Arena, case: Case) -> list[str]:
+    """What is wrong with a rollout of the case."""
+    try:
+        played = arena.play(case)
+    except Exception as error:  # the contract: never, whatever a model wrote
+        return [f"raised {error!r:.300}"]
+    found = [f"took {played.seconds:.2f} s"] if played.seconds > max(case.seconds, SECONDS) else []
+    return found + beyond_limits(played) + untyped(played, arena.protocol) + unwritable(played)
+
+
+def beyond_limits(played: Played) -> list[str]:
+    """Limits of the rollout that were passed."""
+    rollout, limits = played.rollout, Limits()
+    found = [] if rollout.end in (End.DONE, End.STEP_LIMIT) else [f"ended with {rollout.end}"]
+    found += ["too many steps"] * (len(rollout.steps) > len(rollout.context.task.turns) * limits.steps_per_turn)
+    for step in rollout.steps:
+        succeeded = [result for result in step.results if result.error is None]
+        found += ["too many calls"] * (len(succeeded) > limits.calls_per_response)
+        found += ["a long result"] * any(len(result.content) > MAX_RESULT + len(CUT) for result in step.results)
+        found += [f"a message of {len(e.message)} characters" for e in step.attempt.errors if len(e.message) > 1000]
+    return found
+
+
+def untyped(played: Played, protocol: ErrorProtocol) -> list[str]:
+    """Calls without an answer of their own, and errors of the wrong kind or place."""
+    found = []
+    for step in played.rollout.steps:
+        calls = step.attempt.calls
+        kinds = {error.call_index: error.kind for error in step.attempt.errors}
+        malformed = [index for index, call in enumerate(calls) if not call.is_well_formed]
+        answered = [result.call_index for result in step.results] == list(range(len(calls)))
+        unanswered = not step.results and protocol is ErrorProtocol.OFFICIAL and bool(malformed)
+        found += [f"{len(step.results)} results for {len(calls)} calls"] * (not answered and not unanswered)
+        found += [f"an error of call {index}" for index in kinds if index not in range(len(calls))]
+        found += ["a malformed call of another kind" for index in malformed
+                  if kinds.get(index) is not ErrorKind.MALFORMED_CALL]  # fmt: skip
+    return found
+
+
+def unwritable(played: Played) -> list[str]:
+    """Records and states that change when they are written as JSON and read again."""
+    record = LiveEpisode.of(played.rollout).to_dict()
+    again = LiveEpisode.from_dict(json.loads(json.dumps(record))).to_dict()
+    found = ["the record changes when it is written"] * (json.dumps(again) != json.dumps(record))
+    before = played.world.fingerprint()
+    played.world.restore(json.loads(json.dumps(played.world.snapshot())))
+    return found + ["the state changes when it is written"] * (played.world.fingerprint() != before)
+
+
+def unusable(arena: Arena, right: ToolCall) -> list[str]:
+    """What is wrong with a right call in the world as it was left, and with the state of the next episode."""
+    (result,) = arena.last.execute([right])
+    found = [] if result.error is None else [f"a right call fails: {result.content[:100]}"]
+    return found + ["the next episode begins in another state"] * (arena.begun().fingerprint() != arena.first_state)
+
+
+# --- the worlds ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "protocol"), product(FORMATS, ErrorProtocol))
+def test_no_case_harms_bfcls_world(bfcl_task: Task, name: str, protocol: ErrorProtocol) -> None:
+    arena = Arena(bfcl_task, BFCLWorld, FORMATS[name], protocol)
+    assert problems(arena, NOTHING) == []
+    found, cases = {}, every_case(ECHO)
+    with nothing_runs():
+        neighbour = arena.begun()
+        for case in cases:
+            if wrong := problems(arena, case) + unusable(arena, ToolCall("pwd", {}, "")):
+                found[case.name] = wrong
+    assert found == {}
+    for turn in range(len(bfcl_task.turns)):
+        neighbour.execute(bfcl_task.at_turn(turn).oracle_calls())
+        assert neighbour.judge(turn).valid
+
+
+@pytest.mark.parametrize(("name", "protocol"), [*product(FORMATS, [ErrorProtocol.RECOVERY]), ("hermes", "official")])
+def test_no_case_harms_a_world_of_python_tools(
+    shelf: PythonTools, shelf_task: Task, name: str, protocol: ErrorProtocol, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    arena = Arena(shelf_task, lambda: PythonWorld(shelf, workers=1), FORMATS[name], ErrorProtocol(protocol))
+    assert problems(arena, NOTHING) == []
+    found, cases = {}, every_case(KEEP)
+    with nothing_runs():
+        neighbour = arena.begun()
+        for case in cases:
+            if wrong := problems(arena, case) + unusable(arena, ToolCall("count", {}, "")):
+                found[case.name] = wrong
+    assert found == {}
+    for turn in range(len(shelf_task.turns)):
+        neighbour.execute(shelf_task.at_turn(turn).oracle_calls())
+        assert neighbour.judge(turn).valid
+    assert list(tmp_path.iterdir()) == []
+
+
+BOMBS: list[tuple[str, dict[str, JSON], set[ErrorKind]]] = [
+    ("match", {"pattern": "(a+)+$", "text": "a" * 40 + "!"}, {ErrorKind.TIMEOUT}),
+    ("match", {"pattern": "(" * 5000, "text": ""}, {ErrorKind.EXCEPTION}),
+    ("repeat", {"text": "x" * 1000, "times": 10**10}, {ErrorKind.EXCEPTION, ErrorKind.TIMEOUT}),
+    ("repeat", {"text": "x", "times": 10**299}, {ErrorKind.EXCEPTION}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tool", "arguments", "kinds"), BOMBS, ids=range(len(BOMBS)))
+def test_a_bomb_costs_a_python_tool_its_call(
+    shelf: PythonTools, shelf_task: Task, tool: str, arguments: dict[str, JSON], kinds: set[ErrorKind]
+) -> None:
+    limits = CallLimits(seconds=0.5, memory_mb=256)
+    arena = Arena(shelf_task, lambda: PythonWorld(shelf, limits, workers=1), get_dialect("hermes"))
+    bomb = Case("bomb", "", lambda dialect: dialect.render_calls([ToolCall(tool, arguments, "")]))
+    played = arena.play(bomb)
+    (error,) = played.rollout.steps[0].attempt.errors
+    assert error.kind in kinds
+    assert played.rollout.correct
+    assert unusable(arena, ToolCall("count", {}, "")) == []
