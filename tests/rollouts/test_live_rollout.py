@@ -152,7 +152,7 @@ def test_too_many_calls_in_one_response() -> None:
 def test_results_stand_in_the_order_of_the_calls() -> None:
     text = f"{calls(1)}\n{DOUBLE}\n{calls(2)}\n{calls('x')}"
     (step,) = run(text).steps
-    assert [result.content[:5] for result in step.results] == ["1", "Error", "3", "add: "] or True
+    assert [result.content[:5] for result in step.results] == ["1", "Error", "3", "argum"]
     assert [(error.kind.value, error.call_index) for error in step.attempt.errors] == [
         ("unknown_tool", 1),
         ("wrong_type", 3),
@@ -289,8 +289,8 @@ def test_the_mask_is_one_exactly_where_the_policy_wrote() -> None:
     written = [token for token, own in zip(record.completion_ids, record.mask, strict=True) if own]
     assert written == [token for step in record.steps for token in step.completion.ids]
     assert (record.mask[0], record.mask[-1]) == (1, 1)
-    told = CHAT.decode([token for token, own in zip(record.completion_ids, record.mask, strict=True) if not own])
-    for words in ("cannot be parsed", "Thanks.", '"name": "double"'):
+    told = CHAT.tokenizer.decode([token for token, own in zip(record.completion_ids, record.mask, strict=True) if not own])
+    for words in ("cannot be parsed", "Thanks.", '"double"'):
         assert words in told
     assert "Add 1, 2 and 1." not in told
 
@@ -333,7 +333,6 @@ def test_a_response_without_its_end_is_closed_for_the_next() -> None:
 def test_who_is_blamed_for_a_silent_failure(responses: tuple[str, ...], blamed: tuple[int, ...]) -> None:
     record = run(*responses)
     assert record.silent == blamed
-    assert [index for index, step in enumerate(record.steps) if (step, step.attempt) not in [*record.failures]] or True
     failed = [index for index, step in enumerate(record.steps) if step.attempt.failed]
     assert [record.steps.index(step) for step, _ in record.failures] == sorted([*failed, *blamed])
     for step, attempt in record.failures:

@@ -12,7 +12,8 @@ from fissile.engines.base import Sampling
 from fissile.engines.live import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
-from fissile.rollouts import ErrorProtocol, LiveRollout, Rollout
+from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.rollouts import ErrorProtocol, Limits, LiveRollout, Rollout
 from fissile.tasks import Task, World, load_bfcl_multi_turn
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from security.hostile_cases import Case, Probe
@@ -45,6 +46,9 @@ class Shelf:
         return text * times
 '''
 KEEP = Probe("keep", "value")
+
+LIMITS = Limits(steps_per_turn=4)
+"""Room for the truth, and no more: a rollout that a case has led astray ends soon."""
 
 
 def everything() -> Task:
@@ -91,6 +95,7 @@ class Arena:
     Attributes:
         protocol: of the rollouts.
         first_state: fingerprint of the world before the first turn.
+        longest: characters of a result.
         last: the world of the last rollout.
     """
 
@@ -100,9 +105,10 @@ class Arena:
         make: Callable[[], Environment],
         dialect: Dialect,
         protocol: ErrorProtocol = ErrorProtocol.RECOVERY,
+        longest: int = MAX_RESULT + len(CUT),
     ) -> None:
         self._task, self._make, self._dialect = task, make, dialect
-        self.protocol = protocol
+        self.protocol, self.longest = protocol, longest
         self.last = self.begun()
         self.first_state = self.last.fingerprint()
 
@@ -117,7 +123,7 @@ class Arena:
         self.last = self._make()
         policy = HostileFirst(self._dialect, text=case.write(self._dialect))
         began = time.thread_time()
-        rollout = LiveRollout(self.last, policy, self.protocol)
+        rollout = LiveRollout(self.last, policy, self.protocol, LIMITS)
         rollout.begin(self._task)
         finished: list[Rollout] = []
         roll_out(policy, [rollout], Sampling(), finished.append)

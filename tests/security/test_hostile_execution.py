@@ -11,15 +11,14 @@ import pytest
 from fissile.calls import JSON, ToolCall
 from fissile.dialects import get_dialect
 from fissile.environments.bfcl import BFCLWorld
-from fissile.environments.bfcl.limits import CUT, MAX_RESULT
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.errors import ErrorKind
 from fissile.evaluation.live import LiveEpisode
-from fissile.rollouts import End, ErrorProtocol, Limits
+from fissile.rollouts import End, ErrorProtocol
 from fissile.tasks import ExpectedCall, Task, Turn, World
 from security.execution_canary import nothing_runs
 from security.hostile_cases import ECHO, FORMATS, Case, Probe, huge_cases, small_cases
-from security.hostile_rollouts import KEEP, PYTHON_TOOLS, Arena, Played, everything
+from security.hostile_rollouts import KEEP, LIMITS, PYTHON_TOOLS, Arena, Played, everything
 
 SECONDS = 1.0
 """CPU time of a whole rollout of a small case."""
@@ -61,18 +60,18 @@ def problems(arena: Arena, case: Case) -> list[str]:
     except Exception as error:  # the contract: never, whatever a model wrote
         return [f"raised {error!r:.300}"]
     found = [f"took {played.seconds:.2f} s"] if played.seconds > max(case.seconds, SECONDS) else []
-    return found + beyond_limits(played) + untyped(played, arena.protocol) + unwritable(played)
+    return found + beyond_limits(played, arena.longest) + untyped(played, arena.protocol) + unwritable(played)
 
 
-def beyond_limits(played: Played) -> list[str]:
+def beyond_limits(played: Played, longest: int) -> list[str]:
     """Limits of the rollout that were passed."""
-    rollout, limits = played.rollout, Limits()
+    rollout = played.rollout
     found = [] if rollout.end in (End.DONE, End.STEP_LIMIT) else [f"ended with {rollout.end}"]
-    found += ["too many steps"] * (len(rollout.steps) > len(rollout.context.task.turns) * limits.steps_per_turn)
+    found += ["too many steps"] * (len(rollout.steps) > len(rollout.context.task.turns) * LIMITS.steps_per_turn)
     for step in rollout.steps:
         succeeded = [result for result in step.results if result.error is None]
-        found += ["too many calls"] * (len(succeeded) > limits.calls_per_response)
-        found += ["a long result"] * any(len(result.content) > MAX_RESULT + len(CUT) for result in step.results)
+        found += ["too many calls"] * (len(succeeded) > LIMITS.calls_per_response)
+        found += ["a long result"] * any(len(result.content) > longest for result in step.results)
         found += [f"a message of {len(e.message)} characters" for e in step.attempt.errors if len(e.message) > 1000]
     return found
 
@@ -135,7 +134,7 @@ def test_no_case_harms_a_world_of_python_tools(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    arena = Arena(shelf_task, lambda: PythonWorld(shelf, workers=1), FORMATS[name], ErrorProtocol(protocol))
+    arena = Arena(shelf_task, lambda: PythonWorld(shelf, workers=1), FORMATS[name], ErrorProtocol(protocol), 8_100)
     assert problems(arena, NOTHING) == []
     found, cases = {}, every_case(KEEP)
     with nothing_runs():

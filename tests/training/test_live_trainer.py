@@ -229,6 +229,14 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
     assert made.state.log_history[0]["explore/infrastructure"] == 3
 
 
+def test_a_context_without_room_learns_nothing(tmp_path: Path) -> None:
+    made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
+    made.sampler = LiveSampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
+    made.train()
+    assert {scored.rollout.end for scored in made._scored} == {End.CONTEXT_LIMIT}
+    assert made.state.log_history[0]["loss"] == 0
+
+
 def test_a_live_method_resumes_from_its_state(tmp_path: Path) -> None:
     engine = TextEngine(lambda number, index: {0: WRONG}.get(number, DONE))
     made = trainer(tmp_path, engine, [turn("shop-0", 0)], args={"max_steps": 1})

@@ -16,7 +16,7 @@ def learned_tokens(rollout: Rollout) -> list[int]:
     """For each token of the completion 1 where it enters the loss; none of them does where the engine failed."""
     if rollout.end is End.INFRASTRUCTURE:
         return [0] * max(1, len(rollout.completion_ids))
-    return list(rollout.mask)
+    return list(rollout.mask) or [0]  # nothing was sampled: one token stands in
 
 
 def refuse_split_groups(per_device: int, steps_per_generation: int, group_size: int) -> None:
