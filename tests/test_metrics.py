@@ -175,3 +175,58 @@ def test_the_interval_always_holds_the_rate(observations):
     ratio = proportion(observations)
     assert 0 <= ratio.low <= ratio.rate <= ratio.high <= 1
     assert ratio.low < ratio.high
+
+
+# --- live worlds -------------------------------------------------------------------------------------------------
+
+
+def live(*attempts: Attempt, turns: tuple[int, ...], correct: bool, silent: tuple[int, ...] = (), **fields) -> Episode:
+    return Episode(fields.pop("task_id", "t"), attempts, "environment", correct, turns, silent, **fields)
+
+
+def test_the_judge_decides_whether_an_episode_ends_right():
+    episodes = [
+        live(VALUE, RIGHT, turns=(0, 0), correct=True),
+        live(VALUE, RIGHT, turns=(0, 0), correct=False),  # the last attempt is right, the world is not
+        live(RIGHT, VALUE, turns=(0, 0), correct=True),  # the last attempt failed, the world is right
+    ]
+    report = evaluate_episodes(episodes)
+    assert counts(report.recovery_rate) == (2, 3)
+    assert counts(report.final_accuracy) == (2, 3)
+    assert counts(report.first_attempt_accuracy) == (1, 3)
+
+
+def test_an_attempt_follows_another_only_within_a_turn():
+    report = evaluate_episodes([live(VALUE, VALUE, RIGHT, VALUE, turns=(0, 1, 1, 2), correct=True)])
+    assert counts(report.next_attempt_recovery_rate) == (1, 1)
+    assert counts(report.repeat_rate) == (0, 1)
+    assert report.error_kinds[ErrorKind.WRONG_VALUE].attempts == 3
+
+
+def test_silent_failures_are_counted_among_the_attempts_without_an_error():
+    episodes = [
+        live(RIGHT, VALUE, RIGHT, turns=(0, 0, 0), correct=False, silent=(2,)),
+        live(RIGHT, turns=(0,), correct=False, silent=(0,), task_id="u"),
+    ]
+    report = evaluate_episodes(episodes)
+    assert report.silent_failure_rate is not None
+    assert counts(report.silent_failure_rate) == (2, 3)
+    assert counts(report.first_attempt_accuracy) == (1, 2)  # a blamed attempt is not right
+    assert "silent_failure_rate" in report.to_dict()
+    assert evaluate_episodes(EPISODES).silent_failure_rate is None
+
+
+def test_episodes_may_share_a_cluster():
+    apart = [live(RIGHT, turns=(0,), correct=n < 10, task_id=f"t{n}") for n in range(40)]
+    shared = [live(RIGHT, turns=(0,), correct=n < 10, task_id=f"t{n}", cluster=f"s{n // 5}") for n in range(40)]
+    first, second = (evaluate_episodes(episodes) for episodes in (apart, shared))
+    assert (first.n_tasks, second.n_tasks) == (40, 40)
+    assert counts(first.final_accuracy) == counts(second.final_accuracy) == (10, 40)
+    assert second.final_accuracy.low < first.final_accuracy.low - 0.05
+
+
+def test_a_live_episode_survives_json():
+    episode = live(VALUE, RIGHT, turns=(0, 2), correct=False, silent=(1,), cluster="17")
+    assert Episode.from_dict(json.loads(json.dumps(episode.to_dict()))) == episode
+    assert "correct" not in EPISODES[0].to_dict()
+    assert Episode.from_dict(EPISODES[0].to_dict()) == EPISODES[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,6 +165,24 @@ class FailedTurn:
     def from_dict(cls, fields: dict[str, JSON]) -> FailedTurn:
         """The inverse of `to_dict`."""
         return cls(Attempt.from_dict(fields["attempt"]), fields["feedback"])
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """What a model wrote, cut to what a message can hold."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def scalars(value: JSON) -> Iterator[JSON]:
+    """The values inside objects and lists, at every depth, in order."""
+    match value:
+        case dict():
+            for inner in value.values():
+                yield from scalars(inner)
+        case list():
+            for inner in value:
+                yield from scalars(inner)
+        case _:
+            yield value
 
 
 def canonical_json(value: JSON) -> str:

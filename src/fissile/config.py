@@ -38,9 +38,7 @@ class ModelConfig(Section):
     path: str = Field("smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder.")
     dtype: Literal["bfloat16", "float32", "auto"] = Field("bfloat16", description="Dtype of the frozen weights.")
     adapter: str | None = Field(None, description="A PEFT adapter to start from, instead of a fresh one.")
-    dialect: str = Field(
-        "hermes", description="Tool-call format: hermes (also qwen3), python, llama3_json or mistral."
-    )
+    dialect: str = Field("hermes", description="Tool-call format: hermes (also qwen3), python, llama3_json or mistral.")
     template_options: dict[str, Any] = Field(
         {}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
     )

@@ -55,6 +55,10 @@ class ErrorKind(StrEnum):
     """No tool complained, and the world is not as the task needs it: a silent failure, found by the judge."""
 
 
+FORMAT_FAILURES = frozenset({ErrorKind.MALFORMED_CALL, ErrorKind.TRUNCATED})
+"""Kinds of a response that does not obey its dialect."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolError:
     """One error in one attempt.

@@ -1,4 +1,4 @@
-"""Append-only JSON-lines files, such as corrections.jsonl and metrics.jsonl, that survive a killed process.
+"""JSON files that survive a killed process: lines that are appended, such as corrections.jsonl, and whole files.
 
 One record a line, flushed as it is written. A process that dies in the middle of a line leaves a torn one; it
 holds no promise to anyone and is removed when the file is opened again.
@@ -116,6 +116,27 @@ class JsonLines:
             self._file.close()
         os.truncate(self.path, size)
         self._file = self.path.open("ab")
+
+
+def write_json(path: str | Path, fields: Any) -> None:
+    """Write JSON so that the file is whole or unchanged.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(fields, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _run_error(path, "be written", error) from None
 
 
 def _remove_torn_line(path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fissile.calls import Attempt
 from fissile.environments.matching import argument_f1, match_calls
-from fissile.errors import ErrorKind
+from fissile.errors import FORMAT_FAILURES
 from fissile.tasks import Task
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -26,8 +26,6 @@ _SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "cosine": lambda progress: (1 - math.cos(math.pi * progress)) / 2,
     "constant": lambda _: 0.0,
 }
-
-_FORMAT_FAILURES = frozenset({ErrorKind.MALFORMED_CALL, ErrorKind.TRUNCATED})
 
 
 class RewardConfig(BaseModel):
@@ -147,7 +145,7 @@ def _recovery_correctness(
 def is_well_formatted(attempt: Attempt, task: Task) -> bool:
     """True when the response obeys its dialect: nothing malformed or cut off, and a call unless none is wanted."""
     calls_enough = not task.ground_truth or any(call.is_well_formed for call in attempt.calls)
-    return calls_enough and _FORMAT_FAILURES.isdisjoint(attempt.error_kinds)
+    return calls_enough and FORMAT_FAILURES.isdisjoint(attempt.error_kinds)
 
 
 def correctness(attempt: Attempt, task: Task, alpha: float = 0.5) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from test_train import comparable, fail, fissile, lines, succeed
+
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 

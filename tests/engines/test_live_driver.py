@@ -130,8 +130,8 @@ def sampler(limits: Limits | None = None) -> LiveSampler:
     return LiveSampler(CHAT, make, limits=limits or Limits())
 
 
-def right_or_silent(prompt: tuple[int, ...], sample: int) -> tuple[int, ...]:
-    """Closes the turn after an answer; before it, sample 0 of each context is right and the others say nothing."""
+def answers_right(prompt: tuple[int, ...], sample: int) -> tuple[int, ...]:
+    """The truth, then the end of the turn."""
     text = CHAT.tokenizer.decode(prompt)
     answered = "<tool_response>" in text[text.rfind("Add 1") :]
     calls = HERMES.render_calls(TURN.oracle_calls())
@@ -142,7 +142,7 @@ TURN = replace(LIVE, later=())
 
 
 def test_samples_stand_by_their_contexts() -> None:
-    engine = ScriptedEngine(right_or_silent)
+    engine = ScriptedEngine(answers_right)
     contexts = [sampler().context(replace(TURN, id=name)) for name in ("a", "b")]
     rollouts = sampler().sample(engine, contexts, Sampling(max_new_tokens=500, seed=11), samples=3)
     assert [rollout.context.task.id for rollout in rollouts] == ["a"] * 3 + ["b"] * 3
@@ -163,7 +163,7 @@ def test_an_engine_that_fails_is_data() -> None:
 
 
 def test_a_context_without_room_costs_no_sample() -> None:
-    engine = ScriptedEngine(right_or_silent)
+    engine = ScriptedEngine(answers_right)
     (rollout,) = sampler(Limits(context_tokens=3)).sample(engine, [sampler().context(TURN)], Sampling())
     assert (rollout.end, engine.calls) == (End.CONTEXT_LIMIT, [])
 

@@ -158,7 +158,7 @@ def _as_the_executor_rewrites(source: str, instances: dict[str, str]) -> str:
     rewrite: Any = checker().__closure__ or ()
     judge = next(cell.cell_contents for cell in rewrite if getattr(cell.cell_contents, "__name__", "") == CHECKER)
     executor = judge.__globals__["execute_multi_turn_func_call"].__globals__
-    rewritten: str = executor["_process_method_calls"](source, {name: "instance" for name in instances})
+    rewritten: str = executor["_process_method_calls"](source, dict.fromkeys(instances, "instance"))
     return rewritten
 
 

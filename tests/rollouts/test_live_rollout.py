@@ -289,7 +289,8 @@ def test_the_mask_is_one_exactly_where_the_policy_wrote() -> None:
     written = [token for token, own in zip(record.completion_ids, record.mask, strict=True) if own]
     assert written == [token for step in record.steps for token in step.completion.ids]
     assert (record.mask[0], record.mask[-1]) == (1, 1)
-    told = CHAT.tokenizer.decode([token for token, own in zip(record.completion_ids, record.mask, strict=True) if not own])
+    others = [token for token, own in zip(record.completion_ids, record.mask, strict=True) if not own]
+    told = CHAT.tokenizer.decode(others)
     for words in ("cannot be parsed", "Thanks.", '"double"'):
         assert words in told
     assert "Add 1, 2 and 1." not in told

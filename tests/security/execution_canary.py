@@ -54,4 +54,4 @@ def nothing_runs(expected: Expected = lambda event, arguments: False) -> Iterato
         yield _watch.seen
     finally:
         _watch.thread = None
-    assert _watch.seen == []
+    assert not _watch.seen, _watch.seen

@@ -14,7 +14,7 @@ from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
 from fissile.environments.bfcl.limits import CUT, MAX_RESULT
 from fissile.rollouts import ErrorProtocol, Limits, LiveRollout, Rollout
-from fissile.tasks import Task, World, load_bfcl_multi_turn
+from fissile.tasks import Task, World
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from security.hostile_cases import Case, Probe
 
@@ -47,21 +47,25 @@ class Shelf:
 '''
 KEEP = Probe("keep", "value")
 
-LIMITS = Limits(steps_per_turn=4)
+LIMITS = Limits(steps_per_turn=3)
 """Room for the truth, and no more: a rollout that a case has led astray ends soon."""
 
 
-def everything() -> Task:
-    """A real task of BFCL, in a world of all its classes, all their functions offered."""
-    task = load_bfcl_multi_turn(["multi_turn_base"]).tasks[0]
+def shortened(task: Task, turns: int = 2) -> Task:
+    """A task of BFCL's up to its first turns."""
+    truth = task.reference["ground_truth"][:turns]
+    return replace(task, later=task.later[: turns - 1], reference={**task.reference, "ground_truth": truth})
+
+
+def with_all_classes(task: Task) -> Task:
+    """A task of BFCL's in a world of all classes, all their functions offered."""
     assert task.world is not None
     classes = list(DOC_FILES)
-    entry = {**task.reference["entry"], "involved_classes": classes}
     return replace(
         task,
         tools=tuple(tool for name in classes for tool in class_tools(name)),
         world=World("bfcl", {**task.world.setup, "classes": classes}),
-        reference={**task.reference, "entry": entry},
+        reference={**task.reference, "entry": {**task.reference["entry"], "involved_classes": classes}},
     )
 
 
@@ -93,6 +97,7 @@ class Arena:
     """Where cases are played: a task, how its worlds are made, a dialect and a protocol.
 
     Attributes:
+        task: of the rollouts.
         protocol: of the rollouts.
         first_state: fingerprint of the world before the first turn.
         longest: characters of a result.
@@ -107,7 +112,7 @@ class Arena:
         protocol: ErrorProtocol = ErrorProtocol.RECOVERY,
         longest: int = MAX_RESULT + len(CUT),
     ) -> None:
-        self._task, self._make, self._dialect = task, make, dialect
+        self.task, self._make, self._dialect = task, make, dialect
         self.protocol, self.longest = protocol, longest
         self.last = self.begun()
         self.first_state = self.last.fingerprint()
@@ -115,7 +120,7 @@ class Arena:
     def begun(self) -> Environment:
         """A world of its own, before the first turn."""
         world = self._make()
-        world.reset(self._task)
+        world.reset(self.task)
         return world
 
     def play(self, case: Case) -> Played:
@@ -124,7 +129,7 @@ class Arena:
         policy = HostileFirst(self._dialect, text=case.write(self._dialect))
         began = time.thread_time()
         rollout = LiveRollout(self.last, policy, self.protocol, LIMITS)
-        rollout.begin(self._task)
+        rollout.begin(self.task)
         finished: list[Rollout] = []
         roll_out(policy, [rollout], Sampling(), finished.append)
         return Played(finished[0], self.last, time.thread_time() - began)

@@ -15,20 +15,25 @@ from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.errors import ErrorKind
 from fissile.evaluation.live import LiveEpisode
 from fissile.rollouts import End, ErrorProtocol
-from fissile.tasks import ExpectedCall, Task, Turn, World
+from fissile.tasks import ExpectedCall, Task, Turn, World, load_bfcl_multi_turn
 from security.execution_canary import nothing_runs
 from security.hostile_cases import ECHO, FORMATS, Case, Probe, huge_cases, small_cases
-from security.hostile_rollouts import KEEP, LIMITS, PYTHON_TOOLS, Arena, Played, everything
+from security.hostile_rollouts import KEEP, LIMITS, PYTHON_TOOLS, Arena, Played, shortened, with_all_classes
 
 SECONDS = 1.0
 """CPU time of a whole rollout of a small case."""
-NOTHING = Case("nothing", "", lambda _: "")
-"""What is imported or started at the first use is, after this."""
+FIRST_USE = Case("first use", "", lambda dialect: dialect.render_calls([ToolCall("touch", {"file_name": 7}, "")]))
+"""A call that fails: what is read or started at the first use and at the first error is, after this."""
 
 
 @pytest.fixture(scope="module")
-def bfcl_task(bfcl: Path) -> Task:
-    return everything()
+def real_task(bfcl: Path) -> Task:
+    return shortened(load_bfcl_multi_turn(["multi_turn_base"]).tasks[0])
+
+
+@pytest.fixture(scope="module")
+def wide_task(real_task: Task) -> Task:
+    return with_all_classes(real_task)
 
 
 @pytest.fixture(scope="module")
@@ -112,40 +117,42 @@ def unusable(arena: Arena, right: ToolCall) -> list[str]:
 # --- the worlds ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "protocol"), product(FORMATS, ErrorProtocol))
-def test_no_case_harms_bfcls_world(bfcl_task: Task, name: str, protocol: ErrorProtocol) -> None:
-    arena = Arena(bfcl_task, BFCLWorld, FORMATS[name], protocol)
-    assert problems(arena, NOTHING) == []
-    found, cases = {}, every_case(ECHO)
+def harmed(arena: Arena, probe: Probe, harmless: ToolCall) -> dict[str, list[str]]:
+    """Case to what went wrong in it; an episode that began before all of them must end right."""
+    task, neighbour = arena.task, arena.begun()
+    assert problems(arena, FIRST_USE) == []
+    found, cases = {}, every_case(probe)
     with nothing_runs():
-        neighbour = arena.begun()
         for case in cases:
-            if wrong := problems(arena, case) + unusable(arena, ToolCall("pwd", {}, "")):
+            if wrong := problems(arena, case) + unusable(arena, harmless):
                 found[case.name] = wrong
-    assert found == {}
-    for turn in range(len(bfcl_task.turns)):
-        neighbour.execute(bfcl_task.at_turn(turn).oracle_calls())
+    for turn in range(len(task.turns)):
+        neighbour.execute(task.at_turn(turn).oracle_calls())
         assert neighbour.judge(turn).valid
+    return found
 
 
-@pytest.mark.parametrize(("name", "protocol"), [*product(FORMATS, [ErrorProtocol.RECOVERY]), ("hermes", "official")])
+@pytest.mark.parametrize(
+    ("name", "protocol"), [*product(FORMATS, ["recovery"]), *product(["hermes", "python"], ["official"])]
+)
+def test_no_case_harms_bfcls_world(real_task: Task, name: str, protocol: str) -> None:
+    arena = Arena(real_task, BFCLWorld, FORMATS[name], ErrorProtocol(protocol))
+    assert harmed(arena, ECHO, ToolCall("pwd", {}, "")) == {}
+
+
+def test_no_case_harms_a_world_of_all_classes(wide_task: Task) -> None:
+    arena = Arena(wide_task, BFCLWorld, get_dialect("hermes"))
+    assert harmed(arena, ECHO, ToolCall("pwd", {}, "")) == {}
+
+
+@pytest.mark.parametrize(("name", "protocol"), [("hermes", "recovery"), ("python", "official")])
 def test_no_case_harms_a_world_of_python_tools(
     shelf: PythonTools, shelf_task: Task, name: str, protocol: ErrorProtocol, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     arena = Arena(shelf_task, lambda: PythonWorld(shelf, workers=1), FORMATS[name], ErrorProtocol(protocol), 8_100)
-    assert problems(arena, NOTHING) == []
-    found, cases = {}, every_case(KEEP)
-    with nothing_runs():
-        neighbour = arena.begun()
-        for case in cases:
-            if wrong := problems(arena, case) + unusable(arena, ToolCall("count", {}, "")):
-                found[case.name] = wrong
-    assert found == {}
-    for turn in range(len(shelf_task.turns)):
-        neighbour.execute(shelf_task.at_turn(turn).oracle_calls())
-        assert neighbour.judge(turn).valid
+    assert harmed(arena, KEEP, ToolCall("count", {}, "")) == {}
     assert list(tmp_path.iterdir()) == []
 
 

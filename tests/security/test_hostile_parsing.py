@@ -15,6 +15,8 @@ from security.execution_canary import ExecutedError, nothing_runs
 from security.hostile_cases import FORMATS, Case, corpus, huge_cases, small_cases
 
 CASES = {case.name: case for case in (*small_cases(), *huge_cases())}
+PARSERS = FORMATS.keys() - {"mistral args"}
+"""Mistral's two ways to write calls are read by one parser."""
 
 
 def problems(case: Case, dialect: Dialect) -> list[str]:
@@ -65,8 +67,9 @@ def test_the_corpus_is_large_and_says_what_it_is_for() -> None:
 def test_no_case_is_too_much_for_a_parser(name: str) -> None:
     dialect = FORMATS[name]
     dialect.parse(dialect.render_calls([]))  # what is imported at first use is imported now
+    cases = [case for case in CASES.values() if name in PARSERS or "million" not in case.name]
     with nothing_runs():
-        found = {case.name: problem for case in CASES.values() if (problem := problems(case, dialect))}
+        found = {case.name: problem for case in cases if (problem := problems(case, dialect))}
     assert found == {}
 
 

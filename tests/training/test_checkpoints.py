@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fissile.errors import RunError
-from fissile.training.checkpoints import latest_checkpoint, load_state, save_state, write_json
+from fissile.journal import write_json
+from fissile.training.checkpoints import latest_checkpoint, load_state, save_state
 
 
 def test_the_latest_complete_checkpoint_is_found_and_incomplete_ones_go(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fissile.calls import JSON
+from fissile.calls import JSON, scalars
 from fissile.tools import Tool, json_type
 
 MAX_NESTING = 4
@@ -32,8 +32,8 @@ class Borrowed:
         by_type: dict[str, list[JSON]] = {}
         words = [word for text in texts for word in re.findall(r"\w[\w.@/-]*", text)]
         numbers: list[JSON] = [int(word) for word in words if re.fullmatch(r"[0-9]{1,9}", word)]
-        scalars = (scalar for value in values for scalar in _scalars(value))
-        for scalar in (*words, *numbers, *scalars, *_FALLBACKS):
+        given = (scalar for value in values for scalar in scalars(value))
+        for scalar in (*words, *numbers, *given, *_FALLBACKS):
             by_type.setdefault(json_type(scalar), []).append(scalar)
         by_type["number"] += by_type["integer"]
         return cls(by_type)
@@ -61,15 +61,3 @@ def _value(schema: JSON, borrowed: Borrowed, rng: random.Random, levels: int) ->
         "object": lambda: {name: _value(field, borrowed, rng, levels - 1) for name, field in fields.items()},
     }
     return compound[kind]() if kind in compound else None
-
-
-def _scalars(value: JSON) -> Iterator[JSON]:
-    match value:
-        case dict():
-            for inner in value.values():
-                yield from _scalars(inner)
-        case list():
-            for inner in value:
-                yield from _scalars(inner)
-        case _:
-            yield value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fissile.calls import JSON, Attempt, ParsedResponse, ParseError, ToolCall
+from fissile.calls import JSON, Attempt, ParsedResponse, ParseError, ToolCall, shorten
 from fissile.dialects.base import Dialect
 from fissile.environments.matching import Pairing, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
@@ -84,7 +84,7 @@ def _judge_call(
         return
     tool = task.tool(call.name)
     if tool is None or call.arguments is None:
-        yield ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{_shorten(call.name or '')}'.", index, call.name)
+        yield ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{shorten(call.name or '')}'.", index, call.name)
         return
     violations = tool.validate(call.arguments, index)
     yield from violations
@@ -145,7 +145,3 @@ def _rejected_officially(calls: Sequence[ToolCall]) -> ToolError:
     message = "a value of the call, or its type, is not what was asked for."
     sole = calls[0] if len(calls) == 1 else None
     return ToolError(ErrorKind.WRONG_VALUE, message, 0 if sole else None, sole.name if sole else None)
-
-
-def _shorten(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
 from fissile.evaluation.live import LiveEpisode, evaluate_live
-from fissile.journal import JsonLines
+from fissile.journal import JsonLines, write_json
 from fissile.rollouts import End, ErrorProtocol, Limits
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
 from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
@@ -159,13 +158,7 @@ class SuiteFolder:
         if self.settings.exists():
             _refuse_changes(self.path, json.loads(self.settings.read_text(encoding="utf-8")), asked)
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _write_json(self.settings, asked)
-        except OSError as error:
-            raise RunError(
-                f"'{self.path}' cannot be written ({error.strerror}). Choose another folder with --output."
-            ) from error
+        write_json(self.settings, asked)
 
 
 def run_suite(
@@ -221,7 +214,7 @@ def run_suite(
     episodes = [done[task.id] for task in tasks]
     report = {"settings": settings.model_dump(mode="json"), **bfcl_report(episodes, settings.protocol)}
     write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
-    _write_json(folder.report, report)
+    write_json(folder.report, report)
     return report
 
 
@@ -233,13 +226,3 @@ def _refuse_changes(path: Path, before: dict[str, Any], asked: dict[str, Any]) -
             f"'{path}' holds an evaluation of other settings ({told}). Resume with those, or choose another folder "
             "with --output."
         )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from fissile.calls import JSON, ToolCall
+from fissile.calls import JSON, ToolCall, scalars
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback.base import Failure
 from fissile.feedback.spelling import Spelled, spelled
@@ -217,7 +217,7 @@ class _Case:
     def is_in_messages(self, value: JSON) -> bool:
         """True where every scalar in `value` stands in the conversation."""
         messages = Spelled.of("\n".join(message["content"] for message in self.failure.task.messages))
-        return all(scalar in messages for scalar in map(spelled, _scalars(value)))
+        return all(scalar in messages for scalar in map(spelled, scalars(value)))
 
 
 Facts = dict[str, Any]
@@ -331,15 +331,3 @@ def _overlap(given: str, accepted: JSON) -> bool:
     """True where one text holds the other: "Paris" and "Paris, France"."""
     one, other = Spelled.of(given), spelled(accepted)
     return isinstance(accepted, str) and (one in other or other in one)
-
-
-def _scalars(value: JSON) -> Iterator[JSON]:
-    match value:
-        case dict():
-            for inner in value.values():
-                yield from _scalars(inner)
-        case list():
-            for inner in value:
-                yield from _scalars(inner)
-        case _:
-            yield value

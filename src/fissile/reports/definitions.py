@@ -42,8 +42,8 @@ METRICS = (
         "first_attempt_accuracy",
         "First-attempt accuracy",
         "higher",
-        "Of all episodes, the share whose first attempt is right (in a live world: raised no error and is not blamed by "
-        "the judge). No feedback has been read by then.",
+        "Of all episodes, the share whose first attempt is right (in a live world: raised no error and is not "
+        "blamed by the judge). No feedback has been read by then.",
     ),
     Metric(
         "recovery_rate",

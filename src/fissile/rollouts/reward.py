@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from fissile.errors import ErrorKind
+from fissile.errors import FORMAT_FAILURES
 from fissile.rewards import Reward, RewardConfig, composite_reward
 from fissile.rollouts.branch import remaining_goal
 from fissile.rollouts.record import End, Rollout
 
-_MALFORMED = frozenset({ErrorKind.MALFORMED_CALL, ErrorKind.TRUNCATED})
 
-
-def rollout_reward(
-    rollout: Rollout, *, progress: float, reference_length: int, config: RewardConfig
-) -> Reward | None:
+def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, config: RewardConfig) -> Reward | None:
     """The reward; None where the engine failed.
 
     In a live world R_corr is 2 for a turn that the judge accepts: the state is that of the truth, and its results were
@@ -38,5 +34,5 @@ def rollout_reward(
         config=config,
         parent=context.history[-1].attempt if context.history else None,
         first=rollout.attempt,
-        malformed=any(not _MALFORMED.isdisjoint(step.attempt.error_kinds) for step in rollout.steps),
+        malformed=any(not FORMAT_FAILURES.isdisjoint(step.attempt.error_kinds) for step in rollout.steps),
     )

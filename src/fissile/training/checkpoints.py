@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,30 +13,10 @@ from typing import Any
 from safetensors import SafetensorError
 
 from fissile.errors import RunError
+from fissile.journal import write_json
 
 STATE = "fissile_state"
 """Stem of the state file of each process; it is written last, so its presence marks a complete checkpoint."""
-
-
-def write_json(path: str | Path, fields: Any) -> None:
-    """Write JSON so that the file is whole or unchanged.
-
-    Raises:
-        RunError: the disk is full or cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(fields, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _unwritable(path, str(error.strerror)) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from fissile.config import RunConfig
 from fissile.errors import RunError
-from fissile.training.checkpoints import write_json
+from fissile.journal import write_json
 
 PACKAGES = ("fissile", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 

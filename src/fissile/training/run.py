@@ -25,9 +25,9 @@ from trl import GRPOConfig
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
-from fissile.journal import JsonLines
+from fissile.journal import JsonLines, write_json
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
-from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint, write_json
+from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint
 from fissile.training.cold_start import cold_start
 from fissile.training.course import Course, make_course
 from fissile.training.engines import Engines

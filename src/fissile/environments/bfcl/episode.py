@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from fissile.calls import JSON, ToolResult
+from fissile.calls import JSON, ToolResult, shorten
 from fissile.environments.bfcl.instances import fresh, methods, plain_copy
 from fissile.environments.bfcl.limits import Asked, cut, too_costly
 from fissile.environments.bfcl.results import Answered, domain_error, result_text
@@ -18,6 +18,9 @@ from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from fissile.tools import Tool
 
 Arguments = Mapping[str, JSON]
+
+MAX_QUOTED = 300
+"""Characters of an answer or a name that a typed error repeats."""
 
 FORBIDDEN = frozenset({"kill", "exit", "quit", "remove", "unlink", "popen", "Popen", "run"})
 """Names that the official executor refuses by a message of its own."""
@@ -97,18 +100,19 @@ class Episode:
             return _raised(name, arguments, error, index)
         if message is None:
             return ToolResult(cut(text), index)
-        return ToolResult(cut(text), index, ToolError(ErrorKind.DOMAIN_ERROR, _shorten(message), index, name))
+        failure = ToolError(ErrorKind.DOMAIN_ERROR, shorten(message, MAX_QUOTED), index, name)
+        return ToolResult(cut(text), index, failure)
 
 
 def refused(name: str, reason: str, index: int) -> ToolResult:
     """The answer to a call that is not run, because of its size or cost."""
-    name = _shorten(name)
+    name = shorten(name, MAX_QUOTED)
     message = f"{name}() was not run: {reason}."
     return ToolResult(f"Error during execution: {message}", index, ToolError(ErrorKind.TIMEOUT, message, index, name))
 
 
 def _unknown(name: str, index: int) -> ToolResult:
-    name = _shorten(name)
+    name = shorten(name, MAX_QUOTED)
     text = f"Function call {name} is not allowed." if name in FORBIDDEN else f"name '{name}' is not defined"
     error = ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{name}'.", index, name)
     return ToolResult(f"Error during execution: {text}", index, error)
@@ -123,7 +127,7 @@ def _raised(name: str, arguments: Arguments, exception: Exception, index: int) -
 def _binding_error(name: str, arguments: Arguments, index: int) -> ToolError | None:
     """The first argument that the function does not take, or lacks: Python does not run it then."""
     method = methods()[name]
-    for argument in map(_shorten, arguments):
+    for argument in (shorten(argument, MAX_QUOTED) for argument in arguments):
         if argument not in method.accepted:
             message = f"{name}() got an unexpected argument '{argument}'."
             return ToolError(ErrorKind.UNEXPECTED_ARGUMENT, message, index, name, argument)
@@ -138,13 +142,9 @@ def _type_error(name: str, arguments: Arguments, text: str, index: int) -> ToolE
     """The argument of a wrong type, where the function's schema knows one; else the exception."""
     violations = _tools()[name].validate(dict(arguments), index)
     wrong = next((violation for violation in violations if violation.kind is ErrorKind.WRONG_TYPE), None)
-    return wrong or ToolError(ErrorKind.EXCEPTION, _shorten(text), index, name)
+    return wrong or ToolError(ErrorKind.EXCEPTION, shorten(text, MAX_QUOTED), index, name)
 
 
 @cache
 def _tools() -> Mapping[str, Tool]:
     return {tool.name: tool for name in DOC_FILES for tool in class_tools(name)}
-
-
-def _shorten(text: str, limit: int = 300) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -33,9 +33,9 @@ def run(function: Function, arguments: dict[str, Any], max_characters: int) -> d
         text, refusal = read_result(function(**arguments))
     except BaseException as error:  # SystemExit is one
         return refused(*described(error))
-    refusal = _cut(refusal, MAX_MESSAGE)
+    refusal = cut(refusal, MAX_MESSAGE)
     return {
-        "text": _cut(text, max_characters),
+        "text": cut(text, max_characters),
         "error": [ErrorKind.DOMAIN_ERROR, refusal, None] if refusal else None,
     }
 
@@ -48,7 +48,7 @@ def refused(kind: ErrorKind, message: str, argument: str | None = None) -> dict[
 def described(error: BaseException) -> tuple[ErrorKind, str, str | None]:
     """Kind, message in one line, and the argument concerned, of what was raised."""
     try:
-        message = _cut(_printable(" ".join(str(error).split())), MAX_MESSAGE)
+        message = cut(printable(" ".join(str(error).split())), MAX_MESSAGE)
     except Exception:  # an exception that cannot even be told
         message = ""
     match error:
@@ -62,17 +62,17 @@ def described(error: BaseException) -> tuple[ErrorKind, str, str | None]:
 def read_result(result: Any) -> tuple[str, str]:
     """The text of a result, and what it says under "error" ("" where it says nothing)."""
     if isinstance(result, str):
-        return _printable(result), ""
+        return printable(result), ""
     try:
         plain = to_jsonable_python(result, fallback=_without_address, inf_nan_mode="constants")
         text = json.dumps(plain, ensure_ascii=False)
     except (ValueError, TypeError):  # bytes that are no text, cycles
-        return _printable(_without_address(result)), ""
+        return printable(_without_address(result)), ""
     refusal = plain.get("error") if isinstance(plain, dict) else None
     if not refusal:
-        return _printable(text), ""
+        return printable(text), ""
     said = refusal if isinstance(refusal, str) else json.dumps(refusal, ensure_ascii=False)
-    return _printable(text), _printable(said)
+    return printable(text), printable(said)
 
 
 def _without_address(value: Any) -> str:
@@ -82,10 +82,11 @@ def _without_address(value: Any) -> str:
     return f"<{kind.__name__}>" if bare else str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` with a question mark for each half of a character, which no tokenizer takes."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """`text`, or its beginning and how much is left out."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters)"

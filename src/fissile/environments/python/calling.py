@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fissile.calls import JSON, ToolCall
+from fissile.calls import JSON, ToolCall, shorten
+from fissile.environments.python.answers import cut, printable
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.errors import ErrorKind, ToolError
@@ -56,7 +57,8 @@ def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, 
     """
     refusals = refuse(tool, call, index)
     if refusals:
-        return Outcome(state, "Error: " + " ".join(error.message for error in refusals), refusals[0])
+        content = printable("Error: " + " ".join(error.message for error in refusals))
+        return Outcome(state, cut(content, pool.limits.result_characters), refusals[0])
     request = Frame({"do": "call", "tool": call.name, "arguments": json.dumps(call.arguments)}, (state.pickled,))
     try:
         reply = pool.ask(request)
@@ -74,9 +76,7 @@ def refuse(tool: Tool | None, call: ToolCall, index: int) -> tuple[ToolError, ..
         message = f"the tool call cannot be parsed: {reason}."
         return (ToolError(ErrorKind.MALFORMED_CALL, message, index, call.name),)
     if tool is None:
-        return (
-            ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{_shorten(call.name or '')}'.", index, call.name),
-        )
+        return (ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{shorten(call.name or '')}'.", index, call.name),)
     return _not_json(tool, call.arguments, index) or _violations(tool, call.arguments, index)
 
 
@@ -87,7 +87,7 @@ def _not_json(tool: Tool, arguments: dict[str, JSON], index: int) -> tuple[ToolE
         try:
             json.dumps(value, allow_nan=False)
         except (ValueError, TypeError, RecursionError):
-            message = f"argument '{_shorten(name)}' has a value that is too large, too deep or no finite number."
+            message = f"argument '{shorten(name)}' has a value that is too large, too deep or no finite number."
             errors.append(ToolError(ErrorKind.WRONG_VALUE, message, index, tool.name, name))
     return tuple(errors)
 
@@ -104,7 +104,3 @@ def _read_error(error: JSON, index: int, tool: str | None) -> ToolError | None:
         return None
     kind, message, argument = error
     return ToolError(ErrorKind(kind), message, index, tool, argument)
-
-
-def _shorten(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."
