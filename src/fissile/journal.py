@@ -135,7 +135,8 @@ def write_json(path: str | Path, fields: Any) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder cannot be, neither can the file
+            temporary.unlink(missing_ok=True)
         raise _run_error(path, "be written", error) from None
 
 

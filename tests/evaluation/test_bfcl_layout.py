@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from fissile import assets
 from fissile.calls import JSON, ToolCall
+from fissile.corrections.context import Context
 from fissile.dialects import HermesDialect, PythonDialect
 from fissile.engines.base import Sampling
+from fissile.engines.dialogue import current_exchanges
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments.bfcl import function_names
@@ -33,11 +35,41 @@ from fissile.tasks import Task, load_bfcl_multi_turn
 Decode = Callable[[str], list[str]]
 
 HERMES = HermesDialect()
+AWKWARD: list[JSON] = [
+    {},
+    {"a": {"b": 1}},
+    {"it's": [1]},
+    [{}],
+    "ls(a=True) and ls (x)",
+    "Sort (by date)",
+    "\n (x)",
+    float("nan"),
+    -float("inf"),
+    "\ud800'\"\\",
+]
+"""Values that the official decoder or executor would change."""
+
+
+class AwkwardPolicy(RandomPolicy):
+    """The truth of a turn, and beside it its calls with an awkward argument."""
+
+    def write(self, context: Context, sampling: Sampling) -> str:
+        truth = context.task.at_turn(context.turn).oracle_calls()
+        draw = random.Random(f"{context.task.id}/{context.turn}")
+        odd = [self._spoilt(call, draw) for call in truth if call.arguments]
+        return self._say([] if current_exchanges(context) else [*odd, *truth])
+
+    def _spoilt(self, call: ToolCall, draw: random.Random) -> ToolCall:
+        arguments = call.arguments or {}
+        return ToolCall(call.name, {**arguments, draw.choice(list(arguments)): draw.choice(AWKWARD)}, "")
+
+
 POLICIES: dict[str, Policy] = {
     "oracle": OraclePolicy(HERMES),
     "corrupted oracle": CorruptedOraclePolicy(PythonDialect()),
     "stubborn": StubbornPolicy(HERMES, give_up_after=3),
     "random": RandomPolicy(HERMES, ends=0.3),
+    "awkward": AwkwardPolicy(HERMES),
 }
 
 
@@ -122,7 +154,7 @@ def test_the_official_scorer_says_what_we_say(
     turns = {t.id: official_turns(t, episode, protocol) for t, episode in zip(chosen, episodes, strict=True)}
     theirs = {task.id: official_score(decode, task, turns[task.id]) for task in chosen}
     assert theirs == ours
-    if name == "random":
+    if name in ("random", "awkward"):
         assert len(set(ours.values())) > 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from security.hostile_cases import FORMATS, Probe, result_texts, small_cases
 from tally_world import LIVE, Tally
 
 RESULTS = result_texts()
+UNENCODABLE = re.compile("[\ud800-\udfff]")
 NEXT = ({"role": "user", "content": "And now?"},)
 
 
@@ -44,14 +46,19 @@ def test_no_result_spells_a_marker(chats: dict[str, ChatFormat], name: str) -> N
     chat, found = chats[name], {}
     harmless = markers(chat, chat.reply_ids(["fine", "fine"], NEXT, ended=True))
     for case, text in RESULTS.items():
-        try:
-            ids = chat.reply_ids([text, "fine"], NEXT, ended=True)
-        except Exception as error:  # what a tool says must not end a run
-            found[case] = f"raised {error!r:.200}"
-        else:
-            if markers(chat, ids) != harmless:
-                found[case] = str(markers(chat, ids) - harmless)
+        if not UNENCODABLE.search(text):
+            answered = markers(chat, chat.reply_ids([text, "fine"], NEXT, ended=True))
+            if answered != harmless:
+                found[case] = str(answered - harmless)
     assert found == {}
+
+
+def test_a_result_with_half_a_character_can_be_told(chats: dict[str, ChatFormat]) -> None:
+    """A model writes one as an escape in JSON, and a tool quotes it back; no tokenizer takes it."""
+    texts = [text for text in RESULTS.values() if UNENCODABLE.search(text)]
+    assert len(texts) >= 3
+    for text in texts:
+        assert chats["hermes"].reply_ids([text], ended=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from security.execution_canary import nothing_runs
 from security.hostile_cases import ECHO, FORMATS, Case, Probe, huge_cases, small_cases
 from security.hostile_rollouts import KEEP, LIMITS, PYTHON_TOOLS, Arena, Played, shortened, with_all_classes
 
+PWD = ToolCall("pwd", {}, "")
 SECONDS = 1.0
 """CPU time of a whole rollout of a small case."""
 FIRST_USE = Case("first use", "", lambda dialect: dialect.render_calls([ToolCall("touch", {"file_name": 7}, "")]))
@@ -50,9 +52,9 @@ def shelf_task(shelf: PythonTools) -> Task:
     return Task("shelf", says, shelf.tools, (first,), world=World("python"), later=(Turn(says, (second,)),))
 
 
-def every_case(probe: Probe) -> list[Case]:
-    """All but the texts of a million characters: a parser's matter, and read by the parsers' tests."""
-    return [*small_cases(probe), *(case for case in huge_cases(probe) if "million" not in case.name)]
+def long_cases(probe: Probe) -> list[Case]:
+    """The huge ones but for a million characters of one kind, which are the parsers' matter."""
+    return [case for case in huge_cases(probe) if "million" not in case.name]
 
 
 # --- what must hold of a rollout -------------------------------------------------------------------------------------
@@ -117,11 +119,11 @@ def unusable(arena: Arena, right: ToolCall) -> list[str]:
 # --- the worlds ------------------------------------------------------------------------------------------------------
 
 
-def harmed(arena: Arena, probe: Probe, harmless: ToolCall) -> dict[str, list[str]]:
+def harmed(arena: Arena, cases: Sequence[Case], harmless: ToolCall) -> dict[str, list[str]]:
     """Case to what went wrong in it; an episode that began before all of them must end right."""
     task, neighbour = arena.task, arena.begun()
     assert problems(arena, FIRST_USE) == []
-    found, cases = {}, every_case(probe)
+    found = {}
     with nothing_runs():
         for case in cases:
             if wrong := problems(arena, case) + unusable(arena, harmless):
@@ -137,12 +139,19 @@ def harmed(arena: Arena, probe: Probe, harmless: ToolCall) -> dict[str, list[str
 )
 def test_no_case_harms_bfcls_world(real_task: Task, name: str, protocol: str) -> None:
     arena = Arena(real_task, BFCLWorld, FORMATS[name], ErrorProtocol(protocol))
-    assert harmed(arena, ECHO, ToolCall("pwd", {}, "")) == {}
+    assert harmed(arena, small_cases(ECHO), PWD) == {}
 
 
-def test_no_case_harms_a_world_of_all_classes(wide_task: Task) -> None:
+@pytest.mark.parametrize(("name", "protocol"), [("hermes", "recovery"), ("python", "official")])
+def test_no_size_harms_bfcls_world(real_task: Task, name: str, protocol: str) -> None:
+    arena = Arena(real_task, BFCLWorld, FORMATS[name], ErrorProtocol(protocol))
+    assert harmed(arena, long_cases(ECHO), PWD) == {}
+
+
+def test_no_call_harms_a_world_of_all_classes(wide_task: Task) -> None:
     arena = Arena(wide_task, BFCLWorld, get_dialect("hermes"))
-    assert harmed(arena, ECHO, ToolCall("pwd", {}, "")) == {}
+    calls = [case for case in small_cases(ECHO) if case.name.startswith(("bomb", "tool"))]
+    assert harmed(arena, calls, PWD) == {}
 
 
 @pytest.mark.parametrize(("name", "protocol"), [("hermes", "recovery"), ("python", "official")])
@@ -152,7 +161,8 @@ def test_no_case_harms_a_world_of_python_tools(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     arena = Arena(shelf_task, lambda: PythonWorld(shelf, workers=1), FORMATS[name], ErrorProtocol(protocol), 8_100)
-    assert harmed(arena, KEEP, ToolCall("count", {}, "")) == {}
+    cases = [*small_cases(KEEP), *(long_cases(KEEP) if name == "hermes" else ())]
+    assert harmed(arena, cases, ToolCall("count", {}, "")) == {}
     assert list(tmp_path.iterdir()) == []
 
 
