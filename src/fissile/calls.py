@@ -167,6 +167,17 @@ class FailedTurn:
         return cls(Attempt.from_dict(fields["attempt"]), fields["feedback"])
 
 
+def unreadable(call: ToolCall, index: int, cut_off: bool = False) -> ToolError:
+    """The error of a malformed call, the `index`-th of its response; `cut_off` where the token limit ended it."""
+    assert call.parse_error is not None
+    reason, position = call.parse_error.reason, call.parse_error.position
+    if cut_off:
+        kind, message = ErrorKind.TRUNCATED, "the response reached its length limit inside a tool call."
+    else:
+        kind, message = ErrorKind.MALFORMED_CALL, f"the tool call cannot be parsed: {reason} (character {position})."
+    return ToolError(kind, message, index, call.name, position=position)
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """What a model wrote, cut to what a message can hold."""
     return text if len(text) <= limit else f"{text[:limit]}..."

@@ -212,7 +212,7 @@ def test_too_long_a_context_is_an_empty_response_and_never_ends_the_run(refusal:
     with serving(refusal) as server:
         asked = policy(server, max_failures=1)
         (response,) = asked.respond([CONTEXT], SAMPLING)
-    assert response.completion.stop is StopReason.LENGTH
+    assert response.completion.stop is StopReason.NO_ROOM
     assert response.text == ""
     assert len(server.bodies) == 1
 

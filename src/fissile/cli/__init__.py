@@ -14,7 +14,7 @@ from fissile.cli.config import config
 from fissile.cli.fetch import fetch
 from fissile.cli.report import report
 from fissile.cli.train import train
-from fissile.errors import InputError
+from fissile.errors import InfrastructureError, InputError
 
 app = typer.Typer(
     name="fissile",
@@ -35,10 +35,10 @@ DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
 
 
 def main() -> None:
-    """Run the command. The user's errors become one message on stderr and exit code 2."""
+    """Run the command. The user's errors, and a machine that fails, become one message on stderr and exit code 2."""
     try:
         app()
-    except InputError as error:
+    except (InputError, InfrastructureError) as error:
         _fail(str(error))
     except OSError as error:
         if error.errno not in DISK_ERRORS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.calls import JSON, FailedTurn, canonical_json
-from fissile.corrections.context import Context, Exchange
+from fissile.corrections.context import Context, Exchange, current_turn
 from fissile.tasks import Task
 
 
@@ -61,9 +61,12 @@ class Correction:
     def id(self) -> str:
         """16 hexadecimal digits, equal for equal failures: a hash of the task id and the history's signatures.
 
-        Feedback, step and token ids do not enter, so that the same failure met again has the same id.
+        Feedback, step and token ids do not enter, so that the same failure met again has the same id. In a live world
+        it is the same failure only after the same calls in its turn.
         """
-        key = canonical_json([self.task_id, *(turn.attempt.signature for turn in self.history)])
+        before = [call.signature for exchange in current_turn(self.dialogue) for call in exchange.executed]
+        failed = [turn.attempt.signature for turn in self.history]
+        key = canonical_json([self.task_id, *failed, *([before] if before else [])])
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     @property

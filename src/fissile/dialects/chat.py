@@ -93,7 +93,10 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self.dialect = dialect
         self.template_options = _known_options(template_options or {}, str(tokenizer.chat_template))
-        self._spelled_markers = _any_of(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+        template = str(tokenizer.chat_template)  # what it writes may open a turn or a result, special or not
+        added = tokenizer.added_tokens_decoder.values()
+        markers = (t.content for t in added if t.special or (t.content.strip() and t.content in template))
+        self._spelled_markers = _any_of(markers)
         self.renders_tools = _PROBE_TOOL.name in self._probe([_QUESTION], [_PROBE_TOOL]) and self._speaks_dialect()
         self.end_of_turn = self._find_end_of_turn()
         self.end_ids = frozenset([*self.end_of_turn[-1:], *self._other_end_ids()])
@@ -121,8 +124,8 @@ class ChatFormat:
         """The ids between an assistant completion and the next one.
 
         Args:
-            results: what the tools answered (or a diagnosis), one text a result. Special tokens spelled in them
-                are taken apart, so that what a model or a tool wrote cannot open a turn.
+            results: what the tools answered (or a diagnosis), one text a result. Tokens of the template spelled in
+                them are taken apart, so that what a model or a tool wrote cannot open a turn or another result.
             messages: what follows, such as the user's next turn. They come from the task and stay as they are.
             ended: the completion holds its own end-of-turn token (it was not cut by the token limit).
 
@@ -137,7 +140,7 @@ class ChatFormat:
         """
         if not results and not messages:
             raise ValueError("A reply needs at least one result or message.")
-        plain = [self._spelled_markers.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", text) for text in results]
+        plain = [self._taken_apart(text) for text in results]
         turns = self._ways[bool(results), bool(messages)](self.dialect, plain, messages)
         ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT, *turns))))
         closing = len(self.end_of_turn)
@@ -174,6 +177,11 @@ class ChatFormat:
             if in_order.search(self._probe(self._exchange(_PROBE_TEXT, *way(self.dialect, results, messages)))):
                 return way
         return ways[-1]
+
+    def _taken_apart(self, text: str) -> str:
+        """A result that spells no marker, and no half of a character, which no tokenizer encodes."""
+        whole = text.encode("utf-8", "replace").decode()
+        return self._spelled_markers.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", whole)
 
     def _find_end_of_turn(self) -> tuple[int, ...]:
         """The ids behind an assistant's content up to the first marker token; empty where there is none."""

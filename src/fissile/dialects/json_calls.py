@@ -152,7 +152,7 @@ def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
 
 
 def _parse_int(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
         raise RejectedError(f"a number has more than {MAX_DIGITS} digits")
     return int(digits)
 

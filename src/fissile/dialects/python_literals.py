@@ -231,7 +231,7 @@ def _character(escape: re.Match[str], first: int) -> str:
             return chr(int(escape["hex"][1:], 16))
         if escape["name"]:
             return unicodedata.lookup(escape["name"])
-    except (ValueError, KeyError):
+    except (ValueError, OverflowError, KeyError):
         raise RejectedError(f"{escape.group()} stands for no character", position) from None
     if escape["other"] in "xuUN":
         raise RejectedError(f"the escape {escape.group()} is incomplete", position)

@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 class EndpointPolicy:
     """See `fissile.engines.policy.Policy`. Reads messages, so its contexts hold no tokens.
 
-    A context that the server finds too long gets an empty response that ended for its length: a failure of the
-    policy's, as in BFCL, and not of the infrastructure. Equal contexts with an equal `Sampling.seed` get equal
-    responses from a server that honours seeds: ask for several samples with several seeds.
+    A context that the server finds too long gets an empty response with `StopReason.NO_ROOM`, which ends its rollout:
+    a failure of the policy's, as in BFCL, and not of the infrastructure. Equal contexts with an equal `Sampling.seed`
+    get equal responses from a server that honours seeds: ask for several samples with several seeds.
 
     Attributes:
         settings: which server.
@@ -81,7 +81,7 @@ class EndpointPolicy:
             answer = self._server.complete(_encodable(request))
         except ContextTooLongError as error:
             logger.warning("The context of %s is too long: %s", context.task.id, error)
-            return _empty(StopReason.LENGTH)
+            return _empty(StopReason.NO_ROOM)
         except InfrastructureError as error:
             logger.warning("No response to %s (%s): %s", context.task.id, error.reason, error)
             return _empty(StopReason.INFRASTRUCTURE)

@@ -82,9 +82,14 @@ def call_source(call: ToolCall, allowed: frozenset[str]) -> str:
         allowed: names of the functions of the task's world.
     """
     arguments = call.arguments or {}
-    if call.name not in allowed or not all(name.isidentifier() and not keyword.iskeyword(name) for name in arguments):
+    if call.name not in allowed or not all(map(is_argument_name, arguments)):
         return REFUSED
     return f"{call.name}({', '.join(f'{name}={literal(value)}' for name, value in arguments.items())})"
+
+
+def is_argument_name(name: str) -> bool:
+    """True for a name that Python reads as it stands: it normalises letters beyond ASCII."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def literal(value: JSON) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fissile.calls import JSON, Attempt, ParsedResponse, ParseError, ToolCall, shorten
+from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, shorten, unreadable
 from fissile.dialects.base import Dialect
 from fissile.environments.matching import Pairing, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
@@ -80,7 +80,7 @@ def _judge_call(
     task: Task, call: ToolCall, index: int, expected: ExpectedCall | None, cut_off: bool
 ) -> Iterator[ToolError]:
     if call.parse_error is not None:
-        yield _malformed(call, call.parse_error, index, cut_off)
+        yield unreadable(call, index, cut_off)
         return
     tool = task.tool(call.name)
     if tool is None or call.arguments is None:
@@ -119,15 +119,6 @@ def _differences(
             yield ErrorKind.UNEXPECTED_ARGUMENT, name
         elif not values_match(value, expected.arguments[name], matching):
             yield ErrorKind.WRONG_VALUE, name
-
-
-def _malformed(call: ToolCall, error: ParseError, index: int, cut_off: bool) -> ToolError:
-    if cut_off:
-        kind, message = ErrorKind.TRUNCATED, "the response reached its length limit inside a tool call."
-    else:
-        kind = ErrorKind.MALFORMED_CALL
-        message = f"the tool call cannot be parsed: {error.reason} (character {error.position})."
-    return ToolError(kind, message, index, call.name, position=error.position)
 
 
 def _missing_calls(calls: Sequence[ToolCall], pairing: Pairing, truncated: bool) -> Iterator[ToolError]:

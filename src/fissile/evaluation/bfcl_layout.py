@@ -11,7 +11,6 @@ not finite are names. Such a value is written as `json.loads(s='...')`, which th
 from __future__ import annotations
 
 import json
-import keyword
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from fissile.calls import JSON, ToolCall
 from fissile.environments.bfcl import function_names
+from fissile.environments.bfcl_official import is_argument_name
 from fissile.errors import ErrorKind
 from fissile.evaluation.live import LiveEpisode
 from fissile.rollouts import End, ErrorProtocol
@@ -102,7 +102,7 @@ def call_text(call: ToolCall, allowed: frozenset[str]) -> str:
             Python takes others for their normal form.
     """
     arguments = call.arguments or {}
-    if call.name not in allowed or not all(map(_is_argument_name, arguments)):
+    if call.name not in allowed or not all(map(is_argument_name, arguments)):
         return INVALID_CALL
     return f"{call.name}({', '.join(f'{name}={value_text(value)}' for name, value in arguments.items())})"
 
@@ -136,10 +136,6 @@ def _keeps_its_keys(value: JSON) -> bool:
         return True
     is_call = all(isinstance(item, dict) for item in value.values())  # so it takes it, an empty one included
     return not is_call and all(repr(key) == f"'{key}'" and _keeps_its_keys(item) for key, item in value.items())
-
-
-def _is_argument_name(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _response(step: Mapping[str, Any], allowed: frozenset[str], protocol: ErrorProtocol) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from fissile.calls import Attempt, FailedTurn, ParsedResponse, ToolCall, ToolResult
+from fissile.calls import Attempt, FailedTurn, ParsedResponse, ToolCall, ToolResult, shorten, unreadable
 from fissile.corrections.context import Context, Exchange
 from fissile.environments.base import Environment, Verdict
 from fissile.errors import ErrorKind, InfrastructureError, ToolError
@@ -40,6 +40,7 @@ class Limits:
 
     Attributes:
         steps_per_turn: executed responses of one turn; BFCL's is 21.
+        steps: responses of the whole rollout; None for no limit.
         calls_per_response: further calls of one response are answered with an error, and not executed.
         context_tokens: tokens of a context that still may be answered; None for no limit.
     """
@@ -47,6 +48,7 @@ class Limits:
     steps_per_turn: int = 21
     calls_per_response: int = 64
     context_tokens: int | None = None
+    steps: int | None = None
 
 
 class Writer(Protocol):
@@ -135,6 +137,9 @@ class LiveRollout:
             self._steps.append(Step(context, response.completion, Attempt("")))
             self._stop(End.INFRASTRUCTURE)
             return
+        if response.completion.stop is StopReason.NO_ROOM:
+            self._cut(context.turn, End.CONTEXT_LIMIT, context)
+            return
         try:
             self._take(context, response)
         except InfrastructureError as error:  # the world's own machinery, not a call
@@ -180,10 +185,14 @@ class LiveRollout:
             (*context.dialogue, Exchange(response.text, calls, contents, failed=attempt.failed)),
             self.environment.snapshot(),
         )
-        if len(self._steps) - self._turn_began >= self.limits.steps_per_turn:
+        if self._has_taken_enough():
             self._cut(context.turn, End.STEP_LIMIT)
         else:
             self._go_on(following)
+
+    def _has_taken_enough(self) -> bool:
+        in_turn, in_all = len(self._steps) - self._turn_began, len(self._steps)
+        return in_turn >= self.limits.steps_per_turn or in_all >= (self.limits.steps or in_all + 1)
 
     def _refused(self, context: Context, calls: Sequence[ToolCall]) -> dict[int | None, ToolError]:
         """The calls that must not reach the world, by their index."""
@@ -197,7 +206,7 @@ class LiveRollout:
                 message = f"not executed: one response may make at most {limit} calls."
                 refused[index] = ToolError(ErrorKind.EXTRA_CALL, message, index, call.name)
             elif self.protocol is ErrorProtocol.RECOVERY and call.name not in offered:
-                message = f"no tool is named '{_shorten(call.name or '')}'."
+                message = f"no tool is named '{shorten(call.name or '')}'."
                 refused[index] = ToolError(ErrorKind.UNKNOWN_TOOL, message, index, call.name)
         return refused
 
@@ -266,13 +275,16 @@ class LiveRollout:
         if room is None or len(following.prompt_ids) <= room:
             self.context = following
             return
-        if not self._steps:  # no room at all
-            self._steps.append(Step(following, Completion(()), Attempt("")))
-        self._cut(following.turn, End.CONTEXT_LIMIT)
+        self._cut(following.turn, End.CONTEXT_LIMIT, following)
 
-    def _cut(self, turn: int, end: End) -> None:
-        """Stop in the middle of a turn. The last one is judged all the same, as BFCL does."""
+    def _cut(self, turn: int, end: End, context: Context | None = None) -> None:
+        """Stop in the middle of a turn. The last one is judged all the same, as BFCL does.
+
+        A rollout that took no step at all gets an empty one in `context`.
+        """
         assert self._task is not None
+        if not self._steps and context is not None:
+            self._steps.append(Step(context, Completion(()), Attempt("")))
         if turn + 1 == len(self._task.turns) and len(self._steps) > self._turn_began:
             self._judge(turn)
         self._stop(end)
@@ -298,18 +310,9 @@ def _unreadable(response: Response, truncated: bool) -> tuple[ToolError, ...]:
     calls = response.parsed.calls
     if not calls and truncated:
         return (ToolError(ErrorKind.TRUNCATED, "the response reached its length limit before any call was complete."),)
-    errors = []
-    for index, call in enumerate(calls):
-        if call.parse_error is None:
-            continue
-        if truncated and index == len(calls) - 1:
-            kind, message = ErrorKind.TRUNCATED, "the response reached its length limit inside a tool call."
-        else:
-            kind = ErrorKind.MALFORMED_CALL
-            where = call.parse_error
-            message = f"the tool call cannot be parsed: {where.reason} (character {where.position})."
-        errors.append(ToolError(kind, message, index, call.name, position=call.parse_error.position))
-    return tuple(errors)
+    last = len(calls) - 1
+    malformed = [(index, call) for index, call in enumerate(calls) if not call.is_well_formed]
+    return tuple(unreadable(call, index, truncated and index == last) for index, call in malformed)
 
 
 def _answer(error: ToolError, index: int) -> ToolResult:
@@ -320,7 +323,3 @@ def _at(result: ToolResult, index: int) -> ToolResult:
     """A result of the world, with its place among all calls of the response."""
     error = None if result.error is None else replace(result.error, call_index=index)
     return ToolResult(result.content, index, error)
-
-
-def _shorten(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     """The policy ended its turn."""
     LENGTH = "length"
     """The token limit was reached."""
+    NO_ROOM = "no_room"
+    """The context was too long to be answered."""
     INFRASTRUCTURE = "infrastructure"
     """The engine failed; the rollout must not be rewarded."""
 

@@ -20,6 +20,7 @@ from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.environments.worlds import make_environment
 from fissile.errors import DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
+from fissile.evaluation.bfcl import scenario
 from fissile.feedback import get_source
 from fissile.metrics import evaluate_episodes
 from fissile.rollouts import Limits
@@ -177,7 +178,7 @@ class LiveCourse:
             world.window,
         )
         report = bfcl_report(episodes, world.evaluation_protocol)
-        made = [episode.episode(report["feedback"], episode.task_id) for episode in episodes]
+        made = [episode.episode(report["feedback"], scenario(episode.task_id)) for episode in episodes]
         records: Records = {
             "episodes": [episode.to_dict() for episode in made if episode is not None],
             "rollouts": [episode.to_dict() for episode in episodes],
