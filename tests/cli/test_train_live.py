@@ -57,7 +57,6 @@ def make_recipe(folder: Path) -> Path:
     return recipe
 
 
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live")
