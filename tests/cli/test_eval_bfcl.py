@@ -104,6 +104,7 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "oracle", "--adapter", "x"], "--adapter goes on top of a local model"),
         (["--policy", "prophet"], "There is no scripted policy 'prophet'"),
         (["--policy", "oracle", "--endpoint", "http://localhost/v1"], "exclude each other"),
+        (["--policy", "oracle", "--template-option", "thinking"], "must look like name=value"),
         (["--endpoint", "localhost"], "--endpoint: base_url must begin with http"),
         (["--model", "/no/such/model"], "There is no model at '/no/such/model'"),
     ],
@@ -111,6 +112,14 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
 def test_bad_options_leave_nothing_behind(bfcl: Path, tmp_path: Path, options: list[str], told: str) -> None:
     assert told in refused(*options, "--output", tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_template_options_reach_the_server(bfcl: Path, tmp_path: Path) -> None:
+    with serving(lists_once) as server:
+        option = ("--template-option", "enable_thinking=false")
+        ended(*on(server.url, tmp_path / "run", "--tasks", 1, *option))
+    assert all(body["chat_template_kwargs"] == {"enable_thinking": False} for body in server.bodies)
+    assert read(tmp_path / "run" / "settings.json")["template_options"] == {"enable_thinking": False}
 
 
 def test_a_folder_that_cannot_be_used(bfcl: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
 from fissile.errors import ConfigError
 from fissile.rollouts import Completion
-from fissile.training.engines import EngineMaker, Engines
+from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -66,6 +67,14 @@ def test_transformers_samples_by_default() -> None:
     chat = ChatFormat(tiny_tokenizer(), get_dialect("hermes"))
     assert isinstance(Engines().over(tiny_llama(), chat), TransformersEngine)
     assert Engines().trl_settings() == {}
+
+
+def test_remembered_tokens_fit_into_a_share_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama(267, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=32)
+    one = 2 * model.config.num_hidden_layers * 2 * 32 * 4  # keys and values, layers, heads, width, bytes of a float32
+    memory = SimpleNamespace(available=1000 * one / REMEMBERED_SHARE)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    assert affordable_tokens(model) == 1000
 
 
 def test_a_missing_vllm_is_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:

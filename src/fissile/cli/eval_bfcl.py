@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,10 @@ def bfcl(
         str | None,
         typer.Option(help="Tool-call format; 'native' for an endpoint's own calls, which is its default."),
     ] = None,
+    template_option: Annotated[
+        list[str] | None,
+        typer.Option(help="A variable of the chat template, name=value, such as enable_thinking=false; repeatable."),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="'recovery' answers a malformed call with its error; 'official' ends the turn.")
     ] = "recovery",
@@ -44,6 +49,7 @@ def bfcl(
     tasks: Annotated[int | None, typer.Option(help="Only the first so many of each category.")] = None,
     docs: Annotated[str, typer.Option(help="'full', or 'brief' function docs for a short context.")] = "full",
     steps_per_turn: Annotated[int, typer.Option(help="Executed responses of a turn at most.")] = 21,
+    steps: Annotated[int | None, typer.Option(help="Responses of a whole episode at most.")] = None,
     context_tokens: Annotated[int | None, typer.Option(help="Longest context of a local model.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Limit of a response.")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -65,12 +71,14 @@ def bfcl(
         policy=policy or model,
         adapter=adapter,
         dialect=dialect or (NATIVE if endpoint else "hermes"),
+        template_options=dict(map(_template_option, template_option or [])),
         categories=MULTI_TURN_CATEGORIES if categories == "all" else [name.strip() for name in categories.split(",")],
         domain=domain,
         tasks=tasks,
         docs=docs,
         protocol=protocol,
         steps_per_turn=steps_per_turn,
+        steps=steps,
         context_tokens=context_tokens,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -86,6 +94,8 @@ def bfcl(
             concurrency=concurrency,
             timeout_seconds=timeout,
             retries=retries,
+            # as vLLM and SGLang take them
+            extra_body={"chat_template_kwargs": settings.template_options} if settings.template_options else {},
         )
     folder = SuiteFolder(output)
     folder.refuse_occupied(resume)
@@ -104,6 +114,17 @@ def bfcl(
     for table in suite_tables(report):
         console.print(table)
     console.print(f"report: {folder.report}\nepisodes: {folder.episodes}\nfor the official scorer: {output / 'result'}")
+
+
+def _template_option(text: str) -> tuple[str, Any]:
+    """("name", value) of "name=value"; a value that is no JSON is a string."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ConfigError(f"--template-option '{text}' must look like name=value, such as enable_thinking=false.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _checked(section: type[Any], **fields: Any) -> Any:

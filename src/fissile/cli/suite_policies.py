@@ -54,15 +54,15 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
     from fissile.config import EngineConfig, ModelConfig  # noqa: PLC0415
     from fissile.dialects import ChatFormat  # noqa: PLC0415
     from fissile.engines.token_policy import TokenPolicy  # noqa: PLC0415
-    from fissile.training.engines import Engines  # noqa: PLC0415
+    from fissile.training.engines import Engines, affordable_tokens  # noqa: PLC0415
     from fissile.training.policy import load_model, load_policy, load_tokenizer  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
 
     quieten_libraries()
-    chat = ChatFormat(load_tokenizer(settings.policy), _text_dialect(settings))
+    chat = ChatFormat(load_tokenizer(settings.policy), _text_dialect(settings), settings.template_options)
     config = ModelConfig(path=settings.policy)
     model = load_policy(config, settings.adapter) if settings.adapter else load_model(config.path, config.dtype)
     settings = settings.within(getattr(model.config.get_text_config(), "max_position_embeddings", None))
-    remembered = window * (settings.context_tokens or 4096)
+    remembered = min(window * (settings.context_tokens or 4096), affordable_tokens(model))
     engines = Engines(EngineConfig(max_rows=window, remembered_tokens=remembered))
     return TokenPolicy(engines.over(model, chat, remember=True), chat), settings

@@ -28,7 +28,7 @@ def _accuracy(report: Mapping[str, Any]) -> Table:
     table = Table("category", "valid", "without noisy labels", "turns right", title=title, title_justify="left")
     for name, category in report["categories"].items():
         table.add_row(
-            name,
+            name.removeprefix("multi_turn_"),
             _share(category["accuracy"]),
             _share(category["without_noisy_labels"]),
             _share(category["turn_accuracy"]),

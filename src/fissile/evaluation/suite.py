@@ -35,6 +35,9 @@ class SuiteSettings(BaseModel):
     policy: str = Field(description="Who is evaluated: a model, an endpoint's model, or a scripted policy.")
     adapter: str | None = Field(None, description="A PEFT adapter on top of a local model.")
     dialect: str = Field("hermes", description="Tool-call format; 'native' for an endpoint's own.")
+    template_options: dict[str, Any] = Field(
+        {}, description="Variables of the chat template, such as enable_thinking for Qwen 3."
+    )
     categories: tuple[str, ...] = Field(MULTI_TURN_CATEGORIES, description="Multi-turn categories of BFCL v4.")
     domain: Domain | None = Field(None, description="Only the scenarios of one domain, such as the held-out one.")
     tasks: int | None = Field(None, ge=1, description="Only the first so many of each category.")
@@ -43,6 +46,7 @@ class SuiteSettings(BaseModel):
         ErrorProtocol.RECOVERY, description="'recovery' answers malformed calls with their error; 'official' is BFCL's."
     )
     steps_per_turn: int = Field(21, ge=1, description="Responses of a turn that are executed at most; BFCL's is 21.")
+    steps: int | None = Field(None, ge=1, description="Responses of a whole episode at most; BFCL has no limit.")
     context_tokens: int | None = Field(None, ge=64, description="Longest context, answer included, of a local model.")
     max_new_tokens: int = Field(512, ge=8, description="Limit of a response.")
     temperature: float = Field(0.0, ge=0, description="0 is greedy; BFCL uses 0.001.")
@@ -85,7 +89,7 @@ class SuiteSettings(BaseModel):
     def limits(self) -> Limits:
         """Where an episode is cut."""
         room = None if self.context_tokens is None else self.context_tokens - self.max_new_tokens
-        return Limits(steps_per_turn=self.steps_per_turn, context_tokens=room)
+        return Limits(steps_per_turn=self.steps_per_turn, context_tokens=room, steps=self.steps)
 
     @property
     def sampling(self) -> Sampling:

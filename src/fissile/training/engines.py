@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -70,6 +71,21 @@ class Engines:
             "vllm_max_model_length": self.config.max_model_len,
             "vllm_gpu_memory_utilization": self.config.gpu_memory_utilization,
         }
+
+
+REMEMBERED_SHARE = 0.25
+"""Share of the free memory that remembered keys and values may take."""
+
+
+def affordable_tokens(model: Any) -> int:
+    """Tokens whose keys and values fit into `REMEMBERED_SHARE` of the memory that is free where the model lies."""
+    shape = model.config.get_text_config()
+    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
+    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    weight = next(model.parameters())
+    token = 2 * shape.num_hidden_layers * heads * width * weight.element_size()
+    free = torch.cuda.mem_get_info(weight.device)[0] if weight.is_cuda else psutil.virtual_memory().available
+    return int(REMEMBERED_SHARE * free / token)
 
 
 class TRLEngine:
