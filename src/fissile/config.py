@@ -10,14 +10,14 @@ import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fissile.dialects import get_dialect
 from fissile.errors import ConfigError
 from fissile.feedback import get_source
-from fissile.methods.fission_grpo import FissionSettings
+from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
 from fissile.rollouts import ErrorProtocol
 from fissile.tasks.scenarios import Domain
@@ -54,6 +54,7 @@ class TasksConfig(Section):
     source: str = Field("bfcl", description="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")
     categories: list[str] = Field(
         ["simple_python", "multiple", "live_simple"],
+        min_length=1,
         description="BFCL categories, all single-turn or all multi_turn_*; ignored for other sources.",
     )
     hub_split: str = Field("train", description="Split of a Hugging Face dataset.")
@@ -61,8 +62,10 @@ class TasksConfig(Section):
     tools: str | None = Field(
         None, description="A Python file with the tools: functions, or one class whose instance is the state."
     )
-    held_out: Domain | None = Field(
-        "trading", description="Multi-turn BFCL: the domain to test on, of which nothing is trained."
+    held_out: Annotated[Domain | None, BeforeValidator(none_word)] = Field(
+        "trading",
+        description="Multi-turn BFCL: the domain to test on, of which nothing is trained; 'none' tests on scenarios of "
+        "all domains.",
     )
     docs: Literal["full", "brief"] = Field(
         "full", description="Multi-turn BFCL: 'brief' cuts each description to a sentence."
@@ -238,8 +241,10 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _evaluation_is_another_source(self) -> RunConfig:
         trained_with = {self.fission.feedback if self.method == "fission_grpo" else "", self.cold_start_feedback}
-        if self.is_live:
-            return self  # there the world itself answers
+        if self.is_live:  # there the world itself answers, in one episode a task
+            if self.evaluation.samples != 1:
+                raise ValueError("evaluation.samples must be 1: a live evaluation runs one episode of each task")
+            return self
         if self.evaluation.retries and self.evaluation.feedback in trained_with - {"fixed", ""}:
             raise ValueError(
                 f"evaluation.feedback = '{self.evaluation.feedback}' is also trained with; a recovery evaluation "
@@ -269,7 +274,7 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that shapes the training, the folder and the number of steps left out."""
+        """A hash of everything that shapes the run; the folder and the loggers are left out."""
         fields = self.model_dump(mode="json")
         fields.pop("output")
         fields["training"].pop("report_to")

@@ -73,7 +73,7 @@ def test_a_first_evaluation(bfcl: Path, tmp_path: Path) -> None:
     assert "100.00 % (20/20)" in output
     report = read(folder / "report.json")
     assert report["multi_turn"]["score"] == 1.0
-    assert (report["protocol"], report["settings"]["policy"]) == ("recovery", "oracle")
+    assert (report["protocol"], report["settings"]["policy"]) == ("official", "oracle")
     assert {path.name for path in folder.iterdir()} == {"episodes.jsonl", "report.json", "result", "settings.json"}
     assert "already holds an evaluation" in refused("--policy", "oracle", "--tasks", 5, "--output", folder)
     again, _ = ended("bfcl", "--policy", "oracle", "--tasks", 5, "--output", folder, "--resume")
@@ -105,7 +105,8 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "prophet"], "There is no scripted policy 'prophet'"),
         (["--policy", "oracle", "--endpoint", "http://localhost/v1"], "exclude each other"),
         (["--policy", "oracle", "--template-option", "thinking"], "must look like name=value"),
-        (["--endpoint", "localhost"], "--endpoint: base_url must begin with http"),
+        (["--endpoint", "http://localhost/v1"], "--endpoint needs --model"),
+        (["--model", "m", "--endpoint", "localhost"], "--endpoint: base_url must begin with http"),
         (["--model", "/no/such/model"], "There is no model at '/no/such/model'"),
     ],
 )

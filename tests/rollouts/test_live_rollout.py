@@ -175,6 +175,25 @@ def test_the_step_limit_counts_anew_in_each_turn_and_the_last_turn_is_judged() -
     assert (wrong.end, wrong.correct, wrong.silent) == (End.STEP_LIMIT, False, (4,))
 
 
+def test_right_calls_that_the_step_limit_cuts_are_not_blamed() -> None:
+    first = run(calls(1), rollout=begun(steps_per_turn=1))
+    assert (first.end, first.verdicts, first.silent) == (End.STEP_LIMIT, (), ())
+    last = run(FOUR, STOP, STOP, DOUBLE, rollout=begun(steps=4))
+    assert (last.end, len(last.verdicts), last.correct, last.silent) == (End.STEP_LIMIT, 3, False, ())
+
+
+@pytest.mark.parametrize("limits", [{"steps_per_turn": 1}, {"steps": 1}, {"context_tokens": 1}, {}])
+def test_the_outcome_fails_exactly_where_the_rollout_is_not_correct(limits: dict[str, int]) -> None:
+    for responses in ((FOUR,), (FOUR, STOP), (FOUR, STOP, STOP), (FOUR, STOP, STOP, DOUBLE, calls(5), STOP), (STOP,)):
+        rollout = begun(**limits)
+        for response in responses:
+            if rollout.context is not None:
+                rollout.answer(said(response))
+        record = rollout.record()
+        if record.steps:
+            assert record.outcome.failed == (not record.correct)
+
+
 def length(*responses: str) -> int:
     """Tokens of the context behind some responses."""
     rollout = begun()

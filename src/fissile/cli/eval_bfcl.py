@@ -23,8 +23,11 @@ def bfcl(
         str, typer.Option(help=f"Comma-separated; of {', '.join(MULTI_TURN_CATEGORIES)}; 'all' for all four.")
     ] = "all",
     model: Annotated[
-        str, typer.Option(help="'smollm2-135m', a Hugging Face id, a path; with --endpoint the model's name there.")
-    ] = "smollm2-135m",
+        str | None,
+        typer.Option(
+            help="'smollm2-135m' (the default), a Hugging Face id, a path; or the model's name at the endpoint."
+        ),
+    ] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on top of a local model.")] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="URL of an OpenAI-compatible server, usually ending in /v1.")
@@ -41,8 +44,8 @@ def bfcl(
         typer.Option(help="A variable of the chat template, name=value, such as enable_thinking=false; repeatable."),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="'recovery' answers a malformed call with its error; 'official' ends the turn.")
-    ] = "recovery",
+        str, typer.Option(help="'official' ends the turn after a malformed call; 'recovery' answers it with its error.")
+    ] = "official",
     domain: Annotated[
         str | None, typer.Option(help="Only file_system, vehicle, trading or travel: the one that training held out.")
     ] = None,
@@ -66,9 +69,12 @@ def bfcl(
 ) -> None:
     """Official accuracy per category and overall, error recovery, repeats, silent failures; with intervals."""
     console = Console(highlight=False)
+    if endpoint is not None and model is None:
+        raise ConfigError("--endpoint needs --model: the name under which the server knows the model.")
     settings = _checked(
         SuiteSettings,
-        policy=policy or model,
+        policy=policy or model or "smollm2-135m",
+        endpoint=endpoint,
         adapter=adapter,
         dialect=dialect or (NATIVE if endpoint else "hermes"),
         template_options=dict(map(_template_option, template_option or [])),

@@ -109,6 +109,10 @@ class TransformersEngine:
             raise InfrastructureError("out_of_memory", message) from error
         return [Completion(tuple(row.ids), tuple(row.logprobs), row.stop or StopReason.LENGTH) for row in rows]
 
+    def forget(self) -> None:
+        """Free what is remembered of finished rows."""
+        self._finished.clear()
+
     def _decode_shared(self, rows: list[_Row], draws: _Draws) -> None:
         """Admit, step, drop what finished; until nothing waits and nothing is alive."""
         waiting = _groups(rows, self._max_rows)

@@ -49,9 +49,14 @@ def scenario(task_id: str) -> str:
     return task_id.rpartition("_")[2]
 
 
+def cluster(episode: LiveEpisode) -> str:
+    """What makes episodes dependent: BFCL's scenario, for other tasks the task."""
+    return scenario(episode.task_id) if episode.category in MULTI_TURN_CATEGORIES else episode.task_id
+
+
 def accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
     """Valid episodes of all, clustered by scenario."""
-    return proportion((scenario(episode.task_id), episode.valid, 1) for episode in episodes)
+    return proportion((cluster(episode), episode.valid, 1) for episode in episodes)
 
 
 def _category(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
@@ -78,11 +83,11 @@ def _score(categories: Sequence[Sequence[LiveEpisode]]) -> dict[str, Any]:
 
 def _turn_accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
     """Finished turns that the judge accepted, of all finished turns. Later turns inherit a wrong state."""
-    return proportion((scenario(episode.task_id), not reason, 1) for episode in episodes for reason in episode.verdicts)
+    return proportion((cluster(episode), not reason, 1) for episode in episodes for reason in episode.verdicts)
 
 
 def _recovery(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
-    made = [episode.episode(FEEDBACK[protocol], scenario(episode.task_id)) for episode in episodes]
+    made = [episode.episode(FEEDBACK[protocol], cluster(episode)) for episode in episodes]
     return evaluate_episodes([episode for episode in made if episode is not None]).to_dict()
 
 

@@ -62,9 +62,12 @@ class LiveEpisode:
     def episode(self, feedback: str, cluster: str) -> Episode | None:
         """The same for the metrics; None where it holds no attempt.
 
-        A response is an attempt if it calls tools, fails, or is blamed: what merely ends a turn is none.
+        A response is an attempt if it calls tools, fails, or is blamed: what merely ends a turn is none. An episode
+        that is not valid and holds no attempt, such as one cut before it began, has its first response for one.
         """
         chosen = [step for step in self.steps if _is_attempt(step)]
+        if not chosen and not self.valid and self.steps:
+            chosen = [{**self.steps[0], "silent": True}]
         if not chosen:
             return None
         return Episode(

@@ -33,6 +33,7 @@ class SuiteSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: str = Field(description="Who is evaluated: a model, an endpoint's model, or a scripted policy.")
+    endpoint: str | None = Field(None, description="URL of the server that answers.")
     adapter: str | None = Field(None, description="A PEFT adapter on top of a local model.")
     dialect: str = Field("hermes", description="Tool-call format; 'native' for an endpoint's own.")
     template_options: dict[str, Any] = Field(
@@ -43,7 +44,7 @@ class SuiteSettings(BaseModel):
     tasks: int | None = Field(None, ge=1, description="Only the first so many of each category.")
     docs: Literal["full", "brief"] = Field("full", description="'brief' cuts each description to a sentence.")
     protocol: ErrorProtocol = Field(
-        ErrorProtocol.RECOVERY, description="'recovery' answers malformed calls with their error; 'official' is BFCL's."
+        ErrorProtocol.OFFICIAL, description="'official' is BFCL's; 'recovery' answers malformed calls with their error."
     )
     steps_per_turn: int = Field(21, ge=1, description="Responses of a turn that are executed at most; BFCL's is 21.")
     steps: int | None = Field(None, ge=1, description="Responses of a whole episode at most; BFCL has no limit.")

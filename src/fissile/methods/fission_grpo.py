@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fissile.calls import Attempt
 from fissile.corrections import Correction, CorrectionBuffer, Trigger
@@ -21,6 +21,11 @@ Failed = tuple[Step, Attempt]
 """A failed step, and its attempt with what is wrong with it."""
 Journal = Callable[[dict[str, Any]], None]
 """Where events are written for inspection; one JSON-ready record a call."""
+
+
+def none_word(value: Any) -> Any:
+    """The word "none" as None, which TOML has no value for."""
+    return None if value == "none" else value
 
 
 class FissionSettings(BaseModel):
@@ -42,8 +47,8 @@ class FissionSettings(BaseModel):
     )
     capacity: int = Field(256, ge=1, description="Corrections kept; the oldest leave first.")
     order: Literal["lifo", "fifo", "random"] = Field("lifo", description="Which correction is used next.")
-    max_staleness: int | None = Field(
-        16, ge=0, description="A correction older than this many steps is not used; none means no limit."
+    max_staleness: Annotated[int | None, BeforeValidator(none_word)] = Field(
+        16, ge=0, description="A correction older than this many steps is not used; 'none' means no limit."
     )
     max_depth: int = Field(
         1, ge=1, description="Failed turns in a corrective context at most; above 1 a failed recovery fissions again."

@@ -97,15 +97,22 @@ class LiveRollout:
             demonstrate: the response that makes some calls, or says `CLOSING` where there are none; needed where
                 `task.start` is not 0. What it makes is no step of the rollout.
         """
-        self.environment.reset(task)
         self._task = task
-        self._go_on(Context(task, self.writer.open(task), state=self.environment.snapshot()))
+        context = Context(task, self.writer.open(task))
+        try:
+            self.environment.reset(task)
+            context = replace(context, state=self.environment.snapshot())
+        except InfrastructureError as error:
+            self._lose(context, Response("", ParsedResponse(())), error)
+            return
+        self._go_on(context)
         while self.context is not None and self.context.turn < task.start:
             assert demonstrate is not None, "a task that starts at a later turn needs a demonstration of the earlier"
             truth = task.at_turn(self.context.turn).oracle_calls()
             if truth:
                 self.answer(demonstrate(truth))
-            self.answer(demonstrate(()))
+            if self.context is not None:
+                self.answer(demonstrate(()))
         if self.context is not None:
             self._forget_steps()
 
@@ -220,7 +227,7 @@ class LiveRollout:
     # --- turns ---------------------------------------------------------------------------------------------------
 
     def _close_turn(self, context: Context, response: Response) -> None:
-        self._judge(context.turn)
+        self._judge(context.turn, finished=True)
         turns = context.task.turns
         if context.turn + 1 == len(turns):
             self._stop(End.DONE)
@@ -240,20 +247,20 @@ class LiveRollout:
             )
         )
 
-    def _judge(self, turn: int) -> None:
+    def _judge(self, turn: int, finished: bool) -> None:
         verdict = self.environment.judge(turn)
         first = all(earlier.valid for earlier in self._verdicts)  # a world that is wrong stays wrong
         self._verdicts.append(verdict)
         if first and not verdict.valid:
-            blamed = self._silently_failed(turn)
+            blamed = self._silently_failed(turn, finished)
             if blamed is not None:
                 self._silent.append(blamed)
 
-    def _silently_failed(self, turn: int) -> int | None:
+    def _silently_failed(self, turn: int, finished: bool) -> int | None:
         """Index of the step to blame for a wrong turn that ended without an error; None where an error ended it.
 
         It is the first error-free response that changed the world by a call which the truth of the turn does not hold;
-        where there is none, something was left out: the last response.
+        where there is none, something was left out: the last response, unless the turn was cut before its end.
         """
         steps = range(self._turn_began, len(self._steps))
         attempts = [index for index in steps if self._steps[index].attempt.calls]
@@ -266,7 +273,8 @@ class LiveRollout:
             strange = any(call.signature not in wanted for call in step.attempt.calls)
             if step.changed and strange and not step.attempt.failed:
                 return index
-        return steps[-1] if steps and not self._steps[-1].attempt.failed else None
+        left_out = finished and steps and not self._steps[-1].attempt.failed
+        return steps[-1] if left_out else None
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -286,7 +294,7 @@ class LiveRollout:
         if not self._steps and context is not None:
             self._steps.append(Step(context, Completion(()), Attempt("")))
         if turn + 1 == len(self._task.turns) and len(self._steps) > self._turn_began:
-            self._judge(turn)
+            self._judge(turn, finished=False)
         self._stop(end)
 
     def _stop(self, end: End) -> None:

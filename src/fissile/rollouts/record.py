@@ -130,7 +130,7 @@ class Rollout:
     @property
     def outcome(self) -> Attempt:
         """All that was called, as one attempt; without errors exactly when the rollout is correct."""
-        if len(self.steps) == 1 and not self.verdicts:
+        if self.context.task.world is None:
             return self.attempt
         attempts = [step.attempt for step in self.steps]
         wrong = [error for verdict in self.verdicts for error in verdict.errors]

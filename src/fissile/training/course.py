@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from fissile.calls import JSON
-from fissile.config import EvaluationConfig, RunConfig
+from fissile.config import EngineConfig, EvaluationConfig, RunConfig
 from fissile.dialects import ChatFormat
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter, Sampler
@@ -20,7 +20,7 @@ from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.environments.worlds import make_environment
 from fissile.errors import DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
-from fissile.evaluation.bfcl import scenario
+from fissile.evaluation.bfcl import cluster
 from fissile.feedback import get_source
 from fissile.metrics import evaluate_episodes
 from fissile.rollouts import Limits
@@ -93,6 +93,9 @@ class SingleStepCourse:
         self.sampler: Sampler = self._attempter
         settings = config.tasks
         tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
+        live = next((task.id for task in tasks if task.world is not None), None)
+        if live is not None:
+            raise DataError(f"Task '{live}' has a live world. Give the tools of its world: --tools my_tools.py.")
         fitting = _fitting(tasks, self.sampler, config)
         split = split_by_function(fitting, seed=settings.split_seed)
         self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
@@ -133,16 +136,17 @@ class LiveCourse:
 
     def __init__(self, config: RunConfig, chat: ChatFormat, positions: int | None) -> None:
         self._config = config
-        self._make_environment = environment_maker(config)
+        tools = None if config.tasks.tools is None else PythonTools.from_file(config.tasks.tools)
+        self._make_environment = environment_maker(config, tools)
         world = config.world
-        limit = world.max_context_tokens or positions
+        limit = _shortest(positions, world.max_context_tokens, config.engine)
         self._room = None if limit is None else limit - config.evaluation.max_new_tokens
         room = None if limit is None else limit - config.training.max_new_tokens
         limits = Limits(world.steps_per_turn, world.calls_per_response, room)
         self.trainer_settings = {"make_environment": self._make_environment, "limits": limits}
         self._live = LiveSampler(chat, self._make_environment, limits=limits)
         self.sampler: Sampler = self._live
-        split = _live_split(config)
+        split = _live_split(config, tools)
         turns = [instance for task in split.train for instance in instances(task)]
         self.train = tuple(_fitting(turns, self.sampler, config))
         self._demonstrated = _scenarios_of(self.train, split.train)
@@ -178,44 +182,46 @@ class LiveCourse:
             world.window,
         )
         report = bfcl_report(episodes, world.evaluation_protocol)
-        made = [episode.episode(report["feedback"], scenario(episode.task_id)) for episode in episodes]
+        made = [episode.episode(report["feedback"], cluster(episode)) for episode in episodes]
         records: Records = {
             "episodes": [episode.to_dict() for episode in made if episode is not None],
             "rollouts": [episode.to_dict() for episode in episodes],
         }
-        asked = {**settings.model_dump(mode="json"), "world": world.model_dump(mode="json")}
+        unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers
+        asked = {**settings.model_dump(mode="json", exclude=unused), "world": world.model_dump(mode="json")}
         return records, {**report["recovery"], "feedback": report["feedback"], "suite": report, "settings": asked}
 
 
-def environment_maker(config: RunConfig) -> EnvironmentMaker:
-    """Gives every rollout its own world: BFCL's, or that of the user's Python file.
-
-    Raises:
-        DataError: the file cannot be used.
-    """
-    if config.tasks.tools is None:
+def environment_maker(config: RunConfig, tools: PythonTools | None) -> EnvironmentMaker:
+    """Gives every rollout its own world: that of the user's tools, or BFCL's where there are none."""
+    if tools is None:
         return make_environment
-    tools = PythonTools.from_file(config.tasks.tools)
     limits = CallLimits(seconds=config.world.call_seconds, result_characters=config.world.result_characters)
     return lambda task: PythonWorld(tools, limits)
 
 
-def _live_split(config: RunConfig) -> Split:
+def _live_split(config: RunConfig, tools: PythonTools | None) -> Split:
     """Scenarios of BFCL by domain or index, their training side reseeded; or the tasks of a file, at random."""
     settings = config.tasks
-    if settings.tools is None:
-        tasks = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
-        split = split_scenarios(tasks, held_out=settings.held_out, seed=settings.split_seed)
-        if settings.reseed:
-            split = split._replace(train=tuple(reseed(task, settings.split_seed + 1) for task in split.train))
-        return split
-    tools = PythonTools.from_file(settings.tools).tools
-    return split_by_task(load_jsonl(settings.source, tools=tools, world=World("python")), seed=settings.split_seed)
+    if tools is not None:
+        tasks = load_jsonl(settings.source, tools=tools.tools, world=World("python"))
+        return split_by_task(tasks, seed=settings.split_seed)
+    loaded = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
+    split = split_scenarios(loaded, held_out=settings.held_out, seed=settings.split_seed)
+    if settings.reseed:
+        split = split._replace(train=tuple(reseed(task, settings.split_seed + 1) for task in split.train))
+    return split
+
+
+def _shortest(positions: int | None, wanted: int | None, engine: EngineConfig) -> int | None:
+    """The longest context, its answer included, that model, recipe and engine all allow."""
+    of_engine = engine.max_model_len if engine.name == "vllm" else None
+    return min((limit for limit in (positions, wanted, of_engine) if limit is not None), default=None)
 
 
 def _scenarios_of(turns: Sequence[Task], scenarios: Sequence[Task]) -> tuple[Task, ...]:
     """The scenarios of which a turn is left, whole."""
-    kept = {turn.id.partition("#")[0] for turn in turns}
+    kept = {turn.id.rpartition("#")[0] for turn in turns}
     return tuple(task for task in scenarios if task.id in kept)
 
 

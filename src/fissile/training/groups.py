@@ -12,6 +12,12 @@ from fissile.errors import ConfigError
 from fissile.rollouts import End, Rollout
 
 
+def room_for_context(model: Any, completion: int) -> int | None:
+    """Tokens of a context that leave a model room for a completion; None where its length is not known."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None else int(positions) - completion
+
+
 def learned_tokens(rollout: Rollout) -> list[int]:
     """For each token of the completion 1 where it enters the loss; none of them does where the engine failed."""
     if rollout.end is End.INFRASTRUCTURE:

@@ -80,7 +80,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(path: str, dtype: str = "bfloat16") -> PreTrainedModel:
-    """The base model in `dtype` ("auto" keeps the checkpoint's)."""
+    """The base model in `dtype` ("auto" keeps the checkpoint's), on the accelerator if there is one."""
     source = resolve(path)
     resolved = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
@@ -88,7 +88,8 @@ def load_model(path: str, dtype: str = "bfloat16") -> PreTrainedModel:
     except (OSError, ValueError) as error:
         raise _unloadable("model", path, error) from None
     model.config._name_or_path = path
-    return model
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return model if device is None else model.to(device)
 
 
 def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:

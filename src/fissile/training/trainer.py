@@ -21,21 +21,21 @@ from trl import GRPOConfig, GRPOTrainer
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
-from fissile.engines import Engine, Sampling
+from fissile.engines import Engine, Sampling, TransformersEngine
 from fissile.engines.adapters import bare_model
-from fissile.engines.live import EnvironmentMaker
+from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
-from fissile.errors import ConfigError
+from fissile.errors import ConfigError, DataError
 from fissile.feedback import get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Plan, Scored
 from fissile.rewards import Reward, RewardConfig
-from fissile.rollouts import CLOSING, Limits, Rollout, rollout_reward
+from fissile.rollouts import CLOSING, Limits, Rollout, remaining_goal, rollout_reward
 from fissile.tasks import Task, tasks_from_rows
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import step_figures
-from fissile.training.groups import in_row_order, learned_tokens, refuse_split_groups
+from fissile.training.groups import in_row_order, learned_tokens, refuse_split_groups, room_for_context
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import packed_log_probs
 from fissile.training.scoring import score_labels_only
@@ -93,7 +93,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
                 `use_vllm=True` TRL samples.
             make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
-            limits: where a live rollout is cut.
+            limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -104,6 +104,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if not tasks:
             raise ConfigError("train_dataset holds no task. Give at least one.")
         self.tasks = {task.id: task for task in tasks}
+        if len(self.tasks) < len(tasks):
+            raise DataError("Two tasks of train_dataset have the same id. Give every task its own.")
         self._reward_config = reward or RewardConfig()
         self._fingerprint = fingerprint
         self._plan: Plan | None = None
@@ -126,7 +128,13 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), template_options)
+        limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
         self.sampler = make_sampler(self.chat, tasks, make_environment, limits)
+        if isinstance(self.sampler, LiveSampler) and self.use_vllm and self.accelerator.num_processes > 1:
+            raise ConfigError(
+                "Live rollouts take a different number of rounds in each process, and TRL's vLLM samples for all of "
+                "them at once. Train in one process, or without use_vllm."
+            )
         inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
@@ -218,7 +226,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         finally:
             active, self._active_rows = self._active_rows, None
         if active is not None:
-            mask = inputs["completion_mask"]
+            mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
             log = self._metrics["train" if self.model.training else "eval"]
             log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
         return loss
@@ -236,6 +244,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             seed=self._step_seed(),
         )
         rollouts = self.sampler.sample(self.engine, self._plan.contexts, sampling, self._plan.samples)
+        if isinstance(self.engine, TransformersEngine):
+            self.engine.forget()  # the weights are about to change, and the update needs the memory
         self._scored = [Scored(rollout, self._score(rollout)) for rollout in rollouts]
         end = [self._tokenizer.eos_token_id]  # stands in where the engine failed, outside the loss
         return {
@@ -252,7 +262,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return rollout_reward(
             rollout,
             progress=self.state.global_step / max(1, self.state.max_steps),
-            reference_length=self._reference_length(rollout.context.task),
+            reference_length=self._reference_length(rollout.context),
             config=self._reward_config,
         )
 
@@ -261,14 +271,15 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._explore_contexts[task.id] = self.sampler.context(task)
         return self._explore_contexts[task.id]
 
-    def _reference_length(self, task: Task) -> int:
-        """Tokens of the right answer."""
+    def _reference_length(self, context: Context) -> int:
+        """Tokens of the right answer; in a live world of what its turn still needs, and of the closing words."""
+        task = context.task
+        if task.world is not None:
+            left = self.chat.dialect.render_calls(remaining_goal(context).oracle_calls())
+            return sum(len(self.chat.completion_ids(text)) for text in (left, CLOSING) if text)
         if task.id not in self._reference_lengths:
-            goal = task.at_turn(task.start)
-            length = len(self.chat.completion_ids(self.chat.dialect.render_calls(goal.oracle_calls())))
-            if task.world is not None:
-                length += len(self.chat.completion_ids(CLOSING))
-            self._reference_lengths[task.id] = length
+            text = self.chat.dialect.render_calls(task.oracle_calls())
+            self._reference_lengths[task.id] = len(self.chat.completion_ids(text))
         return self._reference_lengths[task.id]
 
     def _step_seed(self) -> int:
