@@ -79,8 +79,8 @@ def test_a_first_evaluation(bfcl: Path, tmp_path: Path) -> None:
     again, _ = ended("bfcl", "--policy", "oracle", "--tasks", 5, "--output", folder, "--resume")
     assert "100.00 % (20/20)" in again
     assert len(lines(folder / "episodes.jsonl")) == 20
-    changed = refused("--policy", "oracle", "--tasks", 6, "--output", folder, "--resume", "--protocol", "official")
-    assert "protocol: 'recovery' there, 'official' now; tasks: 5 there, 6 now" in changed
+    changed = refused("--policy", "oracle", "--tasks", 6, "--output", folder, "--resume", "--protocol", "recovery")
+    assert "protocol: 'official' there, 'recovery' now; tasks: 5 there, 6 now" in changed
 
 
 def test_the_help_is_fast_and_eval_alone_still_works() -> None:

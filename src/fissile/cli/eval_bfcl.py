@@ -69,12 +69,13 @@ def bfcl(
 ) -> None:
     """Official accuracy per category and overall, error recovery, repeats, silent failures; with intervals."""
     console = Console(highlight=False)
+    if endpoint is not None and policy is not None:
+        raise ConfigError("--policy and --endpoint exclude each other. Give one of them.")
     if endpoint is not None and model is None:
         raise ConfigError("--endpoint needs --model: the name under which the server knows the model.")
     settings = _checked(
         SuiteSettings,
         policy=policy or model or "smollm2-135m",
-        endpoint=endpoint,
         adapter=adapter,
         dialect=dialect or (NATIVE if endpoint else "hermes"),
         template_options=dict(map(_template_option, template_option or [])),

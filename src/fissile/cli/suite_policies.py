@@ -27,11 +27,9 @@ def make_policy(
     """The policy, and the settings with what it decides: a local model limits the context.
 
     Raises:
-        ConfigError: options that exclude each other, or an unknown scripted policy.
+        ConfigError: an adapter without a local model, or an unknown scripted policy.
         ModelError: the model cannot be loaded.
     """
-    if scripted is not None and server is not None:
-        raise ConfigError("--policy and --endpoint exclude each other. Give one of them.")
     if settings.adapter is not None and (scripted is not None or server is not None):
         raise ConfigError("--adapter goes on top of a local model. Leave it out with --policy and --endpoint.")
     if scripted is not None:

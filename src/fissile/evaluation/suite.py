@@ -33,7 +33,6 @@ class SuiteSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: str = Field(description="Who is evaluated: a model, an endpoint's model, or a scripted policy.")
-    endpoint: str | None = Field(None, description="URL of the server that answers.")
     adapter: str | None = Field(None, description="A PEFT adapter on top of a local model.")
     dialect: str = Field("hermes", description="Tool-call format; 'native' for an endpoint's own.")
     template_options: dict[str, Any] = Field(
