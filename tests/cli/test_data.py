@@ -111,3 +111,17 @@ def test_looking_at_tasks_loads_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_live_tasks_are_shown_with_their_later_turns(bfcl: Path) -> None:
+    output = run("show", "multi_turn_miss_func_3", "--categories", "multi_turn_miss_func")
+    assert "turn 2, tools revealed" in output
+    assert "turn 2, truth" in output
+    assert cells(run("stats", "--categories", "multi_turn_base"), "multi_turn_base")[1] == "200"
+
+
+def test_tasks_over_the_users_own_tools() -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    own = ("--source", str(examples / "shop.jsonl"), "--tools", str(examples / "shop.py"))
+    assert "live tasks" in run("stats", *own)
+    assert "take_back" in run("show", *own)

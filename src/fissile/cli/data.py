@@ -21,8 +21,10 @@ from fissile.tasks import (
     ExpectedCall,
     Split,
     Task,
+    World,
     load_bfcl,
     load_bfcl_multi_turn,
+    load_jsonl,
     load_tasks,
     split_by_function,
 )
@@ -34,6 +36,8 @@ Categories = Annotated[str, typer.Option(help="BFCL categories, separated by com
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name.")]
 Tokenizer = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
 
+Tools = Annotated[str | None, typer.Option(help="A Python file with the tools of the tasks.")]
+
 _DEFAULT_CATEGORIES = ",".join(ONE_CALL_CATEGORIES)
 
 
@@ -43,9 +47,10 @@ def stats(
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
     tokenizer: Tokenizer = None,
+    tools: Tools = None,
 ) -> None:
     """Counts by category and by side of the split, and what was left out."""
-    loaded = _load(source, categories)
+    loaded = _load(source, categories, tools)
     prompt_ids = prompt_renderer(tokenizer)[0] if tokenizer else None
     console = Console(highlight=False)
     console.print(category_table(loaded.tasks, prompt_ids))
@@ -67,9 +72,10 @@ def show(
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
     tokenizer: Tokenizer = None,
+    tools: Tools = None,
 ) -> None:
     """One task: its messages, its tools and its truth; with --tokenizer also the exact prompt."""
-    task = _choose(_load(source, categories), task_id, split_seed)
+    task = _choose(_load(source, categories, tools), task_id, split_seed)
     console = Console(highlight=False)
     console.print(" · ".join(filter(None, [task.id, task.source, task.category])), markup=False, style="bold")
     for title, body in sections(task):
@@ -156,7 +162,12 @@ def quantile(values: Sequence[int], share: float) -> int:
     return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
-def _load(source: str, categories: str) -> BFCLTasks:
+def _load(source: str, categories: str, tools: str | None) -> BFCLTasks:
+    if tools is not None:
+        from fissile.environments.python import PythonTools  # noqa: PLC0415  (imports the user's file)
+
+        own = PythonTools.from_file(tools).tools
+        return BFCLTasks(tuple(load_jsonl(source, tools=own, world=World("python"))), {})
     if source != "bfcl":
         return BFCLTasks(tuple(load_tasks(source)), {})
     chosen = [name.strip() for name in categories.split(",") if name.strip()]
@@ -166,6 +177,8 @@ def _load(source: str, categories: str) -> BFCLTasks:
 
 
 def _choose(loaded: BFCLTasks, task_id: str | None, split_seed: int) -> Task:
+    if task_id is None and any(task.world is not None for task in loaded.tasks):
+        return loaded.tasks[0]
     if task_id is None:
         split = split_by_function(loaded.tasks, split_seed)
         return (split.test or split.validation or split.train)[0]
