@@ -274,10 +274,13 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that shapes the run; the folder and the loggers are left out."""
+        """A hash of everything that shapes the run, task and tool files included; folder and loggers are left out."""
         fields = self.model_dump(mode="json")
         fields.pop("output")
         fields["training"].pop("report_to")
+        files = [Path(name).expanduser() for name in (self.tasks.source, self.tasks.tools) if name is not None]
+        if contents := [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]:
+            fields["files"] = contents
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -258,3 +258,30 @@ def test_live_and_single_step_tasks_are_not_mixed(tmp_path: Path) -> None:
             train_dataset=[turn("shop-0", 0), *squares(1)],
             processing_class=CHAT.tokenizer,
         )
+
+
+def test_the_logged_entropy_is_that_of_the_tokens_that_the_policy_wrote(tmp_path: Path) -> None:
+    """Rows without an advantage cost no forward; the entropy of the others is scaled to what TRL would log."""
+    made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
+    seen: list[tuple[float, float]] = []
+    compute = made._compute_loss
+
+    def watched(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        inputs["advantages"] = inputs["advantages"] * torch.tensor([1.0, 1.0, 0.0, 0.0])
+        loss = compute(model, inputs)
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        made._active_rows = None
+        _, entropies, _ = made._get_per_token_logps_and_entropies(
+            model, ids, mask, inputs["completion_ids"].size(1), compute_entropy=True
+        )
+        assert entropies is not None
+        own = (inputs["completion_mask"] * inputs["tool_mask"])[:2]
+        wanted = (entropies[:2].detach() * own).sum() / own.sum()
+        seen.append((made._metrics["train"]["entropy"][-1], float(wanted)))
+        return loss
+
+    made._compute_loss = watched  # type: ignore[method-assign]
+    made.train()
+    ((logged, wanted),) = seen
+    assert logged == pytest.approx(wanted, rel=1e-4)

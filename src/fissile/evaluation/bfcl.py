@@ -21,13 +21,13 @@ def bfcl_report(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dic
     the same scenario in every category), and is given where the categories have equally many.
 
     Returns:
-        "multi_turn" (score, interval, categories in it), "without_noisy_labels", "recovery" over all episodes, and
-        "categories" with the same for each.
+        "multi_turn" and "without_noisy_labels" (score, and the pooled ratio), "recovery" over all episodes, "reasons"
+        and "ends" with counts, and "categories" with the same for each.
     """
     judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
     by_category = {
         category: chosen
-        for category in MULTI_TURN_CATEGORIES
+        for category in dict.fromkeys((*MULTI_TURN_CATEGORIES, *(episode.category for episode in judged)))
         if (chosen := [episode for episode in judged if episode.category == category])
     }
     return {

@@ -39,10 +39,7 @@ def supervised_examples(
     a plain example. The loss is on the right call only, never on the corrupted one.
     """
     draw = random.Random(seed)
-    chosen = list(tasks)
-    draw.shuffle(chosen)
-    chosen = chosen[: config.examples]
-    return list(_examples(chosen, attempter, config, draw))
+    return list(_examples(_chosen(tasks, config, draw), attempter, config, draw))
 
 
 def _examples(
@@ -75,9 +72,14 @@ def live_examples(tasks: Sequence[Task], sampler: LiveSampler, config: ColdStart
     error; where the world has no objection to it, or the calls cannot be corrupted, the turn stays plain.
     """
     draw = random.Random(seed)
-    chosen = list(tasks)
-    draw.shuffle(chosen)
-    return [_episode_example(task, sampler, config.recovery_share, draw) for task in chosen[: config.examples]]
+    return [_episode_example(task, sampler, config.recovery_share, draw) for task in _chosen(tasks, config, draw)]
+
+
+def _chosen(tasks: Sequence[Task], config: ColdStartConfig, draw: random.Random) -> list[Task]:
+    """The first `config.examples` tasks of a shuffle."""
+    shuffled = list(tasks)
+    draw.shuffle(shuffled)
+    return shuffled[: config.examples]
 
 
 def _episode_example(task: Task, sampler: LiveSampler, recovery_share: float, draw: random.Random) -> Example:

@@ -113,6 +113,7 @@ class RunFolder:
         old, new = _flat(before["config"]), _flat(config.model_dump(mode="json"))
         changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key != "output"]
         told = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in changed[:5])
+        told = told or "the content of its task or tool file"
         raise RunError(
             f"'{self.path}' holds a run of another configuration ({told}). Resume with that one, or choose another "
             "folder with --output."

@@ -1,0 +1,112 @@
+"""What a run trains on and is measured on, in live worlds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fissile.config import RunConfig, load_config, parse_config
+from fissile.dialects import ChatFormat, HermesDialect
+from fissile.errors import ConfigError, DataError
+from fissile.evaluation import LiveEpisode
+from fissile.evaluation.bfcl import cluster
+from fissile.tasks.scenarios import DOMAINS, scenario_index
+from fissile.training.course import LiveCourse, make_course
+from fissile.training.policy import load_model
+from tiny import tiny_tokenizer
+from tiny_models import tiny_llama
+
+CHAT = ChatFormat(tiny_tokenizer(), HermesDialect())
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def config(**sections: dict[str, Any]) -> RunConfig:
+    return parse_config({"tasks": {"max_prompt_tokens": 100_000}, **sections})
+
+
+def shop(folder: Path, ids: str) -> RunConfig:
+    """A run over the example tasks, their ids renamed by a format."""
+    rows = [json.loads(line) for line in (EXAMPLES / "shop.jsonl").read_text(encoding="utf-8").splitlines()]
+    file = folder / "tasks.jsonl"
+    named = [{**row, "id": ids.format(number)} for number, row in enumerate(rows)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    tasks = {"source": str(file), "tools": str(EXAMPLES / "shop.py"), "max_prompt_tokens": 100_000}
+    return config(tasks=tasks, cold_start={"examples": 4})
+
+
+def live(settings: RunConfig, positions: int | None = None) -> LiveCourse:
+    made = make_course(settings, CHAT, positions)
+    assert isinstance(made, LiveCourse)
+    return made
+
+
+def test_bfcl_is_split_by_domain_and_trained_turn_by_turn(bfcl: Path) -> None:
+    tasks = {"categories": ["multi_turn_base"], "docs": "brief", "max_prompt_tokens": 100_000, "held_out": "vehicle"}
+    made = live(config(tasks=tasks))
+    assert {scenario_index(task) for task in made.evaluated} == set(DOMAINS["vehicle"])
+    assert all(scenario_index(task) not in DOMAINS["vehicle"] for task in made.train)
+    assert all(task.start == len(task.turns) - 1 for task in made.train)
+    truths = json.dumps([call.to_dict() for task in made.train for call in task.turns[-1].ground_truth])
+    assert "3426812" not in truths  # the booking number of the benchmark
+
+
+def test_the_word_none_holds_out_no_domain(bfcl: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[tasks]\ncategories = ["multi_turn_base"]\nheld_out = "none"\nmax_prompt_tokens = 100000\n')
+    made = live(load_config(recipe, ["fission.max_staleness=none"]))
+    trained = {scenario_index(task) for task in made.train}
+    tested = {scenario_index(task) for task in made.evaluated}
+    assert not trained & tested
+    assert all(tested & set(indices) for indices in DOMAINS.values())
+
+
+@pytest.mark.parametrize("ids", ["order#{}", "{}_request", "a_{}"])
+def test_ids_of_any_form_keep_their_cold_start_and_their_clusters(tmp_path: Path, ids: str) -> None:
+    made = live(shop(tmp_path, ids))
+    assert len(made.examples()) == 4
+    record = LiveEpisode("buy_1", "", False, "", "done", (), ())
+    other = LiveEpisode("sell_1", "", False, "", "done", (), ())
+    assert cluster(record) != cluster(other)
+
+
+@pytest.mark.parametrize(
+    ("engine", "world", "expected"),
+    [
+        ({}, {}, 8000 - 96),
+        ({}, {"max_context_tokens": 5000}, 5000 - 96),
+        ({"name": "vllm", "max_model_len": 4096}, {"max_context_tokens": 5000}, 4096 - 96),
+    ],
+)
+def test_the_shortest_context_that_anything_allows_is_the_limit(
+    tmp_path: Path, engine: dict[str, Any], world: dict[str, Any], expected: int
+) -> None:
+    settings = shop(tmp_path, "t{}").model_dump(mode="json")
+    settings["engine"] |= engine
+    settings["world"] |= world
+    made = live(parse_config(settings), positions=8000)
+    assert made.trainer_settings["limits"].context_tokens == expected
+
+
+def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
+    settings = shop(tmp_path, "t{}").model_dump(mode="json")
+    with pytest.raises(ConfigError, match=r"evaluation\.samples must be 1"):
+        parse_config({**settings, "evaluation": {"samples": 2}})
+
+
+def test_live_tasks_without_their_tools_are_refused(tmp_path: Path) -> None:
+    tool = {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}
+    row = {"messages": [{"role": "user", "content": "x"}], "tools": [tool], "ground_truth": [{"name": "f"}]}
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(json.dumps({**row, "world": {"name": "python"}}) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="--tools"):
+        make_course(config(tasks={"source": str(file)}), CHAT, None)
+
+
+def test_a_model_is_put_on_the_accelerator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_llama(267).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    model = load_model(str(tmp_path / "model"), "float32")
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
