@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fissile.dialects import Dialect, get_dialect
+from fissile.engines.base import longest_input
 from fissile.engines.endpoint import EndpointPolicy
 from fissile.engines.endpoint_settings import EndpointSettings
 from fissile.engines.policy import Policy
@@ -60,7 +61,7 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
     chat = ChatFormat(load_tokenizer(settings.policy), _text_dialect(settings), settings.template_options)
     config = ModelConfig(path=settings.policy)
     model = load_policy(config, settings.adapter) if settings.adapter else load_model(config.path, config.dtype)
-    settings = settings.within(getattr(model.config.get_text_config(), "max_position_embeddings", None))
+    settings = settings.within(longest_input(model.config))
     remembered = min(window * (settings.context_tokens or 4096), affordable_tokens(model))
     engines = Engines(EngineConfig(max_rows=window, remembered_tokens=remembered))
     return TokenPolicy(engines.over(model, chat, remember=True), chat), settings

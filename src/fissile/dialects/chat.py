@@ -146,6 +146,17 @@ class ChatFormat:
         closing = len(self.end_of_turn)
         return ids[closing:] if ended and ids[:closing] == self.end_of_turn else ids
 
+    def follow(
+        self,
+        prompt_ids: Sequence[int],
+        sampled: Sequence[int],
+        results: Sequence[str],
+        messages: Sequence[Message] = (),
+    ) -> tuple[int, ...]:
+        """The ids of the context after a completion: what was read, what was sampled, then `reply_ids`."""
+        ended = bool(sampled) and sampled[-1] in self.end_ids
+        return (*prompt_ids, *sampled, *self.reply_ids(results, messages, ended=ended))
+
     def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
         """`reply_ids` of one result, the diagnosis of a failed attempt."""
         return self.reply_ids([feedback], ended=ended)

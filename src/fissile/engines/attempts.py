@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat
-from fissile.engines.base import Engine, Sampling
+from fissile.engines.base import Engine, Sampling, complete
 from fissile.environments import SingleStep
-from fissile.errors import InfrastructureError
 from fissile.rollouts import Completion, End, Rollout, Step, StopReason
 from fissile.tasks import Task
-
-logger = logging.getLogger(__name__)
 
 
 class Sampler(Protocol):
@@ -63,11 +59,7 @@ class Attempter:
         self, engine: Engine, contexts: Sequence[Context], sampling: Sampling, samples: int = 1
     ) -> list[Rollout]:
         """See `Sampler`."""
-        try:
-            completions = engine.generate([context.prompt_ids for context in contexts], sampling, samples)
-        except InfrastructureError as error:
-            logger.warning("No rollouts (%s): %s", error.reason, error)
-            completions = [Completion((), None, StopReason.INFRASTRUCTURE)] * (len(contexts) * samples)
+        completions = complete(engine, [context.prompt_ids for context in contexts], sampling, samples)
         repeated = [context for context in contexts for _ in range(samples)]
         return [_rollout(self.judge(*pair)) for pair in zip(repeated, completions, strict=True)]
 
@@ -80,9 +72,7 @@ class Attempter:
 
 def extended(chat: ChatFormat, step: Step, feedback: str) -> tuple[int, ...]:
     """The ids of a step's context, its completion and a feedback turn."""
-    completion = step.completion
-    ended = bool(completion.ids) and completion.ids[-1] in chat.end_ids
-    return (*step.context.prompt_ids, *completion.ids, *chat.feedback_ids(feedback, ended=ended))
+    return chat.follow(step.context.prompt_ids, step.completion.ids, [feedback])
 
 
 def _rollout(step: Step) -> Rollout:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from fissile.errors import ModelError
-from fissile.rollouts import Completion
+from fissile.errors import InfrastructureError, ModelError
+from fissile.rollouts import Completion, StopReason
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,26 @@ class Engine(Protocol):
             `StopReason.INFRASTRUCTURE` and no ids.
         """
         ...
+
+
+def complete(
+    engine: Engine, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1
+) -> list[Completion]:
+    """`engine.generate`; when the engine fails as a whole, every completion has `StopReason.INFRASTRUCTURE`.
+
+    It is data then, not a crash: it leaves the batch, counted.
+    """
+    try:
+        return engine.generate(prompts, sampling, samples)
+    except InfrastructureError as error:
+        logger.warning("No completions (%s): %s", error.reason, error)
+        return [Completion((), stop=StopReason.INFRASTRUCTURE)] * (len(prompts) * samples)
+
+
+def longest_input(config: Any) -> int | None:
+    """Tokens that a model reads at most, by its transformers configuration; None where that does not say."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None else int(positions)
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], sampling: Sampling, positions: int | None) -> None:

@@ -13,17 +13,16 @@ from fissile.engines.base import Sampling
 from fissile.engines.endpoint_server import ChatServer, ContextTooLongError, EndpointError
 from fissile.engines.endpoint_settings import EndpointSettings
 from fissile.engines.openai_messages import NativeMessages, TextMessages
-from fissile.engines.policy import Response
+from fissile.engines.policy import MessageReader, Response
 from fissile.errors import InfrastructureError
 from fissile.rollouts import Completion, StopReason
-from fissile.tasks import Task, Turn
 
 __all__ = ["EndpointError", "EndpointPolicy", "EndpointSettings"]
 
 logger = logging.getLogger(__name__)
 
 
-class EndpointPolicy:
+class EndpointPolicy(MessageReader):
     """See `fissile.engines.policy.Policy`. Reads messages, so its contexts hold no tokens.
 
     A context that the server finds too long gets an empty response with `StopReason.NO_ROOM`, which ends its rollout:
@@ -53,16 +52,6 @@ class EndpointPolicy:
     def concurrency(self) -> int:
         """Requests that may run at once."""
         return self.settings.concurrency
-
-    def open(self, task: Task) -> tuple[int, ...]:
-        """Empty: messages are read, not tokens."""
-        return ()
-
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
-        """Empty: messages are read, not tokens."""
-        return ()
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One request for each context, as many at once as the settings allow.

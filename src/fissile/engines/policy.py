@@ -10,7 +10,21 @@ from fissile.engines.base import Sampling
 from fissile.rollouts import Response
 from fissile.tasks import Task, Turn
 
-__all__ = ["Policy", "Response"]
+__all__ = ["MessageReader", "Policy", "Response"]
+
+
+class MessageReader:
+    """The half of a `Policy` that reads messages: its contexts hold no tokens."""
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        """Empty: messages are read, not tokens."""
+        return ()
+
+    def reply(
+        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
+    ) -> tuple[int, ...]:
+        """Empty: messages are read, not tokens."""
+        return ()
 
 
 class Policy(Protocol):

@@ -18,12 +18,12 @@ from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.dialogue import current_exchanges, exchanges
 from fissile.engines.plausible_values import Borrowed, plausible_arguments
-from fissile.engines.policy import Response
-from fissile.tasks import Task, Turn
+from fissile.engines.policy import MessageReader, Response
+from fissile.tasks import Task
 
 
 @dataclass(frozen=True)
-class ScriptedPolicy(ABC):
+class ScriptedPolicy(MessageReader, ABC):
     """See `fissile.engines.policy.Policy`. A subclass writes the text.
 
     Attributes:
@@ -42,16 +42,6 @@ class ScriptedPolicy(ABC):
     def concurrency(self) -> None:
         """All contexts at hand are answered in one call."""
         return
-
-    def open(self, task: Task) -> tuple[int, ...]:
-        """Empty: messages are read, not tokens."""
-        return ()
-
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
-        """Empty: messages are read, not tokens."""
-        return ()
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """What the script says to each context."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat
-from fissile.engines.base import Engine, Sampling
+from fissile.engines.base import Engine, Sampling, complete
 from fissile.engines.dialogue import announced
 from fissile.engines.policy import Response
-from fissile.errors import InfrastructureError
-from fissile.rollouts import Completion, StopReason
+from fissile.rollouts import Completion
 from fissile.tasks import Task, Turn
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,10 +39,8 @@ class TokenWriter:
 
         Tools that `turn` reveals are announced in the dialect before its first message.
         """
-        sampled = response.completion.ids
-        ended = bool(sampled) and sampled[-1] in self.chat.end_ids
         messages = () if turn is None else announced(turn, self.chat.dialect)
-        return (*context.prompt_ids, *sampled, *self.chat.reply_ids(results, messages, ended=ended))
+        return self.chat.follow(context.prompt_ids, response.completion.ids, results, messages)
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,7 @@ class TokenPolicy:
         """
         if not contexts:
             return []
-        try:
-            completions = self.engine.generate([context.prompt_ids for context in contexts], sampling)
-        except InfrastructureError as error:
-            logger.warning("No responses (%s): %s", error.reason, error)
-            completions = [Completion((), stop=StopReason.INFRASTRUCTURE)] * len(contexts)
+        completions = complete(self.engine, [context.prompt_ids for context in contexts], sampling)
         return [self._read(completion) for completion in completions]
 
     def _read(self, completion: Completion) -> Response:

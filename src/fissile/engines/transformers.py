@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from fissile.engines.adapters import bare_model, merged_adapters, weights_digest
-from fissile.engines.base import Sampling, check_lengths
+from fissile.engines.base import Sampling, check_lengths, longest_input
 from fissile.engines.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
 from fissile.engines.prepacked import prepacked_linears
 from fissile.engines.sampling import draw
@@ -90,8 +90,7 @@ class TransformersEngine:
             ModelError: a prompt is empty or too long for the model, or no token may be sampled.
             InfrastructureError: out of memory (reason "out_of_memory").
         """
-        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        check_lengths(prompts, sampling, positions)
+        check_lengths(prompts, sampling, longest_input(self._model.config))
         repeated = [tuple(prompt) for prompt in prompts for _ in range(samples)]
         rows = [_Row(index, prompt) for index, prompt in enumerate(repeated)]
         generator = torch.Generator().manual_seed(sampling.seed)

@@ -21,6 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from fissile.engines.adapters import merged_weights, weights_digest
+from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, InfrastructureError, InputError, ModelError
 
 _ENVIRONMENT = {
@@ -119,7 +120,7 @@ class VLLMRuntime:
 
     def max_length(self, model: PreTrainedModel) -> int:
         """Tokens that fit a prompt and its completion."""
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        positions = longest_input(model.config)
         return min(self.settings.max_model_len, positions or self.settings.max_model_len)
 
     def close(self) -> None:

@@ -199,7 +199,7 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
             {
                 "attempt": scored.rollout.outcome.to_dict(),
                 "reward": None if scored.reward is None else scored.reward.total,
-                "repeat": scored.rollout.attempt.signature == correction.history[-1].attempt.signature,
+                "repeat": scored.rollout.repeats,
             }
             for scored in group
         ],

@@ -128,6 +128,12 @@ class Rollout:
         return self.steps[0].attempt
 
     @property
+    def repeats(self) -> bool:
+        """True when it begins with the very call that it should recover from; never for an explore rollout."""
+        history = self.context.history
+        return bool(history) and self.attempt.signature == history[-1].attempt.signature
+
+    @property
     def outcome(self) -> Attempt:
         """All that was called, as one attempt; without errors exactly when the rollout is correct."""
         if self.context.task.world is None:

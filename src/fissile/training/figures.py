@@ -24,8 +24,7 @@ def step_figures(plan: Plan, scored: Sequence[Scored]) -> dict[str, float]:
         for part in ("fmt", "corr", "length"):
             figures[f"{prefix}/reward_{part}"] = sum(getattr(reward, part) for reward in rewards) / len(rewards)
     if plan.phase is Phase.FISSION:
-        repeats = [rollout.attempt.signature == rollout.context.history[-1].attempt.signature for rollout in rollouts]
-        figures["fission/repeat"] = sum(repeats) / len(repeats)
+        figures["fission/repeat"] = sum(rollout.repeats for rollout in rollouts) / len(rollouts)
     if any(rollout.verdicts for rollout in rollouts):
         figures[f"{prefix}/silent_failures"] = float(sum(len(rollout.silent) for rollout in rollouts))
         figures[f"{prefix}/steps"] = len(attempts) / len(rollouts)

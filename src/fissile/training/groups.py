@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from trl.trainer.utils import split_tensor_dict
 
+from fissile.engines.base import longest_input
 from fissile.errors import ConfigError
 from fissile.rollouts import End, Rollout
 
 
 def room_for_context(model: Any, completion: int) -> int | None:
     """Tokens of a context that leave a model room for a completion; None where its length is not known."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return None if positions is None else int(positions) - completion
+    positions = longest_input(model.config)
+    return None if positions is None else positions - completion
 
 
 def learned_tokens(rollout: Rollout) -> list[int]:

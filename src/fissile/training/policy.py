@@ -19,6 +19,7 @@ from transformers import (
 
 from fissile import assets
 from fissile.config import ModelConfig
+from fissile.engines.base import longest_input
 from fissile.errors import ModelError
 
 EMBEDDED = "smollm2-135m"
@@ -126,8 +127,7 @@ def longest_context(path: str) -> int | None:
         config = AutoConfig.from_pretrained(source.name, gguf_file=source.gguf_file)
     except (OSError, ValueError) as error:
         raise _unloadable("model", path, error) from None
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return None if positions is None else int(positions)
+    return longest_input(config)
 
 
 def _unloadable(what: str, path: str, error: Exception) -> ModelError:

@@ -338,8 +338,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return FissionGRPO(settings, get_source(settings.feedback), self.sampler.extend, self.tasks, journal)
 
     def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
-        live = any(task.world is not None for task in self.tasks.values())  # later steps continue earlier contexts
-        make = make_engine or partial(Engines().over, remember=live)
+        live = isinstance(self.sampler, LiveSampler)
+        make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)
 
     @contextmanager
