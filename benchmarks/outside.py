@@ -93,7 +93,7 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
                 return source.diagnose(failures)
 
     method = FissionGRPO(settings, TimedSource(), trainer.sampler.extend, trainer.tasks)
-    method.guard.guarded = watch.timed("leak guard", method.guard.guarded)  # type: ignore[method-assign]
+    method.diagnoser.diagnose = watch.timed("diagnosis", method.diagnoser.diagnose)  # type: ignore[method-assign]
     method.plan = watch.timed("plan", method.plan)  # type: ignore[method-assign]
     method.observe = watch.timed("observe, buffer", method.observe)  # type: ignore[method-assign]
     trainer.method = method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fissile.calls import Attempt, ToolCall
 from fissile.errors import ErrorKind, ToolError
-from fissile.feedback import LeakGuard, get_source
+from fissile.feedback import Diagnoser, get_source
 from fissile.feedback.base import Failure
 from fissile.feedback.environment import UNDONE, UNSATISFIED
 from tally_world import LIVE
@@ -60,6 +60,6 @@ def test_the_leak_guard_lets_the_worlds_words_pass() -> None:
     """They were shown to the policy, even where they hold a value of the truth."""
     attempt = Attempt("", (ADD,), (error(0),))
     failure = Failure(LIVE, attempt, answers=('{"error": "no", "only": 2}',))
-    (feedback,) = LeakGuard().guarded(get_source("environment"), [failure])
+    (feedback,) = Diagnoser(get_source("environment")).diagnose([failure])
     assert (feedback.leaked, feedback.text) == ("", failure.answers[0])
     assert feedback.source == "environment"

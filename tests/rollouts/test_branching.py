@@ -17,7 +17,7 @@ from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.environments.bfcl import BFCLWorld
 from fissile.errors import ErrorKind
-from fissile.feedback import LeakGuard, get_source
+from fissile.feedback import Diagnoser, get_source
 from fissile.feedback.environment import UNDONE, UNSATISFIED
 from fissile.rollouts import (
     CLOSING,
@@ -71,7 +71,7 @@ def text(*made: ToolCall) -> str:
 
 
 def branch(step: Step, attempt: Attempt, source: str) -> Context:
-    (feedback,) = LeakGuard().guarded(get_source(source), [failure_of(step, attempt)])
+    (feedback,) = Diagnoser(get_source(source)).diagnose([failure_of(step, attempt)])
     return corrective_context(step, attempt, feedback.text, extended(CHAT, step, feedback.text))
 
 

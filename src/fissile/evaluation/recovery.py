@@ -9,7 +9,7 @@ from fissile.calls import Attempt
 from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
 from fissile.engines.base import Engine, Sampling
-from fissile.feedback import FeedbackSource, LeakGuard
+from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.metrics import Episode
 from fissile.rollouts import Step, StopReason, corrective_context, failure_of
 from fissile.tasks import Task
@@ -41,7 +41,7 @@ def evaluate_recovery(
         One episode for each task and sample, in task order. An episode whose attempt the engine could not produce
         ends before that attempt; one without any attempt is left out.
     """
-    guard = LeakGuard()
+    diagnoser = Diagnoser(source)
     contexts = [attempter.context(task) for task in tasks]
     rollouts = attempter.sample(engine, contexts, sampling, samples)
     attempts: list[list[Attempt]] = [[] for _ in rollouts]
@@ -54,7 +54,7 @@ def evaluate_recovery(
         if not live:
             break
         indices = list(live)
-        corrective = [_corrective(attempter, guard, source, live[index]) for index in indices]
+        corrective = [_corrective(attempter, diagnoser, live[index]) for index in indices]
         redrawn = replace(sampling, seed=sampling.seed + retry)
         live = {}
         for index, rollout in zip(indices, attempter.sample(engine, corrective, redrawn), strict=True):
@@ -78,6 +78,6 @@ def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[in
         live[index] = step
 
 
-def _corrective(attempter: Attempter, guard: LeakGuard, source: FeedbackSource, step: Step) -> Context:
-    (feedback,) = guard.guarded(source, [failure_of(step, step.attempt)])
+def _corrective(attempter: Attempter, diagnoser: Diagnoser, step: Step) -> Context:
+    (feedback,) = diagnoser.diagnose([failure_of(step, step.attempt)])
     return corrective_context(step, step.attempt, feedback.text, attempter.extend(step, feedback.text))

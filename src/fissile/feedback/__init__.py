@@ -2,6 +2,7 @@
 
 from fissile.errors import ConfigError
 from fissile.feedback.base import Failure, Feedback, FeedbackSource
+from fissile.feedback.diagnoser import Diagnoser
 from fissile.feedback.environment import EnvironmentMessage
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
 from fissile.feedback.guard import Leak, LeakGuard
@@ -10,6 +11,7 @@ from fissile.feedback.phrasebooks import RULES, SERVICE_RULES, RuleSource
 __all__ = [
     "FIXED_MESSAGE",
     "SOURCES",
+    "Diagnoser",
     "EnvironmentMessage",
     "Failure",
     "Feedback",

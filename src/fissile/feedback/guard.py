@@ -15,22 +15,19 @@ What it may not say:
 - a whole right call, even if every value in it can be seen (`Leak.CALL`);
 - more than `MAX_CHARACTERS`: a diagnosis is short, and whatever is not has something else in it (`Leak.LENGTH`).
 
-The guard stands over every source. What it blocks is replaced by the fixed message and counted.
+The guard stands over every source (`fissile.feedback.diagnoser`).
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
 from fissile.calls import JSON
-from fissile.errors import InfrastructureError, InputError
-from fissile.feedback.base import Failure, Feedback, FeedbackSource
-from fissile.feedback.fixed import FIXED_MESSAGE
+from fissile.feedback.base import Failure
 from fissile.feedback.spelling import Spelled, spelled
 from fissile.tasks import ExpectedCall
 from fissile.tools import Tool
@@ -58,50 +55,11 @@ class Leak(StrEnum):
 
 
 class LeakGuard:
-    """Blocks feedback that hands over the answer.
-
-    Attributes:
-        leaks: blocked texts by `Leak`.
-        fallbacks: failures that got the fixed message because their source failed, by reason: that of an
-            `InfrastructureError`, "wrong_count", or the name of the exception.
-    """
-
-    def __init__(self) -> None:
-        self.leaks: Counter[str] = Counter()
-        self.fallbacks: Counter[str] = Counter()
+    """Tells feedback that hands over the answer from feedback that does not."""
 
     def check(self, text: str, failure: Failure) -> str:
         """Why `text` must not be shown for this failure (a `Leak`); "" if it may."""
         return next(_leaks(text, failure), "")
-
-    def guarded(self, source: FeedbackSource, failures: Sequence[Failure]) -> list[Feedback]:
-        """The source's diagnoses, in order, each replaced by the fixed message if it leaks or the source fails.
-
-        Raises:
-            InputError: the source says that the user must change something.
-        """
-        try:
-            texts = source.diagnose(failures)
-        except InputError:
-            raise
-        except InfrastructureError as error:
-            return self._fall_back(error.reason, failures)
-        except Exception as error:  # whatever a source does, training goes on
-            return self._fall_back(type(error).__name__, failures)
-        if len(texts) != len(failures):
-            return self._fall_back("wrong_count", failures)
-        return [self._guarded(source.name, text, failure) for text, failure in zip(texts, failures, strict=True)]
-
-    def _guarded(self, source: str, text: str, failure: Failure) -> Feedback:
-        leak = self.check(text, failure)
-        if not leak:
-            return Feedback(text, source)
-        self.leaks[leak] += 1
-        return Feedback(FIXED_MESSAGE, source, leak)
-
-    def _fall_back(self, reason: str, failures: Sequence[Failure]) -> list[Feedback]:
-        self.fallbacks[reason] += len(failures)
-        return [Feedback(FIXED_MESSAGE, "fixed")] * len(failures)
 
 
 @dataclass(frozen=True, slots=True)

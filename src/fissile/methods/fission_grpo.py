@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from fissile.calls import Attempt
 from fissile.corrections import Correction, CorrectionBuffer, Trigger
 from fissile.corrections.context import Context
-from fissile.feedback import FeedbackSource, LeakGuard
+from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
 from fissile.rollouts import Step, corrective_context, failure_of
 from fissile.tasks import Task
@@ -93,7 +93,7 @@ class FissionGRPO:
             journal: receives one record for each intercepted failure and each fission.
         """
         self.settings = settings
-        self.guard = LeakGuard()
+        self.diagnoser = Diagnoser(source)
         self.buffer = CorrectionBuffer(
             capacity=settings.capacity,
             order=settings.order,
@@ -101,7 +101,6 @@ class FissionGRPO:
             seed=settings.seed,
         )
         self.trigger = Trigger(interval=settings.interval)
-        self._source = source
         self._extend = extend
         self._tasks = tasks
         self._journal = journal
@@ -174,7 +173,7 @@ class FissionGRPO:
             self._push(*first[signature], step)
 
     def _push(self, failed: Step, attempt: Attempt, step: int) -> None:
-        (feedback,) = self.guard.guarded(self._source, [failure_of(failed, attempt)])
+        (feedback,) = self.diagnoser.diagnose([failure_of(failed, attempt)])
         context = corrective_context(failed, attempt, feedback.text, self._extend(failed, feedback.text))
         correction = Correction.of(context, step, feedback.source, feedback.leaked)
         decision = self.buffer.push(correction)

@@ -18,7 +18,7 @@ from fissile.engines.attempts import Attempter
 from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.faults import corrupt
-from fissile.feedback import LeakGuard, get_source
+from fissile.feedback import Diagnoser, get_source
 from fissile.rollouts import Completion, LiveRollout, Response, Rollout, corrective_context, failure_of
 from fissile.tasks import Task
 from fissile.training.checkpoints import explained_disk_errors
@@ -45,7 +45,7 @@ def supervised_examples(
 def _examples(
     tasks: Sequence[Task], attempter: Attempter, config: ColdStartConfig, draw: random.Random
 ) -> Iterator[Example]:
-    source, guard = get_source(config.feedback), LeakGuard()
+    diagnoser = Diagnoser(get_source(config.feedback))
     for task in tasks:
         context = attempter.context(task)
         if draw.random() < config.recovery_share:
@@ -54,7 +54,7 @@ def _examples(
                 completion = Completion(attempter.chat.completion_ids(faulty.text))
                 step = attempter.judge(context, completion)
                 if step.attempt.failed:
-                    (feedback,) = guard.guarded(source, [failure_of(step, step.attempt)])
+                    (feedback,) = diagnoser.diagnose([failure_of(step, step.attempt)])
                     extended = attempter.extend(step, feedback.text)
                     context = corrective_context(step, step.attempt, feedback.text, extended)
         answer = attempter.chat.completion_ids(attempter.chat.dialect.render_calls(task.oracle_calls()))
