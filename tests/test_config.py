@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fissile.config import RunConfig, load_config, parse_config
+from fissile.config import RunConfig, _apply, load_config, parse_config
+from fissile.config.simulator import load_simulator_recipe
 from fissile.errors import ConfigError
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -10,8 +12,9 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_says_how_to_run_it(recipe: Path) -> None:
-    load_config(recipe)
     head = recipe.read_text(encoding="utf-8").split("\n\n")[0]
+    load = load_simulator_recipe if "Command:  fissile simulate" in head else load_config
+    load(recipe)
     for word in ("Purpose:", "Hardware:", "Minutes:", "Command:"):
         assert word in head
 
@@ -80,3 +83,63 @@ def test_the_fingerprint_ignores_the_folder_and_the_loggers_alone() -> None:
     base = RunConfig().fingerprint
     assert load_config(None, ["output=elsewhere", "training.report_to=['wandb']"]).fingerprint == base
     assert load_config(None, ["seed=1"]).fingerprint != base
+
+
+SERVER = {"endpoint": {"server": {"model": "m"}}}
+
+
+@pytest.mark.parametrize("section", ["fission", "cold_start", "evaluation"])
+def test_a_source_that_is_a_model_needs_its_table(section: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[simulator.endpoint.server\] with base_url and model"):
+        parse_config({section: {"feedback": "endpoint"}})
+    with pytest.raises(ConfigError, match=r"adapter in a table \[simulator.learned\]"):
+        parse_config({section: {"feedback": "learned"}})
+    learned = {**SERVER, "learned": {"adapter": "a"}}
+    for name in ("endpoint", "learned"):
+        made = parse_config({section: {"feedback": name}, "simulator": learned})
+        assert getattr(made, section).feedback == name
+    with pytest.raises(ConfigError, match="Choose one of fixed, rules, service, environment, learned, endpoint"):
+        parse_config({section: {"feedback": "oracle"}})
+
+
+def test_evaluation_must_not_use_the_simulator_that_was_trained_with() -> None:
+    both = {"fission": {"feedback": "endpoint"}, "evaluation": {"feedback": "endpoint"}, "simulator": SERVER}
+    with pytest.raises(ConfigError, match="also trained with"):
+        parse_config(both)
+
+
+def test_an_unknown_key_inside_an_optional_table_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"simulator.endpoint.server.modle: unknown key; .*concurrency"):
+        parse_config({"simulator": {"endpoint": {"server": {"model": "m", "modle": "m"}}}})
+
+
+def test_the_sources_of_a_run_are_those_that_it_asks() -> None:
+    def sources(**fields: Any) -> frozenset[str]:
+        return parse_config({"fission": {"feedback": "fixed"}, **fields}).sources
+
+    assert sources() == {"fixed", "service"}
+    assert sources(method="grpo") == {"service"}
+    assert sources(training={"steps": 0}) == {"service"}
+    assert sources(evaluation={"retries": 0}) == {"fixed"}
+    assert sources(cold_start={"recovery_share": 0.5}) == {"fixed", "service", "rules"}
+    assert sources(tasks={"categories": ["multi_turn_base"]}, cold_start={"recovery_share": 0.5}) == {"fixed"}
+
+
+def test_the_fingerprint_knows_what_a_simulator_says_and_not_where_it_stands(tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Say it.\n---\n$comparison\n", encoding="utf-8")
+
+    def fingerprint(*overrides: str, feedback: str = "endpoint") -> str:
+        endpoint = {"server": {"model": "m"}, "prompt_file": str(prompt)}
+        fields = {"fission": {"feedback": feedback}, "simulator": {"endpoint": endpoint}}
+        for override in overrides:
+            _apply(fields, f"simulator.endpoint.{override}")
+        return parse_config(fields).fingerprint
+
+    base = fingerprint()
+    assert fingerprint("server.base_url=http://elsewhere/v1", "deadline_seconds=1.0", "cache=a.jsonl") == base
+    assert fingerprint("server.model=other") != base
+    assert fingerprint("temperature=0.5") != base
+    assert fingerprint("temperature=0.5", feedback="rules") == RunConfig().fingerprint
+    prompt.write_text("Say it well.\n---\n$comparison\n", encoding="utf-8")
+    assert fingerprint() != base

@@ -230,3 +230,53 @@ def test_a_live_episode_survives_json():
     assert Episode.from_dict(json.loads(json.dumps(episode.to_dict()))) == episode
     assert "correct" not in EPISODES[0].to_dict()
     assert Episode.from_dict(EPISODES[0].to_dict()) == EPISODES[0]
+
+
+# --- injected failures -------------------------------------------------------------------------------------------
+
+
+def test_injected_failures_are_recovered_from_but_are_not_the_policy_s():
+    episodes = [
+        live(VALUE, RIGHT, RIGHT, turns=(0, 0, 1), correct=True, injected=(0,)),
+        live(VALUE, VALUE, turns=(0, 0), correct=False, injected=(0,), task_id="u"),
+        live(RIGHT, VALUE_AND_TYPE, turns=(0, 1), correct=False, injected=(1,), task_id="v"),  # given up
+    ]
+    report = evaluate_episodes(episodes)
+    assert counts(report.first_attempt_accuracy) == (1, 1)
+    assert counts(report.calls_per_task) == (4, 3)
+    assert counts(report.recovery_rate) == (1, 3)
+    assert counts(report.next_attempt_recovery_rate) == (1, 2)
+    assert counts(report.repeat_rate) == (1, 2)
+    assert report.injected is not None
+    assert report.injected.failures == 3
+    assert counts(report.injected.recovery_rate) == (1, 3)
+    assert counts(report.injected.answered_rate) == (2, 3)
+    assert counts(report.injected.next_attempt_recovery_rate) == (1, 2)
+    assert counts(report.injected.repeat_rate) == (1, 2)
+    rows = {kind: (row.first_attempts, row.attempts, row.injected) for kind, row in report.error_kinds.items()}
+    assert rows == {ErrorKind.WRONG_VALUE: (0, 1, 3), ErrorKind.WRONG_TYPE: (0, 0, 1)}
+    assert counts(report.error_kinds[ErrorKind.WRONG_VALUE].next_attempt_recovery_rate) == (1, 2)
+    assert report.to_dict()["injected"]["failures"] == 3
+
+
+def test_of_a_succession_only_the_last_forced_failure_is_the_policy_s_to_answer():
+    report = evaluate_episodes([Episode("t", (VALUE, VALUE, VALUE, RIGHT), injected=(0, 1))])
+    assert report.injected is not None
+    assert report.injected.failures == 2
+    assert counts(report.injected.answered_rate) == (1, 1)
+    assert counts(report.injected.next_attempt_recovery_rate) == (0, 1)
+    assert counts(report.injected.repeat_rate) == (1, 1)
+    assert counts(report.next_attempt_recovery_rate) == (1, 2)  # the policy's own failure is followed by a success
+
+
+def test_a_forced_failure_does_not_answer_one_of_another_turn():
+    report = evaluate_episodes([live(VALUE, VALUE, RIGHT, turns=(0, 1, 1), correct=True, injected=(0, 1))])
+    assert report.injected is not None
+    assert counts(report.injected.answered_rate) == (1, 2)
+
+
+def test_an_injected_episode_survives_json_and_others_do_not_mention_it():
+    for episode in (Episode("t", (VALUE, RIGHT), injected=(0,)), live(VALUE, turns=(0,), correct=False, injected=(0,))):
+        assert Episode.from_dict(json.loads(json.dumps(episode.to_dict()))) == episode
+    assert "injected" not in EPISODES[0].to_dict()
+    assert evaluate_episodes(EPISODES).injected is None

@@ -4,19 +4,25 @@ The paper's formula is not public; these definitions are ours.
 
 - **attempt**: one assistant response that calls tools (or should have).
 - **failed attempt**: its record carries at least one `ToolError`.
-- **first-attempt accuracy**: episodes whose first attempt is right, of all episodes.
+- **first-attempt accuracy**: episodes whose first attempt is right, of all episodes that begin with the policy's own.
 - **final accuracy**: episodes whose last attempt is right, of all episodes.
 - **recovery rate** (the headline): of the episodes with at least one failed attempt, the share that ends right.
 - **next-attempt recovery rate**: of the failed attempts that were followed by another attempt, the share whose next
   attempt succeeds.
 - **repeat rate**: of the failed attempts that were followed by another, the share followed by the *same* invalid
   call (`Attempt.signature`).
-- **calls per task**: calls in all attempts of an episode, malformed ones included, per episode.
+- **calls per task**: calls in all attempts of an episode, malformed ones included, per episode. Those of injected
+  attempts are not the policy's and do not count.
 - **silent failure rate**: of the attempts without an error, the share that the judge blames for a wrong turn. It needs
   a world with state: in a single-step task a mismatch with the truth is itself an error, so there is none to report.
 
 In a live world an error is an explicit one (the tool or the parser said so), an episode ends right when every turn
 leaves the right state and results behind, and an attempt follows another only within one turn of the user.
+
+A failure that was **injected** (`fissile.rollouts.injection`) is one to recover from: it counts in the recovery rate,
+and with the policy's next attempt in the next-attempt recovery and repeat rates. The same is reported for injected
+failures alone, with the **answered rate**: of those that the policy had to answer, the share that it answered with
+another attempt in the same turn. Figures with injected failures compare only with those of the same injection.
 
 Counts are added up before they are divided, and every figure carries a 95 % interval clustered by task: episodes and
 attempts of one task are not independent.
@@ -49,6 +55,7 @@ class Episode:
         turns: index of the user's turn in which each attempt was made; empty where there is one turn.
         silent: indices of the attempts that the judge blames although they raised no error.
         cluster: what makes episodes dependent, where it is more than the task.
+        injected: indices of the attempts that a fault injector forced.
 
     Raises:
         DataError: there is no attempt.
@@ -61,6 +68,7 @@ class Episode:
     turns: tuple[int, ...] = ()
     silent: tuple[int, ...] = ()
     cluster: str = ""
+    injected: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.attempts:
@@ -88,11 +96,28 @@ class Episode:
 
     @property
     def retried(self) -> Iterator[tuple[Attempt, Attempt]]:
-        """Each failed attempt that was followed by another, with the one that followed."""
+        """Each failed attempt that the policy followed with another, and the one that followed."""
+        for index, failed in enumerate(self.attempts):
+            if failed.failed and self._is_followed(index) and index + 1 not in self.injected:
+                yield failed, self.attempts[index + 1]
+
+    @property
+    def forced(self) -> Iterator[tuple[Attempt, Attempt | None]]:
+        """Each injected failure that the policy had to answer, with its next attempt; None where it made none."""
+        for index in self.injected:
+            following = index + 1 if self._is_followed(index) else None
+            if following not in self.injected:  # else another failure was forced
+                yield self.attempts[index], None if following is None else self.attempts[following]
+
+    @property
+    def own(self) -> Iterator[Attempt]:
+        """The attempts that the policy made."""
+        return (attempt for index, attempt in enumerate(self.attempts) if index not in self.injected)
+
+    def _is_followed(self, index: int) -> bool:
+        """Whether another attempt follows in the same turn."""
         turns = self.turns or (0,) * len(self.attempts)
-        for index, (failed, following) in enumerate(zip(self.attempts, self.attempts[1:], strict=False)):
-            if failed.failed and turns[index] == turns[index + 1]:
-                yield failed, following
+        return index + 1 < len(turns) and turns[index] == turns[index + 1]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -104,6 +129,8 @@ class Episode:
         if self.correct is not None:
             fields |= {"correct": self.correct, "turns": list(self.turns), "silent": list(self.silent)}
             fields |= {"cluster": self.cluster}
+        if self.injected:
+            fields["injected"] = list(self.injected)
         return fields
 
     @classmethod
@@ -118,6 +145,7 @@ class Episode:
             tuple(fields.get("turns", ())),
             tuple(fields.get("silent", ())),
             fields.get("cluster", ""),
+            tuple(fields.get("injected", ())),
         )
 
 
@@ -150,21 +178,53 @@ class KindReport:
 
     Attributes:
         first_attempts: failed first attempts with this kind.
-        attempts: failed attempts with this kind.
+        attempts: failed attempts of the policy with this kind.
         next_attempt_recovery_rate: of those followed by another attempt, the share whose next attempt succeeds.
         repeat_rate: of those followed by another attempt, the share followed by the same invalid call.
+        injected: injected failures with this kind; they enter the rates.
     """
 
     first_attempts: int
     attempts: int
     next_attempt_recovery_rate: Ratio
     repeat_rate: Ratio
+    injected: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {
             "first_attempts": self.first_attempts,
             "attempts": self.attempts,
+            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
+            "repeat_rate": self.repeat_rate.to_dict(),
+            **({"injected": self.injected} if self.injected else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedReport:
+    """What became of injected failures.
+
+    Attributes:
+        failures: injected failures, those included that another one followed.
+        recovery_rate: of the episodes with such a failure, the share that ends right.
+        answered_rate: of the failures that the policy had to answer, the share that it answered with an attempt.
+        next_attempt_recovery_rate: of the answered ones, the share whose next attempt succeeds.
+        repeat_rate: of the answered ones, the share followed by the same invalid call.
+    """
+
+    failures: int
+    recovery_rate: Ratio
+    answered_rate: Ratio
+    next_attempt_recovery_rate: Ratio
+    repeat_rate: Ratio
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "failures": self.failures,
+            "recovery_rate": self.recovery_rate.to_dict(),
+            "answered_rate": self.answered_rate.to_dict(),
             "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
             "repeat_rate": self.repeat_rate.to_dict(),
         }
@@ -178,6 +238,7 @@ class RecoveryReport:
         n_tasks: distinct tasks.
         error_kinds: the kinds that occurred, most frequent first.
         silent_failure_rate: None where no world judged the episodes.
+        injected: None where no failure was injected.
     """
 
     n_tasks: int
@@ -189,6 +250,7 @@ class RecoveryReport:
     calls_per_task: Ratio
     error_kinds: dict[ErrorKind, KindReport]
     silent_failure_rate: Ratio | None = None
+    injected: InjectedReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -201,6 +263,7 @@ class RecoveryReport:
             "repeat_rate": self.repeat_rate.to_dict(),
             "calls_per_task": self.calls_per_task.to_dict(),
             **({"silent_failure_rate": self.silent_failure_rate.to_dict()} if self.silent_failure_rate else {}),
+            **({"injected": self.injected.to_dict()} if self.injected else {}),
             "error_kinds": {kind.value: report.to_dict() for kind, report in self.error_kinds.items()},
         }
 
@@ -215,14 +278,15 @@ def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
     judged = any(episode.correct is not None for episode in episodes)
     return RecoveryReport(
         n_tasks=len({episode.task_id for episode in episodes}),
-        first_attempt_accuracy=proportion((e.key, e.first_correct, 1) for e in episodes),
+        first_attempt_accuracy=proportion((e.key, e.first_correct, 1) for e in episodes if 0 not in e.injected),
         final_accuracy=proportion((e.key, e.final_correct, 1) for e in episodes),
         recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.any_failed),
         next_attempt_recovery_rate=_recoveries(retried),
         repeat_rate=_repeats(retried),
-        calls_per_task=mean((e.key, sum(len(attempt.calls) for attempt in e.attempts), 1) for e in episodes),
+        calls_per_task=mean((e.key, sum(len(attempt.calls) for attempt in e.own), 1) for e in episodes),
         error_kinds=_error_kinds(episodes, retried),
         silent_failure_rate=_silent_failures(episodes) if judged else None,
+        injected=_injected(episodes) if any(episode.injected for episode in episodes) else None,
     )
 
 
@@ -305,6 +369,18 @@ def _silent_failures(episodes: Sequence[Episode]) -> Ratio:
     )
 
 
+def _injected(episodes: Sequence[Episode]) -> InjectedReport:
+    forced = [(episode.key, *pair) for episode in episodes for pair in episode.forced]
+    answered = [(key, failed, following) for key, failed, following in forced if following is not None]
+    return InjectedReport(
+        failures=sum(len(episode.injected) for episode in episodes),
+        recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.injected),
+        answered_rate=proportion((key, following is not None, 1) for key, _, following in forced),
+        next_attempt_recovery_rate=_recoveries(answered),
+        repeat_rate=_repeats(answered),
+    )
+
+
 def _repeats(retried: Sequence[Retried]) -> Ratio:
     return proportion(
         (task_id, following.failed and following.signature == failed.signature, 1)
@@ -313,10 +389,12 @@ def _repeats(retried: Sequence[Retried]) -> Ratio:
 
 
 def _error_kinds(episodes: Sequence[Episode], retried: Sequence[Retried]) -> dict[ErrorKind, KindReport]:
-    first = Counter(kind for episode in episodes for kind in episode.attempts[0].error_kinds)
+    first = Counter(kind for e in episodes if 0 not in e.injected for kind in e.attempts[0].error_kinds)
     every = Counter(kind for episode in episodes for attempt in episode.attempts for kind in attempt.error_kinds)
+    forced = Counter(kind for e in episodes for index in e.injected for kind in e.attempts[index].error_kinds)
     table = {}
     for kind, count in every.most_common():
         of_kind = [pair for pair in retried if kind in pair[1].error_kinds]
-        table[kind] = KindReport(first[kind], count, _recoveries(of_kind), _repeats(of_kind))
+        own = count - forced[kind]
+        table[kind] = KindReport(first[kind], own, _recoveries(of_kind), _repeats(of_kind), forced[kind])
     return table

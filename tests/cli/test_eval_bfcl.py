@@ -83,6 +83,34 @@ def test_a_first_evaluation(bfcl: Path, tmp_path: Path) -> None:
     assert "protocol: 'official' there, 'recovery' now; tasks: 5 there, 6 now" in changed
 
 
+def test_injected_failures_are_named_and_reported_apart(bfcl: Path, tmp_path: Path) -> None:
+    injection = ("--inject-rate", 1, "--inject-seed", 4, "--inject-in-a-row", 2)
+    output, _ = ended("bfcl", "--policy", "oracle", *BASE, "--tasks", 3, *injection, "--output", tmp_path)
+    assert "injected failures: rate 1, seed 4, at most 2 in a row" in output
+    assert "injected failure followed by an attempt" in output
+    assert "for the official scorer" not in output
+    recovery = read(tmp_path / "report.json")["recovery"]
+    assert recovery["injected"]["failures"] == 2 * recovery["injected"]["answered_rate"]["den"] > 0
+    assert recovery["injected"]["next_attempt_recovery_rate"]["rate"] == 1.0
+
+
+def test_injected_calls_reach_an_endpoint_as_its_own_with_the_world_s_answer(bfcl: Path, tmp_path: Path) -> None:
+    seen: list[list[dict[str, Any]]] = []
+
+    def says_done(handler: Handler) -> None:
+        seen.append(handler.body["messages"])
+        handler.send(200, completion("Done."))
+
+    with serving(says_done) as server:
+        ended(*on(server.url, tmp_path, "--inject-rate", 1))
+    assert seen
+    for messages in seen:
+        assert [message["role"] for message in messages[-2:]] == ["assistant", "tool"]
+        assert messages[-2]["tool_calls"][0]["id"] == messages[-1]["tool_call_id"]
+    injected = read(tmp_path / "report.json")["recovery"]["injected"]
+    assert (injected["failures"], injected["answered_rate"]["num"]) == (len(seen), 0)  # every time it gave up
+
+
 def test_the_help_is_fast_and_eval_alone_still_works() -> None:
     output, _ = ended("bfcl", "--help")
     assert "--categories" in output
@@ -101,6 +129,8 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "oracle", "--domain", "moon"], "--domain: Input should be"),
         (["--policy", "oracle", "--tasks", "0"], "--tasks: Input should be"),
         (["--policy", "oracle", "--window", "0"], "'--window'"),
+        (["--policy", "oracle", "--inject-rate", "2"], "--inject-rate: Input should be less than or equal to 1"),
+        (["--policy", "oracle", "--inject-in-a-row", "0"], "--inject-in-a-row: Input should be greater"),
         (["--policy", "oracle", "--adapter", "x"], "--adapter goes on top of a local model"),
         (["--policy", "prophet"], "There is no scripted policy 'prophet'"),
         (["--policy", "oracle", "--endpoint", "http://localhost/v1"], "exclude each other"),

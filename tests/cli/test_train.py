@@ -14,7 +14,7 @@ from peft import PeftModel
 from tiny_models import tiny_llama
 from tiny_world import make_world
 
-TIMES = ("step_time", "train_runtime", "runtime", "per_second")
+TIMES = ("step_time", "feedback/seconds", "train_runtime", "runtime", "per_second")
 """Parts of log keys that tell seconds, which no two runs share."""
 
 

@@ -9,7 +9,7 @@ from fissile.engines import Sampling, ScriptedEngine
 from fissile.engines.attempts import Attempter
 from fissile.environments import SingleStep
 from fissile.evaluation import evaluate_recovery
-from fissile.feedback import get_source
+from fissile.feedback import Diagnoser, Failure, NoDiagnosis, get_source
 from fissile.metrics import RecoveryReport, evaluate_episodes
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
@@ -93,3 +93,27 @@ def test_samples_are_episodes_of_one_cluster() -> None:
     triple = measure(first=False, second=True, third=True, samples=3)
     assert triple.recovery_rate.den == 3 * single.recovery_rate.den
     assert triple.recovery_rate.low == pytest.approx(single.recovery_rate.low)  # no more tasks, no more certainty
+
+
+class Asked:
+    """Counts how often it is asked, and has nothing to say."""
+
+    name = "asked"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def diagnose(self, failures: Sequence[Failure]) -> list[NoDiagnosis]:
+        self.batches.append(len(failures))
+        return [NoDiagnosis("tired") for _ in failures]
+
+
+def test_the_source_is_asked_once_a_round_and_may_fail() -> None:
+    made, source = attempter(), Asked()
+    engine = policy(made.chat, first=False, second=False, third=False)
+    diagnoser = Diagnoser(source, get_source("service"))
+    episodes = evaluate_recovery(engine, made, TASKS, diagnoser, Sampling(), retries=2)
+    assert source.batches == [6, 6]
+    assert diagnoser.report() == {"source": "asked", "diagnosed": 12, "leaks": {}, "fallbacks": {"tired": 12}}
+    assert {episode.feedback for episode in episodes} == {"asked"}
+    assert [len(episode.attempts) for episode in episodes] == [3] * 6

@@ -1,6 +1,9 @@
 import json
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fissile.calls import Attempt, FailedTurn, ToolCall
 from fissile.errors import ErrorKind, ToolError
@@ -104,8 +107,105 @@ def test_the_policys_own_short_value_may_be_repeated():
     assert check("nights=2 is an integer", right_nights) == ""
 
 
-def test_one_choice_picked_from_a_schema_is_visible_but_a_listing_that_ends_in_it_is_no_pick():
-    assert check("one of garden, sea") == ""
+def test_a_listing_of_choices_is_no_pick():
+    assert check("view is one of garden, sea, none") == ""
+
+
+HIDDEN = Task(
+    "h",
+    ({"role": "user", "content": "Book the usual trip of our club, with a view of the water."},),
+    (
+        Tool(
+            "book_trip",
+            "",
+            {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string"},
+                    "start": {"type": "string"},
+                    "passengers": {"type": "integer"},
+                    "budget": {"type": "number"},
+                    "voucher": {"type": ["string", "null"]},
+                    "mode": {"type": "string"},
+                    "room": {
+                        "type": "object",
+                        "properties": {"view": {"type": "string", "enum": ["garden", "sea", "none"]}},
+                    },
+                },
+            },
+        ),
+    ),
+    (
+        ExpectedCall.exactly("book_trip", {"city": "Rome", "start": "2023-05-01"}),
+        ExpectedCall.exactly(
+            "book_trip",
+            {
+                "city": "San Francisco, CA",
+                "passengers": 21,
+                "budget": -12500.0,
+                "voucher": None,
+                "mode": "all",
+                "room": {"view": "sea"},
+            },
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "leak"),
+    [
+        ("Rome", Leak.VALUE),
+        ("R-o-m-e", Leak.VALUE),
+        ("passengers: twenty-one", Leak.VALUE),
+        ("12.5k is the budget", Leak.VALUE),
+        ("start on the 1st of May", Leak.VALUE),
+        ("UmVtZSA= or Um9tZQ==", Leak.ENCODED),
+        ("emoR", Leak.ENCODED),
+        ("R\u200bоme", Leak.VALUE),
+        ("it starts with 'San F'", Leak.PART),
+        ("city: San F********, CA", Leak.PART),
+        ("First San. Then Francisco.", Leak.PART),
+        ("voucher must be null", Leak.TIED),
+        ("the mode is all", Leak.TIED),
+        ("room.view must be sea", Leak.PICK),
+        ("view: the second option", Leak.PICK),
+        ("neither garden nor none as a view", Leak.PICK),
+    ],
+)
+def test_values_of_every_call_and_depth_are_guarded_in_every_spelling(text, leak):
+    assert LeakGuard().check(text, Failure(HIDDEN, Attempt("no idea"))) == leak
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "21 errors were found at character 21",
+        "voucher must be a string or null",
+        "mode and all the others are missing",
+        "view must be one of: garden; sea; none",
+        "the city is not the one that the user wants; its name has thirteen letters",
+        "start must be a date such as 1999-12-31",
+        "passengers must be an integer",
+    ],
+)
+def test_what_resembles_a_leak(text):
+    assert LeakGuard().check(text, Failure(HIDDEN, Attempt("no idea"))) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a*" * 2000, "1,000," * 600, "starts with " * 330, "<a" * 2000, "view garden " * 330, "(" * 4000, "x" * 10**6],
+)
+def test_hostile_text_takes_no_longer_than_its_length(text):
+    began = time.process_time()
+    LeakGuard().check(text, Failure(HIDDEN, Attempt("no idea")))
+    assert time.process_time() - began < 1
+
+
+@given(st.text())
+def test_any_text_can_be_checked(text):
+    assert LeakGuard().check(text, Failure(HIDDEN, Attempt("no idea"))) in {"", *Leak}
 
 
 VISIBLE = Task(
@@ -151,3 +251,36 @@ def test_a_call_that_the_policy_made_itself_may_be_repeated():
     right = ToolCall("get_weather", {"city": "paris", "unit": "celsius"}, "{...}")
     answer = Failure(VISIBLE, Attempt("twice", (right, right)))
     assert LeakGuard().check("get_weather(city='Paris', unit='celsius') was called twice", answer) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"arguments": {"city": "Paris", "unit": "celsius"}, "name": "get_weather"}',
+        "city=Paris, unit=celsius: that is what get_weather needs",
+    ],
+)
+def test_a_call_whose_tool_is_named_last(text):
+    assert LeakGuard().check(text, Failure(VISIBLE, Attempt("no idea"))) == Leak.CALL
+
+
+def test_the_arguments_of_the_called_tool_are_a_call_without_its_name():
+    wrong = ToolCall("get_weather", {"city": "Rome"}, "{...}")
+    assert LeakGuard().check("city: Paris, unit: celsius", Failure(VISIBLE, Attempt("", (wrong,)))) == Leak.CALL
+
+
+def test_the_sign_of_a_number_makes_another_call():
+    tool = Tool("f", "", {"type": "object", "properties": {"a": {}, "b": {}}})
+    task = Task(
+        "s", ({"role": "user", "content": "5 and -4"},), (tool,), (ExpectedCall.exactly("f", {"a": 5, "b": -4}),)
+    )
+    wrong = ToolCall("f", {"a": 5, "b": 4}, "{...}")
+    assert LeakGuard().check("f(a=5, b=-4)", Failure(task, Attempt("", (wrong,)))) == Leak.CALL
+
+
+def test_the_worlds_own_words_may_be_repeated_even_if_they_spell_a_call():
+    answer = "get_weather: city Paris has no unit celsius"
+    assert LeakGuard().check(answer, Failure(VISIBLE, Attempt("no idea"))) == Leak.CALL
+    assert LeakGuard().check(f"RuntimeError: {answer}", Failure(VISIBLE, Attempt("no idea"), answers=(answer,))) == ""
+    error = ToolError(ErrorKind.DOMAIN_ERROR, answer, 0, "get_weather")
+    assert LeakGuard().check(f'{{"error": "{answer}"}}', Failure(VISIBLE, Attempt("no idea", (), (error,)))) == ""

@@ -28,6 +28,11 @@ from fissile.feedback.spelling import Spelled, spelled
         (None, "null"),
         ([1, "a b"], "1, A-B"),
         ({"key": [2]}, '{"key": [2]}'),
+        ("Paris", "P-a-r-i-s"),
+        ("Paris", "P\u200ba\u00adris"),
+        ("Paris", "Раrіs"),
+        ("Paris", "𝐏𝐚𝐫𝐢𝐬"),
+        ("Москва", "МОСКВА"),
     ],
 )
 def test_spelled_alike(value, text):
@@ -58,6 +63,11 @@ def test_a_name_is_kept_whole():
     assert spelled("city") in text
     assert list(text.find(Spelled.named("items.0"))) == [(2, 3)]
     assert Spelled.named("items.0") not in Spelled.of("items.0")
+
+
+def test_count():
+    assert Spelled.of("New York or new-york").count(Spelled.of("new york")) == 2
+    assert Spelled.of("newer").count(Spelled.of("new")) == 0
 
 
 def test_find_gives_words_and_starts_where_it_is_told():

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from fissile.calls import Attempt, ToolCall
 from fissile.corrections import Context
 from fissile.errors import ErrorKind, ToolError
-from fissile.feedback import get_source
+from fissile.feedback import Failure, NoDiagnosis, get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored
 from fissile.rewards import Reward
 from fissile.rollouts import Completion, Rollout, Step
@@ -149,3 +150,76 @@ def test_grpo_only_explores() -> None:
         plan = method.plan(EXPLORE, SAMPLES, step)
         assert plan.phase is Phase.EXPLORE
         method.observe(plan, outcome(plan), step)
+
+
+class Asked:
+    """A source that remembers who was put to it, and has no text for some."""
+
+    name = "asked"
+
+    def __init__(self) -> None:
+        self.batches: list[list[Failure]] = []
+
+    def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
+        self.batches.append(list(failures))
+        return [NoDiagnosis("tired") if failed.task.id == "t2" else f"see {failed.task.id}" for failed in failures]
+
+
+def asking(journal: list[dict[str, Any]] | None = None, **settings: Any) -> tuple[FissionGRPO, Asked]:
+    lines: list[dict[str, Any]] = [] if journal is None else journal
+    source = Asked()
+    return FissionGRPO(
+        FissionSettings(**settings), source, lambda step, text: (len(text),), TASKS, lines.append
+    ), source
+
+
+def test_the_source_is_asked_once_a_step_and_never_twice_for_a_failure() -> None:
+    journal: list[dict[str, Any]] = []
+    method, source = asking(journal, per_group=2, interval=9)
+    for step in range(2):
+        plan = method.plan(EXPLORE, SAMPLES, step)
+        method.observe(plan, outcome(plan, wrong=(9, 9, 8) if step == 0 else (9, 9, 7)), step)
+    assert [len(batch) for batch in source.batches] == [8, 4]
+    assert [failed.task.id for failed in source.batches[0]] == ["t0", "t0", "t1", "t1", "t2", "t2", "t3", "t3"]
+    assert {failed.attempt.calls[0].arguments["side"] for failed in source.batches[1]} == {7}
+    assert method.counts()["intercepted"] == 16
+    assert method.counts()["deduplicated"] == 4
+    assert [record["task_id"] for record in journal[:8]] == [failed.task.id for failed in source.batches[0]]
+
+
+def test_the_same_failure_in_two_groups_of_a_step_is_one_question() -> None:
+    method, source = asking()
+    plan = Plan(Phase.EXPLORE, (EXPLORE[0], EXPLORE[0]), SAMPLES)
+    method.observe(plan, outcome(plan), 0)
+    assert [len(batch) for batch in source.batches] == [1]
+    assert (method.counts()["intercepted"], method.counts()["deduplicated"], len(method.buffer)) == (2, 1, 1)
+
+
+def test_a_failure_without_a_diagnosis_is_journaled_with_the_reason() -> None:
+    journal: list[dict[str, Any]] = []
+    method, _ = asking(journal)
+    plan = method.plan(EXPLORE, SAMPLES, 0)
+    method.observe(plan, outcome(plan), 0)
+    told = {record["task_id"]: (record["source"], record.get("fallback")) for record in journal}
+    assert told == {"t0": ("asked", None), "t1": ("asked", None), "t2": ("rules", "tired"), "t3": ("asked", None)}
+    assert method.feedback() == {"source": "asked", "diagnosed": 4, "leaks": {}, "fallbacks": {"tired": 1}}
+    figures = method.figures()
+    assert (figures["feedback/diagnosed"], figures["feedback/fallbacks"], figures["feedback/leaks"]) == (4, 1, 0)
+    assert figures["feedback/seconds"] > 0
+    plan = method.plan(EXPLORE, SAMPLES, 1)
+    method.observe(plan, outcome(plan), 1)
+    assert (plan.phase, method.figures()["feedback/seconds"]) == (Phase.FISSION, 0)
+
+
+def test_counts_of_diagnoses_survive_a_checkpoint_and_older_ones_are_read() -> None:
+    first, _ = asking()
+    plan = first.plan(EXPLORE, SAMPLES, 0)
+    first.observe(plan, outcome(plan), 0)
+    state = json.loads(json.dumps(first.state_dict()))
+    second, _ = asking()
+    second.load_state_dict(state)
+    assert second.feedback() == first.feedback()
+    third, _ = asking()
+    third.load_state_dict({name: part for name, part in state.items() if name != "feedback"})
+    assert third.feedback()["diagnosed"] == 0
+    assert third.counts() == first.counts()

@@ -9,25 +9,30 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
 
-from fissile.config import RunConfig
+from fissile.config import RunConfig, SimulatorRecipe, section_of
+
+SCHEMAS: dict[str, type[BaseModel]] = {"fissile train": RunConfig, "fissile simulate": SimulatorRecipe}
+"""Command to the recipe that it takes."""
 
 
 def config() -> None:
     """Every key of a recipe, its default and what it means."""
-    table = Table("key", "default", "meaning", title="recipe keys", title_justify="left")
-    for key, default, meaning in reference(RunConfig):
-        table.add_row(key, default, meaning)
-    Console(highlight=False).print(table)
+    for command, schema in SCHEMAS.items():
+        table = Table("key", "default", "meaning", title=f"recipe keys of {command}", title_justify="left")
+        for key, default, meaning in reference(schema):
+            table.add_row(key, default, meaning)
+        Console(highlight=False).print(table)
 
 
 def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(key, default, meaning) of every field, tables flattened."""
     for name, entry in section.model_fields.items():
-        if isinstance(entry.annotation, type) and issubclass(entry.annotation, BaseModel):
-            yield from reference(entry.annotation, f"{prefix}{name}.")
+        table = section_of(entry.annotation)
+        if table is not None:
+            yield from reference(table, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _default(entry), entry.description or ""
 
 
 def _default(entry: FieldInfo) -> str:
-    return str(entry.get_default(call_default_factory=True))
+    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True))

@@ -57,6 +57,11 @@ def bfcl(
     max_new_tokens: Annotated[int, typer.Option(help="Limit of a response.")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
+    inject_rate: Annotated[
+        float, typer.Option(help="Share of the turns that begin with a forced failure; the score is then not BFCL's.")
+    ] = 0.0,
+    inject_seed: Annotated[int, typer.Option(help="Of the forced failures.")] = 0,
+    inject_in_a_row: Annotated[int, typer.Option(help="Forced failures in succession at most.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests to the endpoint that run at once.")] = 8,
     timeout: Annotated[float, typer.Option(help="Seconds that a request to the endpoint may take.")] = 120.0,
     retries: Annotated[int, typer.Option(help="Further tries of a request that failed for a passing reason.")] = 5,
@@ -90,6 +95,7 @@ def bfcl(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
+        injection={"rate": inject_rate, "seed": inject_seed, "in_a_row": inject_in_a_row},
     )
     server = None
     if endpoint is not None:
@@ -120,7 +126,9 @@ def bfcl(
         )
     for table in suite_tables(report):
         console.print(table)
-    console.print(f"report: {folder.report}\nepisodes: {folder.episodes}\nfor the official scorer: {output / 'result'}")
+    console.print(f"report: {folder.report}\nepisodes: {folder.episodes}")
+    if not settings.injection.rate:
+        console.print(f"for the official scorer: {output / 'result'}")
 
 
 def _template_option(text: str) -> tuple[str, Any]:
@@ -148,5 +156,7 @@ def _checked(section: type[Any], **fields: Any) -> Any:
 
 def _option(location: tuple[int | str, ...]) -> str:
     """The option that sets a field."""
+    if location[0] == "injection":
+        return "--inject-" + str(location[1]).replace("_", "-")
     field = str(location[0])
     return "--" + {"base_url": "endpoint", "timeout_seconds": "timeout"}.get(field, field).replace("_", "-")

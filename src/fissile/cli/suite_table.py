@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from fissile.rollouts import InjectionSettings
+
 RECOVERY = {
     "recovery_rate": "episodes with an error that end right",
     "next_attempt_recovery_rate": "next attempt right",
@@ -16,6 +18,14 @@ RECOVERY = {
 }
 """Keys of a recovery report, and what they are called."""
 
+INJECTED = {
+    "recovery_rate": "episodes with an injected failure that end right",
+    "answered_rate": "injected failure followed by an attempt",
+    "next_attempt_recovery_rate": "next attempt right after it",
+    "repeat_rate": "injected call repeated",
+}
+"""The same for its part on injected failures."""
+
 
 def suite_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     """Accuracy per category, and recovery over all of them."""
@@ -24,7 +34,7 @@ def suite_tables(report: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _accuracy(report: Mapping[str, Any]) -> Table:
-    title = f"BFCL v4 multi-turn, {report['protocol']} protocol, feedback: {report['feedback']}"
+    title = f"BFCL v4 multi-turn, {report['protocol']} protocol, feedback: {report['feedback']}{_injection(report)}"
     table = Table("category", "valid", "without noisy labels", "turns right", title=title, title_justify="left")
     for name, category in report["categories"].items():
         table.add_row(
@@ -44,11 +54,16 @@ def _recovery(report: Mapping[str, Any]) -> Table:
     for key, name in RECOVERY.items():
         if key in recovery:
             table.add_row(name, _share(recovery[key], percent=key != "calls_per_task"))
+    if "injected" in recovery:
+        table.add_section()
+        for key, name in INJECTED.items():
+            table.add_row(name, _share(recovery["injected"][key]))
     table.add_section()
     for kind, counts in recovery["error_kinds"].items():
         next_right, repeated = counts["next_attempt_recovery_rate"], counts["repeat_rate"]
         table.add_row(
-            f"{kind}: {counts['attempts']} attempts",
+            f"{kind}: {counts['attempts']} attempts"
+            + (f", {forced} injected" if (forced := counts.get("injected")) else ""),
             f"next right {next_right['num']}/{next_right['den']}, repeated {repeated['num']}/{repeated['den']}",
         )
     table.add_section()
@@ -57,6 +72,11 @@ def _recovery(report: Mapping[str, Any]) -> Table:
     if report["infrastructure_failures"]:
         table.add_row("left out: the engine failed", str(report["infrastructure_failures"]))
     return table
+
+
+def _injection(report: Mapping[str, Any]) -> str:
+    told = InjectionSettings.model_validate(report.get("injection", {})).told
+    return f"; {told}" if told else ""
 
 
 def _score(score: Mapping[str, Any]) -> str:

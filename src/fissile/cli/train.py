@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from fissile.config import load_config
 
@@ -49,6 +51,34 @@ def train(
     updates, corrections = summary["updates"], summary["corrections"]
     console.print(f"updates: {updates['explore']} explore, {updates['fission']} fission")
     console.print("corrections: " + ", ".join(f"{count} {name}" for name, count in corrections.items()))
+    for line in feedback_lines(summary["feedback"]):
+        console.print(line)
     if summary["stopped"]:
         console.print(f"[yellow]stopped early:[/yellow] {summary['stopped']}")
     console.print(f"report: {folder.report}")
+
+
+def feedback_lines(feedback: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the diagnoses, for a console; loud where most of them were not the source's own.
+
+    Args:
+        feedback: as `fissile.feedback.Diagnoser.report` gives it; empty where none were made.
+    """
+    if not feedback:
+        return
+    source = escape(feedback["source"])
+    blocked, fallen = (
+        ", ".join(f"{count} {escape(reason)}" for reason, count in feedback[kind].items())
+        for kind in ("leaks", "fallbacks")
+    )
+    missing = sum(feedback["leaks"].values()) + sum(feedback["fallbacks"].values())
+    yield (
+        f"diagnoses: {feedback['diagnosed']} asked of '{source}', {blocked or 'none'} blocked as leaks, "
+        f"{fallen or 'none'} without an answer"
+    )
+    if 2 * missing > feedback["diagnosed"]:
+        yield (
+            f"[bold yellow]{missing} of {feedback['diagnosed']} diagnoses were not those of '{source}': "
+            "other sources stood in, and that is what was trained with.[/bold yellow] See that the source works, then "
+            "train anew."
+        )

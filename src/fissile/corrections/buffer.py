@@ -71,11 +71,15 @@ class CorrectionBuffer:
         """Corrections held, stale ones included."""
         return len(self._held)
 
+    def has_seen(self, identifier: str) -> bool:
+        """True where `push` would refuse a correction of this id. Changes nothing."""
+        return identifier in self._seen
+
     def push(self, correction: Correction) -> Decision:
         """Take a correction, unless its failure was seen before in this run."""
         self.counts["intercepted"] += 1
         self.counts["leaked"] += bool(correction.leaked)
-        if correction.id in self._seen:
+        if self.has_seen(correction.id):
             self.counts["deduplicated"] += 1
             return Decision(False, "seen")
         self._seen[correction.id] = None

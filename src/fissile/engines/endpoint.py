@@ -67,7 +67,7 @@ class EndpointPolicy(MessageReader):
     def _respond(self, context: Context, sampling: Sampling) -> Response:
         request = self.messages.request(context) | self._parameters(sampling)
         try:
-            answer = self._server.complete(_encodable(request))
+            answer = self._server.complete(request)
         except ContextTooLongError as error:
             logger.warning("The context of %s is too long: %s", context.task.id, error)
             return _empty(StopReason.NO_ROOM)
@@ -92,16 +92,3 @@ class EndpointPolicy(MessageReader):
 
 def _empty(stop: StopReason) -> Response:
     return Response("", ParsedResponse(()), Completion((), stop=stop))
-
-
-def _encodable(value: JSON) -> JSON:
-    """`value` with every lone surrogate, which a model can write and UTF-8 cannot hold, as a question mark."""
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case list():
-            return [_encodable(item) for item in value]
-        case dict():
-            return {_encodable(key): _encodable(item) for key, item in value.items()}
-        case _:
-            return value

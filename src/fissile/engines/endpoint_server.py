@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import math
 import random
 import threading
 import time
@@ -28,13 +29,29 @@ logger = logging.getLogger(__name__)
 MAX_ANSWER_BYTES = 16 * 2**20
 """Longest answer that is read: far above what any limit of tokens allows."""
 
+BUDGET = "budget"
+"""Reason of an `EndpointError`: no request is left."""
+
+TIMEOUT = "timeout"
+"""Reason of an `InfrastructureError`: the last try took longer than `timeout_seconds`."""
+
+DEADLINE = "deadline"
+"""Reason of an `InfrastructureError`: the answer was not there when it was wanted."""
+
 _PASSING_STATUSES = frozenset({408, 409, 429})
 _TOO_LONG = {"code": "context_length_exceeded", "param": "input_tokens", "type": "exceed_context_size_error"}
 """Fields of an error by which servers say that a context is too long: OpenAI and vLLM, vLLM, llama.cpp."""
 
 
 class EndpointError(InputError):
-    """The server is gone, refuses the key, or knows no such model; or the budget of requests is spent."""
+    """The server is gone, refuses the key, or knows no such model; or the budget of requests is spent.
+
+    `reason` is a short key for counting: "gone", "status 401", "status 403", "status 404" or `BUDGET`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ContextTooLongError(Exception):
@@ -73,15 +90,24 @@ class ChatServer:
         )
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._verdict = ""
+        self._verdict = ("", "")
         self._requests = 0
         self._failures = 0
 
-    def complete(self, request: Mapping[str, JSON]) -> Answer:
+    def reopen(self) -> None:
+        """Forget that the server was gone or refused, so that it is asked again. A spent budget stays spent."""
+        with self._lock:
+            self._verdict = ("", "")
+            self._failures = 0
+            self._over.clear()
+
+    def complete(self, request: Mapping[str, JSON], until: float = math.inf) -> Answer:
         """The answer to a request, tried as often as the settings say.
 
         Args:
-            request: the fields of a chat completion, without the model.
+            request: the fields of a chat completion, without the model. Lone surrogates, which a model can write and
+                UTF-8 cannot hold, are sent as question marks.
+            until: of the monotonic clock: no try goes on or begins after it.
 
         Raises:
             InfrastructureError: this request has no answer.
@@ -89,18 +115,22 @@ class ChatServer:
             EndpointError: no request will have one; the message says what to change. So does every call from then on.
         """
         tries = self.settings.retries + 1
+        request = encodable(dict(request))
         for attempt in range(tries):
             self._admit()
             try:
-                answer = self._ask(request)
+                answer = self._ask(request, until)
             except _PassingError as trouble:
-                if attempt + 1 < tries:
+                pause = self._pause(attempt, trouble.wait)
+                in_time = time.monotonic() + pause < until
+                if attempt + 1 < tries and in_time:
                     logger.info("Try %d of %d failed (%s); trying again.", attempt + 1, tries, trouble.message)
-                    self._over.wait(self._pause(attempt, trouble.wait))
+                    self._over.wait(pause)
                     continue
-                message = f"no answer after {tries} tries: {trouble.message}"
+                message = f"no answer after {attempt + 1} tries: {trouble.message}"
                 self._count_failure(message)
-                raise InfrastructureError(trouble.reason, message) from None
+                late = trouble.reason == TIMEOUT and not in_time
+                raise InfrastructureError(DEADLINE if late else trouble.reason, message) from None
             except ContextTooLongError:
                 self._count_answer()
                 raise
@@ -118,16 +148,17 @@ class ChatServer:
 
     # --- one try -------------------------------------------------------------------------------------------------
 
-    def _ask(self, request: Mapping[str, JSON]) -> Answer:
+    def _ask(self, request: Mapping[str, JSON], until: float) -> Answer:
         import httpx2  # noqa: PLC0415
         import openai  # noqa: PLC0415
 
+        seconds = max(min(self.settings.timeout_seconds, until - time.monotonic()), 0.001)
         try:
-            body = self._body(request)
+            body = self._body(request, seconds)
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
-            raise self._too_slow() from None
+            raise _too_slow(seconds) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ or error
             raise _PassingError("connection", self._plain(f"{type(cause).__name__}: {cause}")) from None
@@ -136,22 +167,19 @@ class ChatServer:
         except ValueError as error:
             raise _PassingError("unreadable", self._plain(f"unreadable answer, {error}")) from None
 
-    def _body(self, request: Mapping[str, JSON]) -> str:
+    def _body(self, request: Mapping[str, JSON], seconds: float) -> str:
         """The body of an answer; the time limit is of the whole of it, however slowly it drips."""
-        deadline = time.monotonic() + self.settings.timeout_seconds
+        deadline = time.monotonic() + seconds
         create: Any = self._client.chat.completions.with_streaming_response.create
         body = bytearray()
-        with create(model=self.settings.model, **request) as response:
+        with create(model=self.settings.model, timeout=seconds, **request) as response:
             for piece in response.iter_bytes():
                 body += piece
                 if time.monotonic() > deadline:
-                    raise self._too_slow()
+                    raise _too_slow(seconds)
                 if len(body) > MAX_ANSWER_BYTES:
                     raise _PassingError("unreadable", f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         return body.decode("utf-8", "replace")
-
-    def _too_slow(self) -> _PassingError:
-        return _PassingError("timeout", f"no whole answer within {self.settings.timeout_seconds:g} s (timeout_seconds)")
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         """What an error status means."""
@@ -163,13 +191,15 @@ class ChatServer:
         if status in (401, 403):
             state = f"holds a key that {settings.base_url} refuses" if self._secret else "is not set"
             return self._end(
+                f"status {status}",
                 f"The environment variable {settings.key_variable} {state} (status {status}). Set it to a "
-                f"valid key, or name another variable with key_variable. The server says: {said}"
+                f"valid key, or name another variable with key_variable. The server says: {said}",
             )
         if status == 404:
             return self._end(
+                "status 404",
                 f"{settings.base_url} has no chat completions of a model '{settings.model}' (status 404). "
-                f"Correct model, or base_url, which usually ends in /v1. The server says: {said}"
+                f"Correct model, or base_url, which usually ends in /v1. The server says: {said}",
             )
         if _is_too_long(error):
             return ContextTooLongError(said)
@@ -188,10 +218,10 @@ class ChatServer:
         with self._lock:
             limit = self.settings.max_requests
             if limit is not None and self._requests >= limit and not self._over.is_set():
-                self._verdict = f"The budget of {limit} requests is spent. Raise max_requests to go on."
+                self._verdict = (BUDGET, f"The budget of {limit} requests is spent. Raise max_requests to go on.")
                 self._over.set()
             if self._over.is_set():
-                raise EndpointError(self._verdict)
+                raise EndpointError(*self._verdict)
             self._requests += 1
 
     def _count_answer(self) -> None:
@@ -204,17 +234,36 @@ class ChatServer:
             gone = self._failures >= self.settings.max_failures
         if gone:
             raise self._end(
+                "gone",
                 f"{self.settings.base_url} did not answer {self.settings.max_failures} contexts in a row; the last: "
                 f"{message}. See that the server runs and takes such requests (parameters that it refuses go into "
-                "omit), then start the command again: what is done is kept."
+                "omit), then start the command again: what is done is kept.",
             ) from None
 
-    def _end(self, verdict: str) -> EndpointError:
+    def _end(self, reason: str, message: str) -> EndpointError:
         """No request is sent any more, and whoever waits for a retry wakes up."""
         with self._lock:
-            self._verdict = self._verdict or verdict
+            if not self._over.is_set():
+                self._verdict = (reason, message)
             self._over.set()
-            return EndpointError(self._verdict)
+            return EndpointError(*self._verdict)
+
+
+def encodable(value: JSON) -> JSON:
+    """`value` with every lone surrogate, which a model can write and UTF-8 cannot hold, as a question mark."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case list() | tuple():
+            return [encodable(item) for item in value]
+        case dict():
+            return {encodable(key): encodable(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _too_slow(seconds: float) -> _PassingError:
+    return _PassingError(TIMEOUT, f"no whole answer within {seconds:g} s (timeout_seconds)")
 
 
 def _is_too_long(error: openai.APIStatusError) -> bool:

@@ -16,7 +16,7 @@ from fissile.engines.base import Engine, Sampling
 from fissile.engines.policy import Policy, Response
 from fissile.engines.token_policy import TokenPolicy, TokenWriter
 from fissile.environments.base import Environment
-from fissile.rollouts import CLOSING, Completion, ErrorProtocol, Limits, LiveRollout, Rollout, Step
+from fissile.rollouts import CLOSING, Completion, ErrorProtocol, Limits, LiveRollout, Rollout, Step, Writer
 from fissile.tasks import Task
 
 EnvironmentMaker = Callable[[Task], Environment]
@@ -25,6 +25,9 @@ EnvironmentMaker = Callable[[Task], Environment]
 Finished = Callable[[Rollout], None]
 """Called with each rollout as it ends, in any order, never twice at once."""
 
+Inject = Callable[[LiveRollout], None]
+"""Called with a rollout before its policy is asked: `LiveInjector.begin_turn` answers in the policy's place."""
+
 
 def roll_out(
     policy: Policy,
@@ -32,6 +35,7 @@ def roll_out(
     sampling: Sampling,
     finished: Finished = lambda rollout: None,
     window: int | None = None,
+    inject: Inject = lambda rollout: None,
 ) -> None:
     """Run rollouts to their end.
 
@@ -41,21 +45,29 @@ def roll_out(
         sampling: of every response. The seed moves on with each round of a batch, and with each step of a thread.
         finished: receives each rollout as it ends.
         window: rollouts that a batch holds at once; None takes all.
+        inject: forces failures where a turn begins. Called in the threads of the rollouts.
     """
     if policy.concurrency is None:
-        _in_batches(policy, iter(rollouts), sampling, finished, window)
+        _in_batches(policy, iter(rollouts), sampling, finished, window, inject)
     else:
-        _in_threads(policy, iter(rollouts), sampling, finished, policy.concurrency)
+        _in_threads(policy, iter(rollouts), sampling, finished, policy.concurrency, inject)
 
 
 def _in_batches(
-    policy: Policy, waiting: Iterator[LiveRollout], sampling: Sampling, finished: Finished, window: int | None
+    policy: Policy,
+    waiting: Iterator[LiveRollout],
+    sampling: Sampling,
+    finished: Finished,
+    window: int | None,
+    inject: Inject,
 ) -> None:
     active: list[LiveRollout] = []
     for turn in itertools.count():
         active += itertools.islice(waiting, None if window is None else window - len(active))
         if not active:
             return
+        for rollout in active:
+            inject(rollout)
         contexts = {at: rollout.context for at, rollout in enumerate(active) if rollout.context is not None}
         responses = policy.respond(list(contexts.values()), replace(sampling, seed=sampling.seed + turn))
         for at, response in zip(contexts, responses, strict=True):
@@ -67,18 +79,25 @@ def _in_batches(
 
 
 def _in_threads(
-    policy: Policy, waiting: Iterator[LiveRollout], sampling: Sampling, finished: Finished, concurrency: int
+    policy: Policy,
+    waiting: Iterator[LiveRollout],
+    sampling: Sampling,
+    finished: Finished,
+    concurrency: int,
+    inject: Inject,
 ) -> None:
     """An exception of one thread stops the others after the response at hand; what has finished stays finished."""
     given_up = threading.Event()
 
     def run(rollout: LiveRollout) -> Rollout | None:
         turn = 0
+        inject(rollout)
         while rollout.context is not None:
             if given_up.is_set():
                 return None
             (response,) = policy.respond([rollout.context], replace(sampling, seed=sampling.seed + turn))
             rollout.answer(response)
+            inject(rollout)
             turn += 1
         return rollout.record()
 
@@ -137,7 +156,7 @@ class LiveSampler:
     ) -> list[Rollout]:
         """See `Sampler`. All rollouts go on in step: each round is one call of the engine."""
         policy = TokenPolicy(engine, self.chat)
-        rollouts = [self._resumed(policy, context) for context in contexts for _ in range(samples)]
+        rollouts = [self.resumed(context, policy) for context in contexts for _ in range(samples)]
         roll_out(policy, rollouts, sampling)
         return [rollout.record() for rollout in rollouts]
 
@@ -146,7 +165,8 @@ class LiveSampler:
         text = self.chat.dialect.render_calls(calls) if calls else CLOSING
         return Response(text, ParsedResponse(tuple(calls)), Completion(self.chat.completion_ids(text)))
 
-    def _resumed(self, policy: TokenPolicy, context: Context) -> LiveRollout:
-        rollout = LiveRollout(self.make_environment(context.task), policy, self.protocol, self.limits)
+    def resumed(self, context: Context, writer: Writer) -> LiveRollout:
+        """A rollout that goes on from a context, in a world of its own."""
+        rollout = LiveRollout(self.make_environment(context.task), writer, self.protocol, self.limits)
         rollout.resume(context)
         return rollout

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fissile.corrections.context import Context
 from fissile.engines.base import Sampling
-from fissile.rollouts import Response
+from fissile.rollouts import Completion, Response
 from fissile.tasks import Task, Turn
 
 __all__ = ["MessageReader", "Policy", "Response"]
@@ -25,6 +25,10 @@ class MessageReader:
     ) -> tuple[int, ...]:
         """Empty: messages are read, not tokens."""
         return ()
+
+    def completion(self, text: str) -> Completion:
+        """No tokens: text is all that there is."""
+        return Completion(())
 
 
 class Policy(Protocol):
@@ -50,6 +54,10 @@ class Policy(Protocol):
         Appended to `context.prompt_ids` and the completion's ids, never tokenised again. Empty for a policy that
         reads messages. Not both of `results` and `turn` are empty.
         """
+        ...
+
+    def completion(self, text: str) -> Completion:
+        """The completion of a response that says `text`, without log-probabilities; no ids where messages are read."""
         ...
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:

@@ -42,6 +42,10 @@ class TokenWriter:
         messages = () if turn is None else announced(turn, self.chat.dialect)
         return self.chat.follow(context.prompt_ids, response.completion.ids, results, messages)
 
+    def completion(self, text: str) -> Completion:
+        """The ids of a text and of the end of its turn."""
+        return Completion(self.chat.completion_ids(text))
+
 
 @dataclass(frozen=True)
 class TokenPolicy:
@@ -69,6 +73,10 @@ class TokenPolicy:
     ) -> tuple[int, ...]:
         """See `TokenWriter`."""
         return TokenWriter(self.chat).reply(context, response, results, turn)
+
+    def completion(self, text: str) -> Completion:
+        """See `TokenWriter`."""
+        return TokenWriter(self.chat).completion(text)
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One completion for each context, decoded and parsed.

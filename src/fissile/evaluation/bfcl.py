@@ -8,17 +8,24 @@ from typing import Any
 
 from fissile.evaluation.live import FEEDBACK, LiveEpisode
 from fissile.metrics import Ratio, evaluate_episodes, proportion
-from fissile.rollouts import End, ErrorProtocol
+from fissile.rollouts import End, ErrorProtocol, InjectionSettings
 from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
 
 
-def bfcl_report(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+def bfcl_report(
+    episodes: Sequence[LiveEpisode], protocol: ErrorProtocol, injection: InjectionSettings | None = None
+) -> dict[str, Any]:
     """Everything that the suite reports, JSON-ready.
 
     Episodes that the engine failed on are left out and counted. The multi-turn score is the plain mean of the
     categories' accuracies, as on the leaderboard; its interval pools the episodes, clustered by scenario (entry *i* is
     the same scenario in every category), and is given where the categories have equally many.
+
+    Args:
+        episodes: the records.
+        protocol: under which they were made.
+        injection: of failures into them. Where there was some, the report names it, and no score is BFCL's.
 
     Returns:
         "multi_turn" and "without_noisy_labels" (score, and the pooled ratio), "recovery" over all episodes, "reasons"
@@ -33,6 +40,7 @@ def bfcl_report(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dic
     return {
         "protocol": protocol.value,
         "feedback": FEEDBACK[protocol],
+        **({"injection": injection.model_dump(mode="json")} if injection and injection.rate else {}),
         "episodes": len(judged),
         "infrastructure_failures": len(episodes) - len(judged),
         "multi_turn": _score(list(by_category.values())),

@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.calls import Attempt
 from fissile.engines.base import Sampling
-from fissile.engines.live import EnvironmentMaker, roll_out
+from fissile.engines.live import EnvironmentMaker, Inject, roll_out
 from fissile.engines.policy import Policy
 from fissile.metrics import Episode
 from fissile.rollouts import End, ErrorProtocol, Limits, LiveRollout, Rollout
@@ -32,7 +32,8 @@ class LiveEpisode:
         reason: why it is not: the judge's key for the first wrong turn, or how the rollout was cut; "" when valid.
         end: how it ended.
         verdicts: for each finished turn "" or the judge's key.
-        steps: one for each response: turn, attempt, the tools' answers, and whether the judge blames it.
+        steps: one for each response: turn, attempt, the tools' answers, whether the judge blames it, and whether a
+            fault injector forced it.
     """
 
     task_id: str
@@ -53,6 +54,7 @@ class LiveEpisode:
                 "attempt": step.attempt.to_dict(),
                 "results": [result.content for result in step.results],
                 "silent": index in rollout.silent,
+                "injected": step.injected,
             }
             for index, step in enumerate(rollout.steps)
         )
@@ -78,6 +80,7 @@ class LiveEpisode:
             tuple(step["turn"] for step in chosen),
             tuple(index for index, step in enumerate(chosen) if step["silent"]),
             cluster,
+            tuple(index for index, step in enumerate(chosen) if step.get("injected")),  # older records do not say
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +124,7 @@ def evaluate_live(
     protocol: ErrorProtocol = ErrorProtocol.RECOVERY,
     limits: Limits | None = None,
     window: int | None = None,
+    inject: Inject = lambda rollout: None,
 ) -> None:
     """Run one episode of each task.
 
@@ -134,6 +138,7 @@ def evaluate_live(
         protocol: what becomes of a response that cannot be executed.
         limits: where an episode is cut.
         window: episodes side by side of a policy that answers in batches; None takes all.
+        inject: forces failures where a turn begins (`LiveInjector.begin_turn`); by default none.
     """
 
     def begun() -> Iterator[LiveRollout]:
@@ -142,7 +147,7 @@ def evaluate_live(
             rollout.begin(task)
             yield rollout
 
-    roll_out(policy, begun(), sampling, lambda rollout: record(LiveEpisode.of(rollout)), window)
+    roll_out(policy, begun(), sampling, lambda rollout: record(LiveEpisode.of(rollout)), window, inject)
 
 
 def _is_attempt(step: Mapping[str, Any]) -> bool:

@@ -9,9 +9,10 @@ from fissile.calls import Attempt
 from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
 from fissile.engines.base import Engine, Sampling
+from fissile.engines.injection import SingleStepInjector
 from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.metrics import Episode
-from fissile.rollouts import Step, StopReason, corrective_context, failure_of
+from fissile.rollouts import InjectionSettings, Step, StopReason, corrective_context, failure_of
 from fissile.tasks import Task
 
 
@@ -19,11 +20,12 @@ def evaluate_recovery(
     engine: Engine,
     attempter: Attempter,
     tasks: Sequence[Task],
-    source: FeedbackSource,
+    source: FeedbackSource | Diagnoser,
     sampling: Sampling,
     retries: int = 1,
     samples: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    injection: InjectionSettings | None = None,
 ) -> list[Episode]:
     """Run `samples` episodes of each task: a first attempt, and up to `retries` more while the last one failed.
 
@@ -31,41 +33,53 @@ def evaluate_recovery(
         engine: the policy.
         attempter: the chat format and the judge.
         tasks: held-out tasks.
-        source: writes the feedback; the leak guard stands over it, as in training.
+        source: writes the feedback; the leak guard stands over it, as in training. A `Diagnoser` counts for the caller
+            what became of it.
         sampling: of every attempt; retries draw from other seeds than first attempts.
         retries: attempts after feedback at most.
         samples: episodes of a task.
         progress: called with (attempts made, attempts made so far plus those still certain) after each round.
+        injection: forced failures, the same in every sample of a task. They stand for its first attempt.
 
     Returns:
         One episode for each task and sample, in task order. An episode whose attempt the engine could not produce
-        ends before that attempt; one without any attempt is left out.
+        ends before that attempt; one without any attempt of the policy is left out.
     """
-    diagnoser = Diagnoser(source)
-    contexts = [attempter.context(task) for task in tasks]
-    rollouts = attempter.sample(engine, contexts, sampling, samples)
-    attempts: list[list[Attempt]] = [[] for _ in rollouts]
+    diagnoser = source if isinstance(source, Diagnoser) else Diagnoser(source)
+    injector = SingleStepInjector(injection or InjectionSettings(), attempter, diagnoser)
+    begun = injector.inject([attempter.context(task) for task in tasks])
+    contexts = [context for context in begun for _ in range(samples)]
+    attempts = [[turn.attempt for turn in context.history] for context in contexts]
+    forced = {index: context for index, context in enumerate(contexts) if context.depth}
+    first = [index for index in range(len(contexts)) if index not in forced]
     live: dict[int, Step] = {}
-    for index, rollout in enumerate(rollouts):
+    explore = [context for context in begun if not context.depth]
+    rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
+    for index, rollout in zip(first, rollouts, strict=True):
         _record(index, rollout.steps[0], attempts, live)
     done = len(rollouts)
-    progress(done, done + len(live))
+    progress(done, done + len(live) + len(forced))
     for retry in range(1, retries + 1):
-        if not live:
+        failed = dict(zip(live, corrective_contexts(attempter, diagnoser, list(live.values())), strict=True))
+        corrective, forced = forced | failed, {}
+        if not corrective:
             break
-        indices = list(live)
-        corrective = [_corrective(attempter, diagnoser, live[index]) for index in indices]
         redrawn = replace(sampling, seed=sampling.seed + retry)
         live = {}
-        for index, rollout in zip(indices, attempter.sample(engine, corrective, redrawn), strict=True):
+        rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
+        for index, rollout in zip(corrective, rollouts, strict=True):
             _record(index, rollout.steps[0], attempts, live)
-        done += len(indices)
+        done += len(corrective)
         progress(done, done + (len(live) if retry < retries else 0))
-    repeated = [task for task in tasks for _ in range(samples)]
     return [
-        Episode(task_id=task.id, attempts=tuple(made), feedback=source.name)
-        for task, made in zip(repeated, attempts, strict=True)
-        if made
+        Episode(
+            task_id=context.task.id,
+            attempts=tuple(made),
+            feedback=diagnoser.source.name,
+            injected=tuple(range(context.depth)),
+        )
+        for context, made in zip(contexts, attempts, strict=True)
+        if len(made) > context.depth
     ]
 
 
@@ -78,6 +92,10 @@ def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[in
         live[index] = step
 
 
-def _corrective(attempter: Attempter, diagnoser: Diagnoser, step: Step) -> Context:
-    (feedback,) = diagnoser.diagnose([failure_of(step, step.attempt)])
-    return corrective_context(step, step.attempt, feedback.text, attempter.extend(step, feedback.text))
+def corrective_contexts(attempter: Attempter, diagnoser: Diagnoser, steps: Sequence[Step]) -> list[Context]:
+    """The corrective contexts of failed steps, all diagnosed at once."""
+    said = diagnoser.diagnose([failure_of(step, step.attempt) for step in steps]) if steps else []
+    return [
+        corrective_context(step, step.attempt, feedback.text, attempter.extend(step, feedback.text))
+        for step, feedback in zip(steps, said, strict=True)
+    ]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fissile.dialects import get_dialect
+from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.environments.worlds import make_environment
@@ -19,7 +19,7 @@ from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
 from fissile.evaluation.live import LiveEpisode, evaluate_live
 from fissile.journal import JsonLines, write_json
-from fissile.rollouts import End, ErrorProtocol, Limits
+from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
 from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
 
@@ -53,6 +53,9 @@ class SuiteSettings(BaseModel):
     top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
     top_p: float = Field(1.0, gt=0, le=1, description="1 keeps all tokens.")
     seed: int = Field(0, description="Of sampling.")
+    injection: InjectionSettings = Field(
+        InjectionSettings(), description="Forced failures; with some, the score is not BFCL's."
+    )
 
     @field_validator("categories")
     @classmethod
@@ -96,6 +99,12 @@ class SuiteSettings(BaseModel):
         """Of every response."""
         return Sampling(self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed)
 
+    @property
+    def injector(self) -> LiveInjector:
+        """Forces failures. Native calls are written as Hermes' here, as in every record."""
+        dialect = HermesDialect() if self.dialect == NATIVE else get_dialect(self.dialect)
+        return LiveInjector(self.injection, dialect, make_environment)
+
     def load_tasks(self) -> list[Task]:
         """The tasks to evaluate, in the order of the files.
 
@@ -115,7 +124,10 @@ class SuiteSettings(BaseModel):
 
 @dataclass(frozen=True)
 class SuiteFolder:
-    """What an evaluation leaves on disk: `settings.json`, `episodes.jsonl`, `report.json`, and `result/`."""
+    """What an evaluation leaves on disk: `settings.json`, `episodes.jsonl`, `report.json`, and `result/`.
+
+    `result/` is for the official scorer, and left out where failures were injected.
+    """
 
     path: Path
 
@@ -214,10 +226,13 @@ def run_suite(
             settings.protocol,
             settings.limits,
             window,
+            settings.injector.begin_turn,
         )
     episodes = [done[task.id] for task in tasks]
-    report = {"settings": settings.model_dump(mode="json"), **bfcl_report(episodes, settings.protocol)}
-    write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
+    figures = bfcl_report(episodes, settings.protocol, settings.injection)
+    report = {"settings": settings.model_dump(mode="json"), **figures}
+    if not settings.injection.rate:
+        write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     write_json(folder.report, report)
     return report
 

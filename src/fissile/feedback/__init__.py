@@ -1,7 +1,7 @@
 """Where a diagnosis comes from, and the leak guard over every source."""
 
 from fissile.errors import ConfigError
-from fissile.feedback.base import Failure, Feedback, FeedbackSource
+from fissile.feedback.base import Failure, Feedback, FeedbackSource, NoDiagnosis
 from fissile.feedback.diagnoser import Diagnoser
 from fissile.feedback.environment import EnvironmentMessage
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
@@ -19,6 +19,7 @@ __all__ = [
     "FixedMessage",
     "Leak",
     "LeakGuard",
+    "NoDiagnosis",
     "RuleSource",
     "get_source",
 ]
@@ -26,15 +27,18 @@ __all__ = [
 SOURCES: dict[str, FeedbackSource] = {
     source.name: source for source in (FixedMessage(), RULES, SERVICE_RULES, EnvironmentMessage())
 }
-"""Every feedback source by its name."""
+"""Every feedback source that needs no model, by its name; the others: `fissile.simulator.sources`."""
 
 
 def get_source(name: str) -> FeedbackSource:
-    """The feedback source of that name.
+    """The feedback source of that name, out of those that need no model.
 
     Raises:
         ConfigError: there is none.
     """
     if name not in SOURCES:
-        raise ConfigError(f"There is no feedback source '{name}'. Choose one of {', '.join(SOURCES)}.")
+        raise ConfigError(
+            f"There is no feedback source '{name}'. Choose one of {', '.join(SOURCES)}; or, for a model, hand over a "
+            "source of fissile.simulator.sources.make_source."
+        )
     return SOURCES[name]

@@ -46,18 +46,31 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class NoDiagnosis:
+    """What a source gives for a failure that it has no text for; the other failures keep theirs.
+
+    Attributes:
+        reason: a short key for counting ("timeout", "budget", ...).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """A diagnosis.
 
     Attributes:
         text: what the policy reads.
-        source: the source that wrote it ("fixed", "rules", ...).
-        leaked: why the leak guard blocked the source's own text, "" if it did not; then `text` is the fixed message.
+        source: the source that wrote it ("fixed", "rules", ...): the one that was asked, or what stood in for it.
+        leaked: why the leak guard blocked the text of the source that was asked, "" if it did not.
+        fallback: why the source that was asked gave no text, "" if it did.
     """
 
     text: str
     source: str
     leaked: str = ""
+    fallback: str = ""
 
 
 class FeedbackSource(Protocol):
@@ -68,6 +81,6 @@ class FeedbackSource(Protocol):
         """Unique among the sources; it stands in every record and table that the feedback enters."""
         ...
 
-    def diagnose(self, failures: Sequence[Failure]) -> list[str]:
-        """One text for each failure, in order."""
+    def diagnose(self, failures: Sequence[Failure]) -> Sequence[str | NoDiagnosis]:
+        """One text for each failure, in order; `NoDiagnosis` where there is none."""
         ...

@@ -1,39 +1,58 @@
 """The leak guard: a diagnosis says what is wrong, it never hands over what is right.
 
-What feedback may say:
+**The definition.** A value is *visible* where it stands in what the policy was shown or wrote: the conversation, the
+world's answers, earlier feedback, the tools. Every other value that the ground truth accepts is *hidden*.
 
-- which call, tool or argument is wrong, and the rule that it violates;
-- the choices that a schema enumerates, as long as it does not pick one;
-- any value that the policy can see: in the messages, in the tools, or in what it wrote itself.
+Feedback may say:
 
-What it may not say:
+- which call, tool or argument is wrong, missing or too much, and what kind of error it is;
+- the rule that it violates: type, bound, format, an example that the schema gives, how long a value is and how many
+  items or calls are needed;
+- all choices that a schema enumerates, and that the written one is not the right one;
+- a visible value, in any case, spacing, punctuation and number format of the spelling in which it was shown.
 
-- any other value of the ground truth (`Leak.VALUE`), nor half of a long one (`Leak.PART`), in whatever case, spacing,
-  punctuation or number format (`spelling`);
-- that an argument is true, null, 7 or "cm": such short values occur in any text by accident, so they leak only where
-  the text ties them to their argument (`Leak.TIED`);
-- a whole right call, even if every value in it can be seen (`Leak.CALL`);
+It may not say:
+
+- a hidden value, in any spelling: case, spacing, punctuation, quotes, number formats ("12.5k"), number words, percent,
+  dates and times in any format (`Leak.VALUE`), nor encoded, escaped, reversed, masked by look-alikes or by what cannot
+  be seen (`Leak.ENCODED`). A value that was shown in another spelling only, such as a date, is hidden in the spelling
+  that the call needs;
+- a part of a hidden value: its first or last letters, half of a long one, a proper name out of it, its pieces one by
+  one, a mask with some letters (`Leak.PART`);
+- that an argument is true, null, 7, "cm" or "all": short and everyday values occur in any text by accident, so they
+  leak only where the text ties them to their argument or says to use them (`Leak.TIED`). What the user wrote, or the
+  policy under that name, may be repeated;
+- which of the enumerated choices is right, unless the conversation names it: by name, by its place in the list, or by
+  ruling out all the others (`Leak.PICK`);
+- a whole right call that the policy did not make, even if every value in it can be seen: the tool with every required
+  argument, or all arguments of the called tool where it takes several (`Leak.CALL`);
 - more than `MAX_CHARACTERS`: a diagnosis is short, and whatever is not has something else in it (`Leak.LENGTH`).
 
-The guard stands over every source (`fissile.feedback.diagnoser`).
+**Its limits.** It reads spellings, not meanings: a paraphrase ("the capital of France"), a translation, a sum or a
+riddle passes. A number that is right by accident passes where the words around it count errors or name a place.
+
+The guard stands over every source, at training and at evaluation (`fissile.feedback.diagnoser`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
-from itertools import islice
+from functools import cached_property
 
-from fissile.calls import JSON
+from fissile.errors import ErrorKind
+from fissile.feedback import fragments
 from fissile.feedback.base import Failure
-from fissile.feedback.spelling import Spelled, spelled
-from fissile.tasks import ExpectedCall
-from fissile.tools import Tool
-
-REACH = 6
-"""Words between an argument's name and a value that the text ties to it, at most."""
+from fissile.feedback.dates import Moment, moments
+from fissile.feedback.encodings import decodings, undecoded
+from fissile.feedback.fragments import Fragment, Masked
+from fissile.feedback.picks import SENTENCE_END, Speech, picks
+from fissile.feedback.quantities import Quantity, quantities, settled
+from fissile.feedback.secrets import Secret, Shown, secrets
+from fissile.feedback.spelling import Spelled, plain
+from fissile.feedback.ties import assigns, mentions, orders, ties
+from fissile.feedback.whole_calls import spells_call
 
 LONG = 4
 """Words from which on a value is long: half of it is a leak."""
@@ -41,15 +60,21 @@ LONG = 4
 MAX_CHARACTERS = 4000
 """Longest text of a source."""
 
-_SENTENCE_END = re.compile(r"[.!?;]+(?:\s+|$)|\n")
+
+MIN_QUOTED = 12
+"""Characters of the shortest answer of the world that a text quotes, and does not hold by accident."""
+
+_OF_THE_WORLD = (ErrorKind.DOMAIN_ERROR, ErrorKind.EXCEPTION)
 
 
 class Leak(StrEnum):
     """Why a text was blocked."""
 
     VALUE = "value"
+    ENCODED = "encoded_value"
     PART = "part_of_value"
     TIED = "tied_value"
+    PICK = "picked_choice"
     CALL = "whole_call"
     LENGTH = "too_long"
 
@@ -62,19 +87,67 @@ class LeakGuard:
         return next(_leaks(text, failure), "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Secret:
-    """One value of the truth, with the names of the argument that holds it, outermost first."""
+class _Said:
+    """A text, read in every way that a secret asks for; each only once, and only if it is asked for."""
 
-    names: tuple[str, ...]
-    value: JSON
-    spelling: Spelled
+    def __init__(self, text: str, names: frozenset[str], shown: Shown) -> None:
+        self.raw = text
+        self.names = names
+        self.text = settled(plain(text), names, lambda words: Spelled.of(words) in shown)
 
-    @property
-    def is_short(self) -> bool:
-        """True for what occurs in any text by accident: true, null, one digit, up to two letters."""
-        compact = self.spelling.compact
-        return self.value is None or isinstance(self.value, bool) or len(compact) < (2 if compact.isdigit() else 3)
+    @cached_property
+    def words(self) -> Spelled:
+        """All words."""
+        return Spelled.of(self.text)
+
+    @cached_property
+    def with_names(self) -> Spelled:
+        """All words, names of tools and arguments kept whole."""
+        return Spelled.of(self.text, self.names)
+
+    @cached_property
+    def speech(self) -> Speech:
+        """Sentence by sentence."""
+        parts = [part for part in SENTENCE_END.split(self.text) if part.strip()]
+        return Speech(
+            self.text, tuple((part, Spelled.of(part, self.names)) for part in parts), self.with_names, self.names
+        )
+
+    @cached_property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The numbers that do not stand there by accident."""
+        return tuple(quantities(self.text))
+
+    @cached_property
+    def moments(self) -> tuple[Moment, ...]:
+        """Dates and times."""
+        return tuple(moments(self.text))
+
+    def encodes(self, phrase: Spelled) -> bool:
+        """True where decoding brings out a phrase that does not stand in the text as it is."""
+        if len(phrase.compact) < (LONG if phrase.compact.isdigit() else 3):
+            return False
+        return any(read.count(phrase) > self.undecoded.count(phrase) for read in self.decoded)
+
+    @cached_property
+    def undecoded(self) -> Spelled:
+        """All words that stand there without any decoding."""
+        return Spelled.of(undecoded(self.raw))
+
+    @cached_property
+    def decoded(self) -> tuple[Spelled, ...]:
+        """What is found by decoding, as words."""
+        return tuple(map(Spelled.of, decodings(self.raw)))
+
+    @cached_property
+    def fragments(self) -> list[Fragment]:
+        """What is said about parts of a value."""
+        return fragments.fragments(self.text)
+
+    @cached_property
+    def masked(self) -> list[Masked]:
+        """Values with a part covered."""
+        return fragments.masked(self.text)
 
 
 def _leaks(text: str, failure: Failure) -> Iterator[Leak]:
@@ -82,58 +155,134 @@ def _leaks(text: str, failure: Failure) -> Iterator[Leak]:
     if len(text) > MAX_CHARACTERS:
         yield Leak.LENGTH
         return
-    names = _names(failure)
-    said, said_with_names = Spelled.of(text), Spelled.of(text, names)
-    sentences = [Spelled.of(sentence, names) for sentence in _SENTENCE_END.split(text)]
-    shown = _Shown(failure)
+    shown = Shown(failure)
+    said = _Said(_without_answers(text, failure), _names(failure), shown)
     for expected in failure.task.ground_truth:
         tool = failure.task.tool(expected.name)
-        for secret in _secrets(expected):
-            if secret.is_short:
-                if any(_ties(sentence, secret, tool) for sentence in sentences) and not shown.short(secret):
-                    yield Leak.TIED
-            elif secret.spelling in said and secret.spelling not in shown:
-                yield Leak.VALUE
-            elif any(part in said and part not in shown for part in _halves(secret.spelling)):
-                yield Leak.PART
-        if _spells_call(said_with_names, expected, tool, names) and not shown.call(expected):
+        for secret in secrets(expected, tool):
+            if (leak := _leak(said, secret, shown)) is not None:
+                yield leak
+        if spells_call(said.words, said.with_names, expected, tool, failure, said.names) and not shown.call(expected):
             yield Leak.CALL
 
 
-class _Shown:
-    """What the policy can see; read only when something was found, since tools are long."""
+def _without_answers(text: str, failure: Failure) -> str:
+    """The text without the world's own words, which the policy has been shown."""
+    raised = (error.message for error in failure.attempt.errors if error.kind in _OF_THE_WORLD)
+    for answer in (*failure.answers, *raised):
+        if len(answer) >= MIN_QUOTED:
+            text = text.replace(answer, " § ")
+    return text
 
-    def __init__(self, failure: Failure) -> None:
-        self._failure = failure
-        self._all: Spelled | None = None
 
-    def __contains__(self, phrase: Spelled) -> bool:
-        if self._all is None:
-            tools = [spelled([tool.name, tool.description, tool.parameters]).words for tool in self._failure.task.tools]
-            words = [*Spelled.of(self._failure.visible_text).words, *(word for tool in tools for word in tool)]
-            places = [f"{error.argument} {error.position}" for error in self._failure.attempt.errors]
-            self._all = Spelled.of(" ".join([*words, *places]))
-        return phrase in self._all
+def _leak(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+    """How the text tells one value of the truth, if it does."""
+    if secret.is_short or secret.is_everyday:
+        return _leak_of_common(said, secret, shown)
+    if _tells(said, secret, shown):
+        return Leak.VALUE
+    if (leak := _disguised(said, secret, shown)) is not None:
+        return leak
+    if secret.choices and not shown.is_own(secret) and picks(said.speech, secret):
+        return None if secret.spelling in shown.conversation else Leak.PICK
+    return None
 
-    def short(self, secret: _Secret) -> bool:
-        """True where the user wrote the value, or the policy itself under that name."""
-        messages = Spelled.of(" ".join(message["content"] for message in self._failure.task.messages))
-        own = (call.arguments or {} for call in self._failure.attempt.calls)
-        return secret.spelling in messages or any(
-            secret.spelling.compact == spelled(arguments.get(secret.names[0], "")).compact for arguments in own
-        )
 
-    def call(self, expected: ExpectedCall) -> bool:
-        """True where the policy made this call."""
+def _leak_of_common(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+    """Of a value that occurs in any text by accident."""
+    if isinstance(secret.value, str) and not secret.is_short:
+        if _is_set_apart(said, secret) and secret.spelling not in shown:
+            return Leak.VALUE
+        if (leak := _disguised(said, secret, shown)) is not None:
+            return leak
+    if secret.choices and isinstance(secret.value, str):
+        if picks(said.speech, secret) and secret.spelling not in shown.conversation and not shown.is_own(secret):
+            return Leak.PICK
+        return None
+    is_told = (
+        any(_gives(part, words, secret) for part, words in said.speech.sentences)
+        if secret.is_short
+        else secret.spelling in said.words and assigns(said.text, secret, str(secret.value))
+    )
+    if not is_told and secret.spelling in said.words:
+        is_told = orders(said.text, str(secret.value)) and secret.value is not None
+    if not is_told or shown.short(secret):
+        return None
+    is_answered = any(True for name in secret.names for _ in mentions(shown.answers, name)) and (
+        secret.spelling in shown.answers
+    )
+    return None if is_answered else Leak.TIED
+
+
+def _disguised(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+    """How a hidden value is told otherwise than by writing it: encoded, or in parts."""
+    if any(map(said.encodes, (secret.spelling, *_halves(secret)))):
+        return None if secret.spelling in shown else Leak.ENCODED
+    return Leak.PART if _tells_part(said, secret, shown) and secret.spelling not in shown else None
+
+
+def _is_set_apart(said: _Said, secret: Secret) -> bool:
+    """True where everyday words stand there as a value: in quotes, as a proper name, or with their letters apart."""
+    written = re.escape(plain(str(secret.value)))
+    if any(end - begin != len(secret.spelling.words) for begin, end in said.words.find(secret.spelling)):
+        return True
+    as_name = rf"|(?<=[a-z,] )(?:{written}|{written.upper()})\b" if written[0].isupper() else ""
+    return re.search(rf"([\"'`*_]){written}\1{as_name}", said.text) is not None
+
+
+def _gives(text: str, words: Spelled, secret: Secret) -> bool:
+    """True where a sentence gives a short value to its argument."""
+    return ties(words, secret) or any(
+        synonym in text.casefold() and assigns(text, secret, synonym) for synonym in secret.synonyms
+    )
+
+
+def _tells(said: _Said, secret: Secret, shown: Shown) -> bool:
+    """True where the text holds a hidden value in a spelling that was not shown."""
+    is_spelled_out = secret.number is None or len(secret.spelling.compact) >= LONG
+    if is_spelled_out and secret.spelling in said.words and secret.spelling not in shown:
+        return True
+    if secret.number is not None:
         return any(
-            call.name == expected.name
-            and all(
-                spelled((call.arguments or {}).get(name)).compact in {spelled(value).compact for value in values}
-                for name, values in expected.arguments.items()
-                if name not in expected.optional
-            )
-            for call in self._failure.attempt.calls
-        )
+            quantity.value == secret.number and Spelled.of(quantity.written) not in shown
+            for quantity in said.quantities
+        ) and (secret.spelling not in shown)
+    if secret.moment is not None and secret.spelling not in shown:
+        return any(_tells_moment(found, secret.moment, shown) for found in said.moments)
+    return False
+
+
+def _tells_moment(found: Moment, hidden: Moment, shown: Shown) -> bool:
+    """True for a date that was not shown, and for one that was shown otherwise and is written as the call needs it."""
+    if not found.tells(hidden):
+        return False
+    is_known = any(found.tells(other) or other == found for other in shown.moments)
+    return not is_known or (found.order == hidden.order != "" and found.fields[0] > 0)
+
+
+def _tells_part(said: _Said, secret: Secret, shown: Shown) -> bool:
+    """True where the text holds a piece of a hidden value that was not shown either."""
+    spelling = secret.spelling
+    if any(part in said.words and part not in shown for part in _halves(secret)):
+        return True
+    if said.fragments and any(fragments.reveals(one, spelling, shown) for one in said.fragments):
+        return True
+    if said.masked and any(fragments.uncovers(one, spelling, shown) for one in said.masked):
+        return True
+    if not isinstance(secret.value, str) or not any(word in said.words.words for word in spelling.words):
+        return False
+    return fragments.scattered(spelling, said.words, shown) or fragments.named(plain(secret.value), said.text, shown)
+
+
+def _halves(secret: Secret) -> Iterator[Spelled]:
+    """Every run of half the words of a long value, three at least, and the two sides of an address."""
+    phrase = secret.spelling
+    if isinstance(secret.value, str) and "@" in secret.value:
+        yield from (side for side in map(Spelled.of, secret.value.split("@")) if len(side.words) > 1)
+    count = len(phrase.words)
+    size = max(3, (count + 1) // 2)
+    if count >= LONG:
+        yield from (Spelled.of(" ".join(phrase.words[at : at + size])) for at in range(count - size + 1))
 
 
 def _names(failure: Failure) -> frozenset[str]:
@@ -142,128 +291,3 @@ def _names(failure: Failure) -> frozenset[str]:
     offered = [name for tool in tools for name in (tool.name, *tool.properties)]
     written = [name for call in attempt.calls for name in (call.name or "", *(call.arguments or ()))]
     return frozenset([*offered, *written, *(error.argument or "" for error in attempt.errors)])
-
-
-def _mentions(text: Spelled, name: str, first: int = 0, reach: int | None = None) -> Iterator[tuple[int, int]]:
-    """Where a tool or an argument is named, exactly or in words."""
-    yield from text.find(Spelled.named(name), first, reach)
-    yield from text.find(Spelled.of(name), first, reach)
-
-
-def _secrets(expected: ExpectedCall) -> Iterator[_Secret]:
-    for name, accepted in expected.arguments.items():
-        for value in accepted:
-            yield from _leaves((name,), value)
-
-
-def _leaves(names: tuple[str, ...], value: JSON) -> Iterator[_Secret]:
-    """The scalars in `value`; an object's keys count as values, since a schema need not show them."""
-    match value:
-        case dict():
-            for key, inner in value.items():
-                yield _Secret(names, key, spelled(key))
-                yield from _leaves((*names, key), inner)
-        case list():
-            for inner in value:
-                yield from _leaves(names, inner)
-        case _:
-            yield _Secret(names, value, spelled(value))
-
-
-def _halves(phrase: Spelled) -> Iterator[Spelled]:
-    """Every run of half the words of a long value, three at least."""
-    count = len(phrase.words)
-    size = max(3, (count + 1) // 2)
-    if count >= LONG:
-        yield from (Spelled.of(" ".join(phrase.words[at : at + size])) for at in range(count - size + 1))
-
-
-def _ties(sentence: Spelled, secret: _Secret, tool: Tool | None) -> bool:
-    """True where the sentence gives the value to its argument, and not as one of several choices."""
-    others = _other_choices(secret.names[0], [secret.value], tool)
-    return any(
-        not _is_listed(sentence, begin, end, others)
-        for name in secret.names
-        for _, named in _mentions(sentence, name)
-        for begin, end in sentence.find(secret.spelling, named, REACH)
-    )
-
-
-def _other_choices(argument: str, right: Sequence[JSON], tool: Tool | None) -> list[Spelled]:
-    """The schema's choices for the argument, or true and false for one of them, without the right ones."""
-    schema = tool.properties.get(argument, {}) if tool else {}
-    booleans = [True, False] if any(isinstance(value, bool) for value in right) else []
-    choices = schema.get("enum") or schema.get("items", {}).get("enum") or booleans
-    kept = {spelled(value).compact for value in right}
-    return [choice for choice in map(spelled, choices) if choice.compact not in kept]
-
-
-def _is_listed(text: Spelled, begin: int, end: int, others: Sequence[Spelled]) -> bool:
-    """True where another choice stands beside the words from `begin` to `end`: "open, closed" or "open or closed"."""
-    gaps = [
-        range(end, other_begin) if other_begin >= end else range(other_end, begin)
-        for other in others
-        for first in (max(0, begin - len(other.words) - 1), end)
-        for other_begin, other_end in text.find(other, first, 1)
-        if other_begin >= end or other_end <= begin
-    ]
-    return any(len(gap) <= 1 and not any(map(text.is_name, gap)) for gap in gaps)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A required argument of a right call: how its right values are spelled, and the wrong choices."""
-
-    name: str
-    values: tuple[Spelled, ...]
-    others: tuple[Spelled, ...]
-
-
-def _spells_call(said: Spelled, expected: ExpectedCall, tool: Tool | None, names: frozenset[str]) -> bool:
-    """True where the tool's name is followed by a right value for every required argument, by name or by place."""
-    required = []
-    for name in expected.required:
-        right = [_plain(value) for value in expected.arguments[name]]
-        values = dict.fromkeys(
-            form for value in right for form in (spelled(value), spelled(value, names)) if form.words
-        )
-        leaves = [secret.value for value in right for secret in _leaves((name,), value)]
-        if values:
-            required.append(_Given(name, tuple(values), tuple(_other_choices(name, leaves, tool))))
-    return bool(required) and any(_consumes(said, end, required) for _, end in _mentions(said, expected.name))
-
-
-def _consumes(said: Spelled, at: int, required: Sequence[_Given]) -> bool:
-    """True where all of `required` are given from word `at` on, in any order, each right behind the one before."""
-    left = list(required)
-    while left:
-        ends = [(end, given.name) for given in left if (end := _given_by(said, at, given)) is not None]
-        if not ends:
-            return False
-        at, name = min(ends)
-        left = [given for given in left if given.name != name]
-    return True
-
-
-def _given_by(said: Spelled, at: int, given: _Given) -> int | None:
-    """Index behind the value of an argument that is given by place at word `at`, or by name close behind it."""
-    named = [end for _, end in islice(_mentions(said, given.name, at, REACH), 1)]
-    for start, reach in [(at, 0), *((end, REACH) for end in named)]:
-        for value in given.values:
-            for begin, end in islice(said.find(value, start, reach), 1):
-                if not _is_listed(said, begin, end, given.others):
-                    return end
-    return None
-
-
-def _plain(accepted: JSON) -> JSON:
-    """One accepted value; of BFCL's {key: [accepted, ...]} the first accepted value of each key."""
-    match accepted:
-        case dict():
-            choices = {key: inner if isinstance(inner, list) else [inner] for key, inner in accepted.items()}
-            written = {key: [value for value in values if value != ""] for key, values in choices.items()}
-            return {key: values[0] for key, values in written.items() if values}
-        case list():
-            return [_plain(inner) for inner in accepted]
-        case _:
-            return accepted

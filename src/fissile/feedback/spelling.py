@@ -1,7 +1,8 @@
 """Text as a reader takes it in: words and numbers, whatever their case, spacing, punctuation and number format.
 
-"San Francisco", "san-francisco" and "SanFrancisco" are spelled alike, and so are 1000, 1,000 and 1000.0. Accents and
-the sign of a number are dropped. Not covered: number words ("five"), percentages and other units, synonyms.
+"San Francisco", "san-francisco", "SanFrancisco" and "S a n Francisco" are spelled alike, and so are 1000, 1,000 and
+1000.0. Accents, the sign of a number and what cannot be seen are dropped, and letters that look like Latin ones are
+taken for them. Not covered here: number words (`quantities`), dates (`dates`) and codes (`encodings`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,19 @@ from itertools import accumulate
 from fissile.calls import JSON
 
 _WHOLE = "\0"
+_LOOKALIKES = str.maketrans(
+    {
+        **dict(zip("авеіјкмнорсѕтухһԁԛԝ", "abeijkmhopcstyxhdqw", strict=True)),  # Cyrillic
+        **dict(zip("АВЕІЈКМНОРСЅТУХҺԀԚԜ", "ABEIJKMHOPCSTYXHDQW", strict=True)),
+        **dict(zip("αεικνορτυχ", "aeikvoptux", strict=True)),  # Greek
+        **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
+        "ı": "i",
+        "ɑ": "a",
+        "ɡ": "g",
+    }
+)
+_UNSEEN = ("Mn", "Me", "Cf")
+"""Unicode categories of what adds nothing to a text that a reader sees: accents, joiners, soft hyphens, directions."""
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 _WORD = re.compile(r"\d+(?:\.\d+)?e[+-]?\d{1,3}(?!\w)|\d+(?:\.\d+){2,}|\d+(?:\.\d+)?|[^\W\d_]+")
 
@@ -83,6 +97,10 @@ class Spelled:
         index = bisect_left(self.starts, offset)
         return index if self.starts[index] == offset else None
 
+    def count(self, phrase: Spelled) -> int:
+        """How often `phrase` is spelled."""
+        return sum(True for _ in self.find(phrase)) if phrase.compact in self.compact else 0
+
     def __contains__(self, phrase: Spelled) -> bool:
         return any(True for _ in self.find(phrase))
 
@@ -106,10 +124,17 @@ def _written(value: JSON) -> str:
             return str(value)
 
 
-def _words(text: str) -> list[str]:
+def plain(text: str) -> str:
+    """The text as it looks, in plain letters: no accents, nothing invisible, no look-alikes; upper case is kept."""
+    if text.isascii():
+        return text
     decomposed = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
-    return [_normalised(word) for word in _WORD.findall(plain)]
+    seen = "".join(letter for letter in decomposed if unicodedata.category(letter) not in _UNSEEN)
+    return seen.translate(_LOOKALIKES)
+
+
+def _words(text: str) -> list[str]:
+    return [_normalised(word) for word in _WORD.findall(plain(text).casefold())]
 
 
 def _whole(name: str) -> str:

@@ -59,6 +59,14 @@ class Method(Protocol):
         """Running counts for the logs, JSON-ready."""
         ...
 
+    def feedback(self) -> dict[str, Any]:
+        """What became of the diagnoses so far, as `Diagnoser.report` tells it; {} where none are made."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """Log key to value, beside `counts`: of the latest `observe`."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, JSON-ready."""
         ...

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from fissile.calls import Attempt
 from fissile.corrections import Correction, CorrectionBuffer, Trigger
 from fissile.corrections.context import Context
-from fissile.feedback import Diagnoser, FeedbackSource
+from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
 from fissile.rollouts import Step, corrective_context, failure_of
 from fissile.tasks import Task
@@ -33,7 +33,11 @@ class FissionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    feedback: str = Field("rules", description="Source of the diagnosis: 'fixed', 'rules', 'service' or 'environment'.")
+    feedback: str = Field(
+        "rules",
+        description="Source of the diagnosis: 'fixed', 'rules', 'service', 'environment', or a model: 'learned', "
+        "'endpoint' (see simulator).",
+    )
     failure_threshold: float = Field(
         2.0,
         gt=0,
@@ -87,7 +91,7 @@ class FissionGRPO:
 
         Args:
             settings: the knobs.
-            source: writes the diagnosis; a leak guard stands over it.
+            source: writes the diagnosis. A leak guard stands over it, and `rules` stands in where it fails.
             extend: builds the token ids of a corrective context.
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure and each fission.
@@ -105,6 +109,7 @@ class FissionGRPO:
         self._tasks = tasks
         self._journal = journal
         self._in_flight: tuple[Correction, ...] = ()
+        self._seconds = 0.0
 
     def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
         """Fission if the trigger fires, explore otherwise."""
@@ -125,22 +130,43 @@ class FissionGRPO:
             for correction, group in zip(self._in_flight, groups, strict=True):
                 self._journal(_fission_record(correction, self._tasks[correction.task_id], group, step))
             self._in_flight = ()
+        before = self.diagnoser.seconds
         if plan.phase is Phase.EXPLORE or self.settings.max_depth > 1:
-            for group in groups:
-                self._intercept(group, step)
+            self._intercept([failed for group in groups for failed in self._chosen(group)], step)
+        self._seconds = self.diagnoser.seconds - before
 
     def counts(self) -> dict[str, int]:
         """Counts of the buffer."""
         return dict(self.buffer.counts)
 
+    def feedback(self) -> dict[str, Any]:
+        """See `Diagnoser.report`."""
+        return self.diagnoser.report()
+
+    def figures(self) -> dict[str, float]:
+        """Running counts of diagnoses, of those that fell back and of those that leaked; seconds of the latest step."""
+        diagnoser = self.diagnoser
+        return {
+            "feedback/diagnosed": float(diagnoser.diagnosed),
+            "feedback/fallbacks": float(diagnoser.fallbacks.total()),
+            "feedback/leaks": float(diagnoser.leaks.total()),
+            "feedback/seconds": self._seconds,
+        }
+
     def state_dict(self) -> dict[str, Any]:
-        """Buffer and trigger; a plan in flight belongs to a step that a resumed run samples again."""
-        return {"buffer": self.buffer.state_dict(), "trigger": self.trigger.state_dict()}
+        """Buffer, trigger and counts; a plan in flight belongs to a step that a resumed run samples again."""
+        return {
+            "buffer": self.buffer.state_dict(),
+            "trigger": self.trigger.state_dict(),
+            "feedback": self.diagnoser.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`. Checkpoints of before diagnoses were counted are read, too."""
         self.buffer.load_state_dict(state["buffer"])
         self.trigger.load_state_dict(state["trigger"])
+        if "feedback" in state:
+            self.diagnoser.load_state_dict(state["feedback"])
         self._in_flight = ()
 
     def _failures(self, scored: Scored) -> list[Failed]:
@@ -160,8 +186,8 @@ class FissionGRPO:
     def _may_branch(self, step: Step) -> bool:
         return step.context.depth < self.settings.max_depth
 
-    def _intercept(self, group: Sequence[Scored], step: int) -> None:
-        """Turn the group's most frequent distinct failures into corrections."""
+    def _chosen(self, group: Sequence[Scored]) -> list[Failed]:
+        """The group's most frequent distinct failures."""
         frequency: dict[str, int] = {}
         first: dict[str, Failed] = {}
         for failed in (failed for scored in group for failed in self._failures(scored)):
@@ -169,16 +195,30 @@ class FissionGRPO:
             frequency[signature] = frequency.get(signature, 0) + 1
             first.setdefault(signature, failed)
         ranked = sorted(first, key=lambda signature: -frequency[signature])  # stable: first seen wins a tie
-        for signature in ranked[: self.settings.per_group]:
-            self._push(*first[signature], step)
+        return [first[signature] for signature in ranked[: self.settings.per_group]]
 
-    def _push(self, failed: Step, attempt: Attempt, step: int) -> None:
-        (feedback,) = self.diagnoser.diagnose([failure_of(failed, attempt)])
+    def _intercept(self, chosen: Sequence[Failed], step: int) -> None:
+        """Turn failures into corrections; the source is asked once, for those that were not met before."""
+        undiagnosed = [Correction.of(corrective_context(*failed, "", ()), step, "") for failed in chosen]
+        new: dict[str, Failed] = {}
+        for correction, failed in zip(undiagnosed, chosen, strict=True):
+            if not self.buffer.has_seen(correction.id):
+                new.setdefault(correction.id, failed)
+        feedback = dict(
+            zip(new, self.diagnoser.diagnose([failure_of(*failed) for failed in new.values()]), strict=True)
+        )
+        for correction in undiagnosed:
+            if self.buffer.has_seen(correction.id):
+                self.buffer.push(correction)  # counts it
+            else:
+                self._push(*new[correction.id], feedback[correction.id], step)
+
+    def _push(self, failed: Step, attempt: Attempt, feedback: Feedback, step: int) -> None:
         context = corrective_context(failed, attempt, feedback.text, self._extend(failed, feedback.text))
         correction = Correction.of(context, step, feedback.source, feedback.leaked)
-        decision = self.buffer.push(correction)
-        if decision.kept:
-            self._journal({"event": "intercepted", "step": step, **correction.to_dict()})
+        self.buffer.push(correction)
+        fallback = {"fallback": feedback.fallback} if feedback.fallback else {}
+        self._journal({"event": "intercepted", "step": step, **correction.to_dict(), **fallback})
 
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:

@@ -34,6 +34,14 @@ class GRPO:
         """Nothing to count."""
         return {}
 
+    def feedback(self) -> dict[str, Any]:
+        """Nobody is asked."""
+        return {}
+
+    def figures(self) -> dict[str, float]:
+        """Nothing to log."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Stateless."""
         return {}

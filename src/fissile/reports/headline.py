@@ -129,4 +129,5 @@ def _evaluation(run: RunRecord) -> str:
         return ""
     last = run.stages[-1]
     feedback = f" with “{last.feedback}” feedback" if last.feedback else ""
-    return f"evaluated on {plural(last.n_tasks, 'held-out task')}{feedback}"
+    injection = f" ({last.injection})" if last.injection else ""
+    return f"evaluated on {plural(last.n_tasks, 'held-out task')}{feedback}{injection}"

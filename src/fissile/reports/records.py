@@ -13,6 +13,7 @@ from typing import Any
 from fissile.calls import Attempt, FailedTurn
 from fissile.metrics import Episode, Ratio
 from fissile.reports.definitions import METRICS
+from fissile.rollouts import InjectionSettings
 
 Fields = Mapping[str, Any]
 
@@ -166,7 +167,7 @@ class KindCount:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """The evaluation after one stage. Ratios that the file lacks are absent."""
+    """The evaluation after one stage. Ratios that the file lacks are absent; `injection` names forced failures."""
 
     stage: str
     n_tasks: int
@@ -174,6 +175,7 @@ class StageReport:
     kinds: Mapping[str, KindCount]
     feedback: str
     settings: Mapping[str, Any]
+    injection: str = ""
 
     @classmethod
     def from_dict(cls, stage: str, fields: Fields) -> StageReport:
@@ -194,6 +196,7 @@ class StageReport:
             kinds=kinds,
             feedback=_text(fields.get("feedback", "")),
             settings=dict(fields.get("settings", {})),
+            injection=InjectionSettings.model_validate(fields.get("injection", {})).told,
         )
 
 

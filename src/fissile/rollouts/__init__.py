@@ -1,6 +1,7 @@
 """The loop between policy and world, and the record that it leaves."""
 
 from fissile.rollouts.branch import corrective_context, failure_of, remaining_goal
+from fissile.rollouts.injection import InjectionSettings, LiveInjector
 from fissile.rollouts.live import CLOSING, ErrorProtocol, Limits, LiveRollout, Writer
 from fissile.rollouts.record import Completion, End, Response, Rollout, Step, StopReason
 from fissile.rollouts.reward import rollout_reward
@@ -10,7 +11,9 @@ __all__ = [
     "Completion",
     "End",
     "ErrorProtocol",
+    "InjectionSettings",
     "Limits",
+    "LiveInjector",
     "LiveRollout",
     "Response",
     "Rollout",

@@ -39,8 +39,8 @@ class Limits:
     """Where a rollout is cut.
 
     Attributes:
-        steps_per_turn: executed responses of one turn; BFCL's is 21.
-        steps: responses of the whole rollout; None for no limit.
+        steps_per_turn: executed responses of one turn; BFCL's is 21. Injected ones do not count.
+        steps: responses of the whole rollout, injected ones left out; None for no limit.
         calls_per_response: further calls of one response are answered with an error, and not executed.
         context_tokens: tokens of a context that still may be answered; None for no limit.
     """
@@ -62,6 +62,10 @@ class Writer(Protocol):
         self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
     ) -> tuple[int, ...]:
         """Token ids of the context that follows a response."""
+        ...
+
+    def completion(self, text: str) -> Completion:
+        """The completion of a response that says `text`, without log-probabilities."""
         ...
 
 
@@ -166,7 +170,8 @@ class LiveRollout:
         if answered and (calls or unreadable):
             self._execute(context, response, unreadable, truncated)
             return
-        self._steps.append(Step(context, response.completion, Attempt(response.text, calls, unreadable, truncated)))
+        attempt = Attempt(response.text, calls, unreadable, truncated)
+        self._steps.append(Step(context, response.completion, attempt, injected=response.injected))
         self._close_turn(context, response)
 
     def _execute(
@@ -182,7 +187,7 @@ class LiveRollout:
         errors = tuple(result.error for result in results if result.error is not None)
         attempt = Attempt(response.text, calls, errors, truncated)
         changed = self.environment.fingerprint() != before
-        self._steps.append(Step(context, response.completion, attempt, tuple(results), changed))
+        self._steps.append(Step(context, response.completion, attempt, tuple(results), changed, response.injected))
         contents = tuple(result.content for result in results)
         following = Context(
             context.task,
@@ -198,7 +203,8 @@ class LiveRollout:
             self._go_on(following)
 
     def _has_taken_enough(self) -> bool:
-        in_turn, in_all = len(self._steps) - self._turn_began, len(self._steps)
+        in_turn = sum(not step.injected for step in self._steps[self._turn_began :])
+        in_all = sum(not step.injected for step in self._steps)
         return in_turn >= self.limits.steps_per_turn or in_all >= (self.limits.steps or in_all + 1)
 
     def _refused(self, context: Context, calls: Sequence[ToolCall]) -> dict[int | None, ToolError]:

@@ -48,11 +48,13 @@ class Response:
         text: the response as decoded; "" where there is none.
         parsed: its calls and content.
         completion: its tokens (none for a policy that speaks text) and why it ended.
+        injected: a fault injector forced it (`fissile.rollouts.injection`); the policy was not asked.
     """
 
     text: str
     parsed: ParsedResponse
     completion: Completion = Completion(())
+    injected: bool = False
 
     @property
     def failed(self) -> bool:
@@ -70,6 +72,7 @@ class Step:
         attempt: the same, parsed and judged.
         results: what a live world answered.
         changed: the attempt changed the state of the world.
+        injected: a fault injector forced it: it is context for the policy, and nothing of it is learned or rewarded.
     """
 
     context: Context
@@ -77,6 +80,7 @@ class Step:
     attempt: Attempt
     results: tuple[ToolResult, ...] = ()
     changed: bool = False
+    injected: bool = False
 
 
 class End(StrEnum):
@@ -123,9 +127,14 @@ class Rollout:
         return finished and all(verdict.valid for verdict in self.verdicts)
 
     @property
+    def own(self) -> tuple[Step, ...]:
+        """The steps that the policy took: all but the injected ones."""
+        return tuple(step for step in self.steps if not step.injected)
+
+    @property
     def attempt(self) -> Attempt:
-        """The first attempt: what a recovery is compared with."""
-        return self.steps[0].attempt
+        """The policy's first attempt: what a recovery is compared with."""
+        return (self.own or self.steps)[0].attempt
 
     @property
     def repeats(self) -> bool:
@@ -135,10 +144,10 @@ class Rollout:
 
     @property
     def outcome(self) -> Attempt:
-        """All that was called, as one attempt; without errors exactly when the rollout is correct."""
+        """All that the policy called, as one attempt; without errors exactly when the rollout is correct."""
         if self.context.task.world is None:
             return self.attempt
-        attempts = [step.attempt for step in self.steps]
+        attempts = [step.attempt for step in self.own]
         wrong = [error for verdict in self.verdicts for error in verdict.errors]
         wrong += [error for attempt in attempts for error in attempt.errors]
         if not self.correct and not wrong:
@@ -147,15 +156,17 @@ class Rollout:
             text="\n".join(attempt.text for attempt in attempts),
             calls=tuple(call for attempt in attempts for call in attempt.calls),
             errors=() if self.correct else tuple(wrong),
-            truncated=attempts[-1].truncated,
+            truncated=self.steps[-1].attempt.truncated,
         )
 
     @property
     def failures(self) -> Iterator[tuple[Step, Attempt]]:
         """Each step to recover from, with its attempt and what is wrong with it: errors that were raised where it
-        was made, and silent ones that the judge found at the end of its turn.
+        was made, and silent ones that the judge found at the end of its turn. Injected ones are not the policy's.
         """
         for index, step in enumerate(self.steps):
+            if step.injected:
+                continue
             if step.attempt.failed:
                 yield step, step.attempt
             elif index in self.silent:
@@ -170,16 +181,22 @@ class Rollout:
 
     @property
     def mask(self) -> tuple[int, ...]:
-        """For each of `completion_ids`: 1 where the policy wrote it, 0 where the world or the user did."""
-        return tuple(kind for step, world in self._pieces for kind in (0,) * world + (1,) * len(step.completion.ids))
+        """For each of `completion_ids`: 1 where the policy wrote it, 0 where the world, the user or an injector did."""
+        return tuple(
+            kind
+            for step, world in self._pieces
+            for kind in (0,) * world + (int(not step.injected),) * len(step.completion.ids)
+        )
 
     @property
     def logprobs(self) -> tuple[float, ...] | None:
         """For each of `completion_ids`: its log-probability when sampled, 0 outside the mask; None if unknown."""
-        if any(step.completion.logprobs is None for step in self.steps):
+        if any(step.completion.logprobs is None for step in self.own):
             return None
         return tuple(
-            value for step, world in self._pieces for value in (0.0,) * world + (step.completion.logprobs or ())
+            value
+            for step, world in self._pieces
+            for value in (0.0,) * world + ((0.0,) * len(step.completion.ids) if step.injected else _logprobs(step))
         )
 
     @property
@@ -190,3 +207,7 @@ class Rollout:
             begin = len(step.context.prompt_ids)
             yield step, begin - end
             end = begin + len(step.completion.ids)
+
+
+def _logprobs(step: Step) -> tuple[float, ...]:
+    return step.completion.logprobs or ()

@@ -13,7 +13,7 @@ def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, 
 
     In a live world R_corr is 2 for a turn that the judge accepts: the state is that of the truth, and its results were
     seen. Otherwise the calls of the rollout are compared with those that the turn still needed. R_fmt is 0 as soon as
-    one response was malformed or cut, and R_len counts the tokens that the policy wrote.
+    one response was malformed or cut, and R_len counts the tokens that the policy wrote. Injected steps count nowhere.
 
     Args:
         rollout: from an explore or a corrective context.
@@ -29,10 +29,10 @@ def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, 
         rollout.outcome,
         remaining_goal(context) if live else context.task,
         progress=progress,
-        completion_length=sum(len(step.completion.ids) for step in rollout.steps),
+        completion_length=sum(len(step.completion.ids) for step in rollout.own),
         reference_length=reference_length,
         config=config,
         parent=context.history[-1].attempt if context.history else None,
         first=rollout.attempt,
-        malformed=any(not FORMAT_FAILURES.isdisjoint(step.attempt.error_kinds) for step in rollout.steps),
+        malformed=any(not FORMAT_FAILURES.isdisjoint(step.attempt.error_kinds) for step in rollout.own),
     )

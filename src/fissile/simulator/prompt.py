@@ -30,7 +30,10 @@ MAX_RUNTIME = 300
 """Characters of the run-time's words that are shown."""
 
 MAX_TOOLS = 12
-"""Names of other tools that are listed."""
+"""Names of other tools that are listed, and choices of an argument."""
+
+MAX_ARGUMENTS = 10
+"""Arguments of a tool that are listed; those that were written or are needed come first."""
 
 FIELDS = ("request", "tools", "comparison", "runtime")
 """What a prompt file may use, each as $name."""
@@ -92,6 +95,11 @@ class SimulatorPrompt:
             raise ConfigError(f"{origin} never uses $comparison, so the model would not know what failed. Add it.")
         return cls(system.strip(), template)
 
+    @property
+    def text(self) -> str:
+        """What `parse` reads."""
+        return f"{self.system}\n{_DIVIDER}\n{self.user.template}\n"
+
     def messages(self, failure: Failure) -> tuple[Message, ...]:
         """The failure as a conversation of a system and a user message."""
         fields = {
@@ -148,24 +156,27 @@ def _arguments(call: ToolCall, expected: ExpectedCall, right: ToolCall, task: Ta
 def _signatures(failure: Failure) -> Iterator[str]:
     """The tools that were called or wanted with their arguments, then the names of the others."""
     task = failure.task
-    called = [call.name for call in failure.attempt.calls]
-    concerned = {*called, *(call.name for call in task.ground_truth)}
-    others = []
-    for tool in task.tools:
-        if tool.name in concerned:
-            yield _signature(tool)
-        else:
-            others.append(tool.name)
+    concerned: dict[str, set[str]] = {}
+    calls = [(call.name or "", call.arguments or {}) for call in failure.attempt.calls]
+    for name, arguments in [*calls, *((call.name, call.arguments) for call in task.ground_truth)]:
+        concerned.setdefault(name, set()).update(arguments)
+    yield from (_signature(tool, concerned[tool.name]) for tool in task.tools if tool.name in concerned)
+    others = [tool.name for tool in task.tools if tool.name not in concerned]
     if others:
         yield "others: " + ", ".join(others[:MAX_TOOLS])
 
 
-def _signature(tool: Tool) -> str:
+def _signature(tool: Tool, concerned: set[str]) -> str:
     """One line: book(city: string, nights?: integer, view?: "sea" | "garden")."""
-    arguments = [
-        f"{name}{'' if name in tool.required else '?'}: {_type(schema)}" for name, schema in tool.properties.items()
+    first = [name for name in tool.properties if name in concerned or name in tool.required]
+    kept = {*first, *[name for name in tool.properties if name not in first][: max(0, MAX_ARGUMENTS - len(first))]}
+    listed = [
+        f"{name}{'' if name in tool.required else '?'}: {_type(schema)}"
+        for name, schema in tool.properties.items()
+        if name in kept
     ]
-    return f"{tool.name}({', '.join(arguments)})"
+    rest = ["..."] if len(kept) < len(tool.properties) else []
+    return f"{tool.name}({', '.join([*listed, *rest])})"
 
 
 def _type(schema: JSON) -> str:
@@ -188,7 +199,7 @@ def _runtime(failure: Failure) -> Iterator[str]:
         return
     for call in failure.attempt.calls[:MAX_TOOLS]:
         if call.parse_error is not None:
-            yield f"cannot be parsed: {call.parse_error.reason}"
+            yield f"cannot be parsed: {call.parse_error.reason} (character {call.parse_error.position})"
         elif (tool := failure.task.tool(call.name)) is None:
             yield f"no tool is named '{_line(call.name or '')}'"
         else:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal
 
 from fissile.calls import JSON, Attempt, FailedTurn, canonical_json
@@ -124,7 +125,7 @@ def failure_from_dict(fields: Mapping[str, Any]) -> Failure:
     task = Task(
         id=posed["id"],
         messages=tuple(posed["messages"]),
-        tools=tuple(Tool.from_schema(schema) for schema in posed["tools"]),
+        tools=tuple(_tool(json.dumps(schema)) for schema in posed["tools"]),
         ground_truth=tuple(
             ExpectedCall(call["name"], call["arguments"], frozenset(call["optional"])) for call in posed["ground_truth"]
         ),
@@ -140,3 +141,9 @@ def failure_from_dict(fields: Mapping[str, Any]) -> Failure:
         tuple(fields["shown"]),
         fields["silent"],
     )
+
+
+@lru_cache(maxsize=4096)
+def _tool(schema: str) -> Tool:
+    """A tool from its JSON; thousands of rows offer the same ones, and checking a schema is slow."""
+    return Tool.from_schema(json.loads(schema))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fissile.calls import JSON
 from fissile.engines.endpoint_settings import EndpointSettings
+
+CACHE = "simulator_cache.jsonl"
+"""Where a run folder keeps the answers of the source 'endpoint'."""
 
 
 class _Section(BaseModel):
@@ -22,17 +27,42 @@ class LearnedSettings(_Section):
     max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
 
 
+class DiagnosingServer(EndpointSettings):
+    """A server that writes diagnoses: nobody waits for it as long as for a policy, and no run ends with it."""
+
+    timeout_seconds: float = Field(20.0, gt=0, description="Longest time for one request, its whole answer included.")
+    retries: int = Field(2, ge=0, description="Further tries of a request that failed for a passing reason.")
+    backoff_seconds: float = Field(
+        0.5, ge=0, description="Wait before the first retry; it doubles with each further one."
+    )
+    max_failures: int = Field(
+        5, ge=1, description="After so many failures in a row the server is left alone for cool_down_seconds."
+    )
+    max_requests: int | None = Field(None, ge=1, description="As max_calls, which is the better place for it.")
+
+
 class ServedSettings(_Section):
     """A model behind an OpenAI-compatible server."""
 
-    server: EndpointSettings = Field(description="Which server; patience is limited by deadline_seconds, too.")
+    server: DiagnosingServer = Field(description="Which server; patience is limited by deadline_seconds, too.")
     prompt_file: str | None = Field(None, description="Your own prompt instead of the package's (see docs).")
     temperature: float = Field(0.0, ge=0, description="Of sampling.")
     max_new_tokens: int = Field(120, ge=8, description="Limit of a diagnosis.")
     deadline_seconds: float = Field(
-        30.0, gt=0, description="The diagnoses of one step take at most so long; what is late is diagnosed by rules."
+        30.0,
+        gt=0,
+        description="The diagnoses of one step take at most so long (so long for each server.concurrency of them, as "
+        "long as answers come); what is late is diagnosed by rules.",
     )
-    max_calls: int | None = Field(None, ge=1, description="Budget of requests in a run, retries included.")
+    cool_down_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="A server that is gone, hangs or refuses is tried again after so long; after twice as long with "
+        "each vain try, up to 16 times.",
+    )
+    max_calls: int | None = Field(
+        None, ge=1, description="Budget of requests, retries included, of one start of the command."
+    )
     cache: str | None = Field(
         None, description="A JSON-lines file of answers, read first and added to; by default in the run folder."
     )
@@ -43,3 +73,19 @@ class SimulatorSettings(_Section):
 
     learned: LearnedSettings = LearnedSettings()
     endpoint: ServedSettings | None = Field(None, description="Needed for the source 'endpoint'.")
+
+    def shaping(self, sources: Container[str]) -> dict[str, JSON]:
+        """What decides the texts of those of `sources` that are models, JSON-ready.
+
+        Left out is where the server stands, how patient one is with it, and where its answers are kept.
+        """
+        shaping: dict[str, JSON] = {}
+        if "learned" in sources:
+            shaping["learned"] = self.learned.model_dump(mode="json")
+        if "endpoint" in sources and self.endpoint is not None:
+            endpoint, server = self.endpoint, self.endpoint.server
+            shaping["endpoint"] = {
+                **endpoint.model_dump(mode="json", include={"prompt_file", "temperature", "max_new_tokens"}),
+                **server.model_dump(mode="json", include={"model", "omit", "extra_body"}),
+            }
+        return shaping

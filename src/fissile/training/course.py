@@ -11,6 +11,7 @@ from fissile.config import EngineConfig, EvaluationConfig, RunConfig
 from fissile.dialects import ChatFormat
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter, Sampler
+from fissile.engines.injection import LiveContextInjector, SingleStepInjector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.token_policy import TokenPolicy
 from fissile.environments import SingleStep
@@ -21,9 +22,10 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
-from fissile.feedback import get_source
+from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
+from fissile.feedback.phrasebooks import SERVICE_RULES
 from fissile.metrics import evaluate_episodes
-from fissile.rollouts import Limits
+from fissile.rollouts import InjectionSettings, Limits, LiveInjector
 from fissile.tasks import (
     Split,
     Task,
@@ -36,7 +38,8 @@ from fissile.tasks import (
 )
 from fissile.tasks.scenarios import split_scenarios
 from fissile.tasks.splits import split_by_task
-from fissile.training.cold_start import Example, live_examples, supervised_examples
+from fissile.training.cold_start import live_examples, supervised_examples
+from fissile.training.supervised import Example
 
 Records = dict[str, list[dict[str, JSON]]]
 """Name of a file of an evaluation ("episodes", ...) to its lines."""
@@ -51,6 +54,7 @@ class Course(Protocol):
         evaluated: the held-out tasks.
         summary: one line about both, for a person.
         trainer_settings: what `FissionGRPOTrainer` is told beyond the configuration, so that it samples alike.
+        demonstrations: diagnoses the corrupted calls of the cold start; None where there are none, or a world answers.
     """
 
     sampler: Sampler
@@ -58,6 +62,7 @@ class Course(Protocol):
     evaluated: tuple[Task, ...]
     summary: str
     trainer_settings: dict[str, Any]
+    demonstrations: Diagnoser | None
 
     def examples(self) -> list[Example]:
         """The examples of the supervised cold start."""
@@ -68,36 +73,54 @@ class Course(Protocol):
         ...
 
 
-def make_course(config: RunConfig, chat: ChatFormat, positions: int | None) -> Course:
+FindSource = Callable[[str], FeedbackSource]
+"""The feedback source of a name."""
+
+
+def make_course(
+    config: RunConfig, chat: ChatFormat, positions: int | None, find_source: FindSource = get_source
+) -> Course:
     """The course that a configuration asks for.
 
     Args:
         config: of the run.
         chat: how conversations are written as tokens.
         positions: tokens that the model reads at most; None where unknown.
+        find_source: gives the sources of demonstrations and evaluations. The default knows those without a model.
 
     Raises:
         DataError: a source that cannot be used, or no task is left.
         AssetError: BFCL cannot be fetched.
     """
-    return LiveCourse(config, chat, positions) if config.is_live else SingleStepCourse(config, chat)
+    return LiveCourse(config, chat, positions) if config.is_live else SingleStepCourse(config, chat, find_source)
 
 
 class SingleStepCourse:
-    """One response a task, judged against the truth; split by function name."""
+    """One response a task, judged against the truth; split by function name.
 
-    def __init__(self, config: RunConfig, chat: ChatFormat) -> None:
+    Attributes:
+        split: all three sides.
+    """
+
+    def __init__(self, config: RunConfig, chat: ChatFormat, find_source: FindSource = get_source) -> None:
         self._config = config
+        self._find_source = find_source
         self.trainer_settings: dict[str, Any] = {}
+        demonstrated = config.cold_start_feedback
+        self.demonstrations = Diagnoser(find_source(demonstrated)) if demonstrated else None
         self._attempter = Attempter(chat, SingleStep(chat.dialect, official=is_valid))
         self.sampler: Sampler = self._attempter
+        if config.injection_feedback:
+            diagnoser = Diagnoser(find_source(config.injection_feedback))
+            injector = SingleStepInjector(config.injection.at("training"), self._attempter, diagnoser)
+            self.trainer_settings["injector"] = injector
         settings = config.tasks
         tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
         live = next((task.id for task in tasks if task.world is not None), None)
         if live is not None:
             raise DataError(f"Task '{live}' has a live world. Give the tools of its world: --tools my_tools.py.")
         fitting = _fitting(tasks, self.sampler, config)
-        split = split_by_function(fitting, seed=settings.split_seed)
+        self.split = split = split_by_function(fitting, seed=settings.split_seed)
         self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
         _refuse_empty(self.train, self.evaluated, len(tasks), config)
         self.summary = (
@@ -108,27 +131,38 @@ class SingleStepCourse:
 
     def examples(self) -> list[Example]:
         """See `Course`."""
-        return supervised_examples(self.train, self._attempter, self._config.cold_start, self._config.seed)
+        config = self._config
+        return supervised_examples(self.train, self._attempter, config.cold_start, config.seed, self.demonstrations)
 
     def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
         """See `Course`."""
         settings = self._config.evaluation
+        diagnoser = self._evaluating()
         episodes = evaluate_recovery(
             engine,
             self._attempter,
             self.evaluated,
-            get_source(settings.feedback),
+            diagnoser,
             _sampling(settings),
             retries=settings.retries,
             samples=settings.samples,
             progress=progress,
+            injection=(injection := self._config.injection.at("evaluation")),
         )
         report = {
             **evaluate_episodes(episodes).to_dict(),
+            **_named(injection),
             "feedback": settings.feedback,
+            "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
         }
         return {"episodes": [episode.to_dict() for episode in episodes]}, report
+
+    def _evaluating(self) -> Diagnoser:
+        """The evaluation's source; what stands in for it is no source that is trained with either."""
+        trained_with = self._config.trained_with
+        stand_in = FixedMessage() if SERVICE_RULES.name in trained_with else SERVICE_RULES
+        return Diagnoser(self._find_source(self._config.evaluation.feedback), stand_in)
 
 
 class LiveCourse:
@@ -141,11 +175,14 @@ class LiveCourse:
         world = config.world
         limit = _shortest(positions, world.max_context_tokens, config.engine)
         self._room = None if limit is None else limit - config.evaluation.max_new_tokens
+        self.demonstrations: Diagnoser | None = None
         room = None if limit is None else limit - config.training.max_new_tokens
         limits = Limits(world.steps_per_turn, world.calls_per_response, room)
         self.trainer_settings = {"make_environment": self._make_environment, "limits": limits}
         self._live = LiveSampler(chat, self._make_environment, limits=limits)
         self.sampler: Sampler = self._live
+        if config.injection.at("training").rate:
+            self.trainer_settings["injector"] = LiveContextInjector(config.injection.at("training"), self._live)
         split = _live_split(config, tools)
         turns = [instance for task in split.train for instance in instances(task)]
         self.train = tuple(_fitting(turns, self.sampler, config))
@@ -165,6 +202,7 @@ class LiveCourse:
     def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
         """See `Course`."""
         settings, world = self._config.evaluation, self._config.world
+        injection = self._config.injection.at("evaluation")
         episodes: list[LiveEpisode] = []
 
         def record(episode: LiveEpisode) -> None:
@@ -180,8 +218,9 @@ class LiveCourse:
             world.evaluation_protocol,
             Limits(world.evaluation_steps_per_turn, world.calls_per_response, self._room),
             world.window,
+            LiveInjector(injection, self.sampler.chat.dialect, self._make_environment).begin_turn,
         )
-        report = bfcl_report(episodes, world.evaluation_protocol)
+        report = bfcl_report(episodes, world.evaluation_protocol, injection)
         made = [episode.episode(report["feedback"], cluster(episode)) for episode in episodes]
         records: Records = {
             "episodes": [episode.to_dict() for episode in made if episode is not None],
@@ -189,7 +228,13 @@ class LiveCourse:
         }
         unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers
         asked = {**settings.model_dump(mode="json", exclude=unused), "world": world.model_dump(mode="json")}
-        return records, {**report["recovery"], "feedback": report["feedback"], "suite": report, "settings": asked}
+        figures = {**report["recovery"], **_named(injection), "feedback": report["feedback"]}
+        return records, {**figures, "suite": report, "settings": asked}
+
+
+def _named(injection: InjectionSettings) -> dict[str, Any]:
+    """The entry of a report that says which failures were forced; empty where none were."""
+    return {"injection": injection.model_dump(mode="json")} if injection.rate else {}
 
 
 def environment_maker(config: RunConfig, tools: PythonTools | None) -> EnvironmentMaker:

@@ -25,6 +25,8 @@ def step_figures(plan: Plan, scored: Sequence[Scored]) -> dict[str, float]:
             figures[f"{prefix}/reward_{part}"] = sum(getattr(reward, part) for reward in rewards) / len(rewards)
     if plan.phase is Phase.FISSION:
         figures["fission/repeat"] = sum(rollout.repeats for rollout in rollouts) / len(rollouts)
+    elif injected := sum(bool(context.depth) for context in plan.contexts):
+        figures[f"{prefix}/injected"] = injected / len(plan.contexts)
     if any(rollout.verdicts for rollout in rollouts):
         figures[f"{prefix}/silent_failures"] = float(sum(len(rollout.silent) for rollout in rollouts))
         figures[f"{prefix}/steps"] = len(attempts) / len(rollouts)

@@ -21,6 +21,7 @@ from fissile import assets
 from fissile.config import ModelConfig
 from fissile.engines.base import longest_input
 from fissile.errors import ModelError
+from fissile.training.checkpoints import explained_disk_errors
 
 EMBEDDED = "smollm2-135m"
 """The name of the embedded model; everything else is a Hugging Face id or a path."""
@@ -118,6 +119,15 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
         raise ModelError(
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check model.adapter and model.lora_targets."
         ) from None
+
+
+def save_adapter(policy: Any, folder: Path) -> None:
+    """Save so that the folder exists exactly when it is whole."""
+    assert isinstance(policy, PeftModel)
+    temporary = folder.with_name(f".{folder.name}.partial")
+    with explained_disk_errors(folder):
+        policy.save_pretrained(str(temporary))
+        temporary.rename(folder)
 
 
 def longest_context(path: str) -> int | None:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from fissile.rollouts import InjectionSettings
+
 RECENT_STEPS = 10
 """The rate is the mean over so many steps: the first, slow ones are soon forgotten."""
 
@@ -94,7 +96,9 @@ class Progress:
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     """Stages side by side; every rate with its numerator, denominator and 95 % interval."""
-    table = Table(title="held-out tasks, 95 % intervals clustered by task", title_justify="left")
+    injections = {InjectionSettings.model_validate(report.get("injection", {})).told for report in stages.values()}
+    title = "; ".join(["held-out tasks, 95 % intervals clustered by task", *sorted(injections - {""})])
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for stage in stages:
         table.add_column(stage.replace("_", " "), justify="right")

@@ -13,28 +13,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import datasets
 import torch
 import transformers
-from peft import PeftModel
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
+from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json
+from fissile.simulator.settings import CACHE
+from fissile.simulator.sources import make_source
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
-from fissile.training.checkpoints import explained_disk_errors, latest_checkpoint
-from fissile.training.cold_start import cold_start
+from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.course import Course, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
-from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context
+from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.progress import Progress
+from fissile.training.simulator import load_learned
+from fissile.training.supervised import fine_tune
 from fissile.training.trainer import FissionGRPOTrainer
 
 STAGE_OF_METHOD = {"fission_grpo": "fission", "grpo": "grpo"}
@@ -50,6 +52,7 @@ class Run:
     progress: Progress
     meter: Meter = field(default_factory=Meter)
     engines: Engines = field(init=False)
+    _sources: dict[str, FeedbackSource] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.engines = Engines(self.config.engine)
@@ -91,10 +94,13 @@ class Run:
         if not adapter.exists():
             with self._phase("cold_start"):
                 examples = course.examples()
+                if course.demonstrations is not None:
+                    write_json(self.folder.cold_start / "feedback.json", course.demonstrations.report())
                 policy = load_policy(self.config.model)
                 checkpoints = self.folder.cold_start / "checkpoints"
-                cold_start(
+                fine_tune(
                     policy,
+                    course.sampler.chat.tokenizer,
                     examples,
                     settings,
                     checkpoints,
@@ -102,7 +108,7 @@ class Run:
                     [StepProgress(self.progress.step("cold start")), CompleteMark(self.config.fingerprint)],
                     resume_from=latest_checkpoint(checkpoints),
                 )
-                _save_adapter(policy, adapter)
+                save_adapter(policy, adapter)
         return adapter
 
     def _train(self, course: Course, start: Path | None) -> Path | None:
@@ -132,6 +138,7 @@ class Run:
             processing_class=course.sampler.chat.tokenizer,
             method=self.config.method,
             fission=self.config.fission,
+            source=self._source(self.config.fission.feedback) if self.config.method == "fission_grpo" else None,
             reward=self.config.reward,
             dialect=self.config.model.dialect,
             template_options=self.config.model.template_options,
@@ -151,10 +158,11 @@ class Run:
                 "steps": trainer.state.global_step,
                 "updates": {phase: trainer.updates[phase] for phase in ("explore", "fission")},
                 "corrections": trainer.method.counts(),
+                "feedback": trainer.method.feedback(),
                 "stopped": watch.reason,
             },
         )
-        _save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter)
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter)
 
     def _evaluate(self, stage: str, course: Course, adapter: Path | str | None) -> None:
         """Measure accuracy and recovery on the held-out tasks, unless that was done before."""
@@ -177,16 +185,26 @@ class Run:
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> Course:
-        """Tokenizer, dialect and tasks; the seconds that an earlier, interrupted part took."""
+        """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took."""
         if self.folder.meter.exists():
             self.meter = Meter(**json.loads(self.folder.meter.read_text(encoding="utf-8")))
         torch.manual_seed(self.config.seed)
         path = self.config.model.path
         model = self.config.model
         chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
-        course = make_course(self.config, chat, longest_context(path))
+        for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
+            self._source(name)
+        course = make_course(self.config, chat, longest_context(path), self._source)
         self.progress.say(course.summary)
         return course
+
+    def _source(self, name: str) -> FeedbackSource:
+        """The feedback source of that name, made once: one cache, one budget, one model in memory."""
+        if name not in self._sources:
+            make_learned = partial(load_learned, engine=self.config.engine)
+            cache = self.folder.path / CACHE
+            self._sources[name] = make_source(name, self.config.simulator, make_learned, cache)
+        return self._sources[name]
 
     def _trl_config(self) -> GRPOConfig:
         settings = self.config.training
@@ -251,21 +269,13 @@ class Run:
             "corrections": {
                 name: counted.get(name, 0) for name in ("intercepted", "deduplicated", "used", "stale", "leaked")
             },
+            "feedback": trained.get("feedback", {}),
             "stopped": trained.get("stopped", ""),
             "seconds": {name: round(seconds, 1) for name, seconds in self.meter.seconds.items()},
             "peak_memory_bytes": self.meter.peak_memory_bytes,
         }
         write_json(self.folder.summary, summary)
         return summary
-
-
-def _save_adapter(policy: Any, folder: Path) -> None:
-    """Save so that the folder exists exactly when it is whole."""
-    assert isinstance(policy, PeftModel)
-    temporary = folder.with_name(f".{folder.name}.partial")
-    with explained_disk_errors(folder):
-        policy.save_pretrained(str(temporary))
-        temporary.rename(folder)
 
 
 def quieten_libraries() -> None:

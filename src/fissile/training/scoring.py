@@ -29,7 +29,7 @@ _SCALING_FIELDS = (
 )
 
 
-def score_labels_only(model: PreTrainedModel, temperature: float = 1.0) -> bool:
+def score_labels_only(model: PreTrainedModel, temperature: float = 1.0, top1: bool = False) -> bool:
     """Replace the fused head that TRL gave to `model`; call it after the trainer was built.
 
     `model(..., labels=labels, fused_lm_head=True)` returns the same fields as before: `loss`, `log_probs` and
@@ -41,6 +41,7 @@ def score_labels_only(model: PreTrainedModel, temperature: float = 1.0) -> bool:
     Args:
         model: the causal language model inside every wrapper.
         temperature: the logits are divided by it.
+        top1: fill the field `is_top1`, too: where the label is the most likely token.
 
     Returns:
         Whether the head was replaced.
@@ -72,11 +73,15 @@ def score_labels_only(model: PreTrainedModel, temperature: float = 1.0) -> bool:
         scored = labels[:, 1:] != -100
         head = self.get_output_embeddings()
         targets = labels[:, 1:][scored]
-        found = _TiledScores.apply(hidden[scored], head.weight, head.bias, targets, temperature)  # type: ignore[no-untyped-call]
-        log_probs, entropy = (x.new_zeros(scored.shape).masked_scatter(scored, x) for x in found)
+        found = _TiledScores.apply(hidden[scored], head.weight, head.bias, targets, temperature, top1)  # type: ignore[no-untyped-call]
+        log_probs, entropy, hits = (x.new_zeros(scored.shape).masked_scatter(scored, x) for x in found)
         count = scored.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         return FusedCausalLMOutput(
-            loss=-log_probs.sum() / count, log_probs=log_probs, entropy=entropy, label_mask=scored
+            loss=-log_probs.sum() / count,
+            log_probs=log_probs,
+            entropy=entropy,
+            label_mask=scored,
+            is_top1=hits if top1 else None,
         )
 
     model.forward = types.MethodType(forward, model)
@@ -84,7 +89,8 @@ def score_labels_only(model: PreTrainedModel, temperature: float = 1.0) -> bool:
 
 
 class _TiledScores(torch.autograd.Function):
-    """(hidden [n, h], weight [v, h], bias [v] or None, targets [n], temperature) -> log-probs [n], entropies [n].
+    """(hidden [n, h], weight [v, h], bias [v] or None, targets [n], temperature, top1)
+    -> log-probs [n], entropies [n], hits [n] (whether the target is the most likely token; all false unless `top1`).
 
     Only `hidden` gets a gradient. The backward pass computes the logits again: with p the distribution and H its
     entropy, d log p_t / d z = 1[t] - p and d H / d z = -p (log p + H). All tiles share two buffers: fresh memory of
@@ -93,25 +99,35 @@ class _TiledScores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, temperature: float
-    ) -> tuple[Tensor, Tensor]:
+        context: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        temperature: float,
+        top1: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         context.set_materialize_grads(False)
         log_probs, entropies = (hidden.new_empty(len(hidden), dtype=torch.float32) for _ in range(2))
+        hits = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
         for tile, logits, scores in _tiles(hidden, weight, bias, temperature):
             torch.log_softmax(logits, dim=-1, out=scores)
             log_probs[tile] = scores.gather(-1, targets[tile, None])[:, 0]
+            if top1:
+                hits[tile] = log_probs[tile] >= scores.amax(dim=-1)
             entropies[tile] = -torch.exp(scores, out=logits).mul_(scores).sum(dim=-1)
         context.save_for_backward(hidden, weight, bias, targets, entropies)
         context.temperature = temperature
-        return log_probs, entropies
+        context.mark_non_differentiable(hits)
+        return log_probs, entropies, hits
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, entropies = context.saved_tensors
-        for_log_probs, for_entropies = gradients
+        for_log_probs, for_entropies, _ = gradients
         gradient = torch.zeros_like(hidden)
         if for_log_probs is None and for_entropies is None:
-            return gradient, None, None, None, None
+            return gradient, None, None, None, None, None
         for tile, logits, scores in _tiles(hidden, weight, bias, context.temperature):
             if for_entropies is None:
                 assert for_log_probs is not None
@@ -128,7 +144,7 @@ class _TiledScores(torch.autograd.Function):
             if context.temperature != 1:
                 pull.div_(context.temperature)
             gradient[tile] = pull.to(weight.dtype) @ weight
-        return gradient, None, None, None, None
+        return gradient, None, None, None, None, None
 
 
 def _tiles(

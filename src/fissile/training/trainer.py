@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +24,13 @@ from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, TransformersEngine
 from fissile.engines.adapters import bare_model
+from fissile.engines.injection import Injector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError, DataError
-from fissile.feedback import get_source
-from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Plan, Scored
+from fissile.feedback import FeedbackSource, get_source
+from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
 from fissile.rewards import Reward, RewardConfig
 from fissile.rollouts import CLOSING, Limits, Rollout, remaining_goal, rollout_reward
 from fissile.tasks import Task, tasks_from_rows
@@ -63,6 +65,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         train_dataset: Sequence[Task] | Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         fission: FissionSettings | None = None,
+        source: FeedbackSource | None = None,
         method: str = "fission_grpo",
         reward: RewardConfig | None = None,
         dialect: str = "hermes",
@@ -73,6 +76,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         make_engine: EngineMaker | None = None,
         make_environment: EnvironmentMaker = make_environment,
         limits: Limits | None = None,
+        injector: Injector | None = None,
         **trl_arguments: Any,
     ) -> None:
         """Build the trainer.
@@ -83,6 +87,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             train_dataset: tasks, or a dataset of rows with the task columns.
             processing_class: the tokenizer; loaded by TRL if not given.
             fission: the knobs of Fission-GRPO.
+            source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
+                `fissile.simulator.sources.make_source`, or any object of your own that is a `FeedbackSource`. It may
+                fail as it likes; the leak guard stands over it, and `rules` stands in for it.
             method: "fission_grpo", or "grpo" for the same run without fission.
             reward: the composite reward.
             dialect: the tool-call format.
@@ -94,6 +101,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 `use_vllm=True` TRL samples.
             make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
             limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
+            injector: forces failures in the explore contexts of training; see `fissile.engines.injection`.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -108,6 +116,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise DataError("Two tasks of train_dataset have the same id. Give every task its own.")
         self._reward_config = reward or RewardConfig()
         self._fingerprint = fingerprint
+        self._injector = injector
         self._plan: Plan | None = None
         self._scored: list[Scored] = []
         self._active_rows: torch.Tensor | None = None
@@ -141,7 +150,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
         self._explore_contexts: dict[str, Context] = {}
         self._reference_lengths: dict[str, int] = {}
-        self.method = self._method(method, fission or FissionSettings(), journal)
+        self.method = self._method(method, fission or FissionSettings(), source, journal)
 
     # --- the overrides -------------------------------------------------------------------------------------------
 
@@ -151,7 +160,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         group = self.num_generations if training else self.num_generations_eval
         explore = [self._explore_context(self.tasks[row["task_id"]]) for row in inputs[::group]]
         method: Method = self.method if training else GRPO()
-        self._plan = method.plan(explore, group, self.state.global_step)
+        self._plan = self._injected(method.plan(explore, group, self.state.global_step))
         rows = [
             {"prompt": list(context.task.messages), "task_id": context.task.id}
             for context in self._plan.contexts
@@ -271,6 +280,12 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._explore_contexts[task.id] = self.sampler.context(task)
         return self._explore_contexts[task.id]
 
+    def _injected(self, plan: Plan) -> Plan:
+        """The plan with forced failures in its explore contexts."""
+        if self._injector is None or not self.model.training or plan.phase is not Phase.EXPLORE:
+            return plan
+        return replace(plan, contexts=tuple(self._injector.inject(plan.contexts, self.state.global_step)))
+
     def _reference_length(self, context: Context) -> int:
         """Tokens of the right answer; in a live world of what its turn still needs, and of the closing words."""
         task = context.task
@@ -297,7 +312,11 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
-        figures = {f"{plan.phase.value}/zero_variance_groups": silent / len(groups), **step_figures(plan, self._scored)}
+        figures = {
+            f"{plan.phase.value}/zero_variance_groups": silent / len(groups),
+            **step_figures(plan, self._scored),
+            **self.method.figures(),
+        }
         for name, value in figures.items():
             log[name].append(value)
         for name, count in self.method.counts().items():
@@ -330,12 +349,19 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
-    def _method(self, name: str, settings: FissionSettings, journal: Callable[[dict[str, Any]], None]) -> Method:
+    def _method(
+        self,
+        name: str,
+        settings: FissionSettings,
+        source: FeedbackSource | None,
+        journal: Callable[[dict[str, Any]], None],
+    ) -> Method:
         if name == GRPO.name:
             return GRPO()
         if name != FissionGRPO.name:
             raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
-        return FissionGRPO(settings, get_source(settings.feedback), self.sampler.extend, self.tasks, journal)
+        source = source or get_source(settings.feedback)
+        return FissionGRPO(settings, source, self.sampler.extend, self.tasks, journal)
 
     def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
         live = isinstance(self.sampler, LiveSampler)

@@ -1,35 +1,27 @@
-"""The typed configuration of a run: TOML in, validated before torch is imported.
-
-Help text stands once, under each field; `--help` of the configuration reference (`fissile config`) is made from it.
-"""
+"""The configuration of a run of `fissile train` or `fissile eval`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
-from fissile.errors import ConfigError
-from fissile.feedback import get_source
+from fissile.engines.injection import InjectionConfig
 from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
 from fissile.rollouts import ErrorProtocol
+from fissile.simulator.settings import SimulatorSettings
+from fissile.simulator.sources import check_source
 from fissile.tasks.scenarios import Domain
 
 MULTI_TURN = "multi_turn"
 """How the names of BFCL's multi-turn categories begin."""
-
-
-class Section(BaseModel):
-    """A table of the configuration: immutable, and no unknown key passes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelConfig(Section):
@@ -87,7 +79,7 @@ class ColdStartConfig(Section):
         description="Share of the examples that are demonstrated recoveries: a corrupted call, its diagnosis, the "
         "right call; the loss is on the right call only.",
     )
-    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries.")
+    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries; as in fission.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
     batch_tokens: int = Field(
         1024, ge=64, description="Tokens of a packed row. Fewer leave padding; on a GPU attention costs the square."
@@ -196,7 +188,7 @@ class EvaluationConfig(Section):
     tasks: int | None = Field(None, ge=1, description="Only the first so many (in a fixed shuffled order).")
     samples: int = Field(1, ge=1, description="Episodes of a task; intervals are clustered by task.")
     retries: int = Field(1, ge=0, description="Attempts after feedback at most (K).")
-    feedback: str = Field("service", description="Source of the feedback; never the one trained with.")
+    feedback: str = Field("service", description="Source of the feedback, as in fission; never the one trained with.")
     temperature: float = Field(0.0, ge=0, description="0 is greedy.")
     top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
     max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
@@ -219,6 +211,8 @@ class RunConfig(Section):
     engine: EngineConfig = EngineConfig()
     world: WorldConfig = WorldConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    simulator: SimulatorSettings = SimulatorSettings()
+    injection: InjectionConfig = InjectionConfig()
 
     @model_validator(mode="after")
     def _recovery_groups_fill_a_step(self) -> RunConfig:
@@ -234,18 +228,20 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _names_are_known(self) -> RunConfig:
         get_dialect(self.model.dialect)
-        for source in (self.fission.feedback, self.cold_start.feedback, self.evaluation.feedback):
-            get_source(source)
+        tables = (self.fission, self.cold_start, self.injection, self.evaluation)
+        for source in (table.feedback for table in tables):
+            check_source(source, self.simulator)
         return self
 
     @model_validator(mode="after")
-    def _evaluation_is_another_source(self) -> RunConfig:
-        trained_with = {self.fission.feedback if self.method == "fission_grpo" else "", self.cold_start_feedback}
+    def _evaluation_is_possible(self) -> RunConfig:
         if self.is_live:  # there the world itself answers, in one episode a task
             if self.evaluation.samples != 1:
                 raise ValueError("evaluation.samples must be 1: a live evaluation runs one episode of each task")
             return self
-        if self.evaluation.retries and self.evaluation.feedback in trained_with - {"fixed", ""}:
+        if self.injection.at("evaluation").rate and not self.evaluation.retries:
+            raise ValueError("evaluation.retries must be at least 1: an injected failure stands for the first attempt")
+        if self.evaluation.retries and self.evaluation.feedback in self.trained_with - {"fixed"}:
             raise ValueError(
                 f"evaluation.feedback = '{self.evaluation.feedback}' is also trained with; a recovery evaluation "
                 "uses another source (for example 'service' or 'fixed')"
@@ -273,82 +269,54 @@ class RunConfig(Section):
         return self.cold_start.feedback if has_recoveries else ""
 
     @property
+    def injection_feedback(self) -> str:
+        """Source that diagnoses forced failures in training; "" if there are none, or a live world answers."""
+        trains = self.training.steps and self.injection.at("training").rate and not self.is_live
+        return self.injection.feedback if trains else ""
+
+    @property
+    def trained_with(self) -> frozenset[str]:
+        """Names of the feedback sources whose diagnoses are trained with."""
+        fission = self.fission.feedback if self.method == "fission_grpo" else ""
+        return frozenset({fission, self.cold_start_feedback, self.injection_feedback} - {""})
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of all feedback sources that the run asks."""
+        asked = {self.fission.feedback} if self.method == "fission_grpo" and self.training.steps else set()
+        if self.is_live:  # demonstrations and evaluations are answered by the world
+            return frozenset(asked)
+        evaluation = self.evaluation.feedback if self.evaluation.retries else ""
+        return frozenset({*asked, self.cold_start_feedback, self.injection_feedback, evaluation} - {""})
+
+    @property
     def fingerprint(self) -> str:
-        """A hash of everything that shapes the run, task and tool files included; folder and loggers are left out."""
-        fields = self.model_dump(mode="json")
-        fields.pop("output")
+        """A hash of everything that shapes the run, task, tool and prompt files included.
+
+        Left out are folder, loggers, and of the simulator what is not asked or does not shape its texts.
+        """
+        fields = self.model_dump(
+            mode="json", exclude={"output", "simulator"} | ({"injection"} if not self.injection.rate else set())
+        )
         fields["training"].pop("report_to")
-        files = [Path(name).expanduser() for name in (self.tasks.source, self.tasks.tools) if name is not None]
+        if simulator := self.simulator.shaping(self.sources):
+            fields["simulator"] = simulator
+        prompt_file = (
+            self.simulator.endpoint.prompt_file if self.simulator.endpoint and "endpoint" in simulator else None
+        )
+        files = [
+            Path(name).expanduser() for name in (self.tasks.source, self.tasks.tools, prompt_file) if name is not None
+        ]
         if contents := [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]:
             fields["files"] = contents
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
-    """A config from a TOML file (or the defaults) and `section.key=value` overrides.
-
-    Override values are TOML; bare words are strings.
-
-    Raises:
-        ConfigError: the file is missing or no TOML, a key is unknown, or a value is out of range.
-    """
-    fields = _read(path) if path is not None else {}
-    for override in overrides:
-        _apply(fields, override)
-    return parse_config(fields, str(path or "the command line"))
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no config file '{path}'. The shipped ones are in recipes/.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"'{path}' cannot be read as TOML: {error}") from None
+    """A run's configuration from a TOML file (or the defaults) and overrides; see `fissile.config.loading.load`."""
+    return load(RunConfig, path, overrides)
 
 
 def parse_config(fields: dict[str, Any], origin: str = "the config") -> RunConfig:
-    """Validate `fields`; one ConfigError names every wrong key with what is accepted."""
-    try:
-        return RunConfig.model_validate(fields)
-    except ValidationError as error:
-        problems = "\n".join(f"  {line}" for line in _explain(error))
-        raise ConfigError(f"{origin} cannot be run:\n{problems}") from None
-
-
-def _apply(fields: dict[str, Any], override: str) -> None:
-    """Set one `section.key=value` in place."""
-    key, separator, text = override.partition("=")
-    *sections, name = key.strip().split(".")
-    if not separator or not name:
-        raise ConfigError(f"--set '{override}' must look like section.key=value.")
-    for section in sections:
-        fields = fields.setdefault(section, {})
-        if not isinstance(fields, dict):
-            raise ConfigError(f"--set '{override}': '{section}' is a value, not a table.")
-    try:
-        fields[name] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        fields[name] = text
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        where = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(problem["loc"]))
-            yield f"{where}: unknown key; known here: {known}"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            got = "" if problem["type"] in {"value_error", "missing"} else f" (got {problem['input']!r})"
-            yield f"{where}: {message}{got}" if where else message
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = RunConfig
-    for part in location[:-1]:
-        annotation = section.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
+    """A run's configuration from `fields`; see `fissile.config.loading.parse`."""
+    return parse(RunConfig, fields, origin)

@@ -6,7 +6,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from fissile.config import ColdStartConfig
-from fissile.training.cold_start import Example, cold_start
+from fissile.training.supervised import Example, fine_tune
+from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 
 
@@ -20,7 +21,7 @@ def trained(folder: Path, micro: int) -> tuple[float, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     policy: Any = get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
     settings = ColdStartConfig(batch_examples=8, micro_batch_examples=micro, learning_rate=1e-2, epochs=3)
-    loss = cold_start(policy, examples(), settings, folder, seed=0)
+    loss = fine_tune(policy, tiny_tokenizer(), examples(), settings, folder, seed=0)
     return loss, {name: value.detach() for name, value in policy.named_parameters() if value.requires_grad}
 
 

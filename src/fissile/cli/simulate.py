@@ -1,0 +1,177 @@
+"""`fissile simulate`: make, train and judge an error simulator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+
+if TYPE_CHECKING:
+    from fissile.feedback import FeedbackSource
+    from fissile.simulator.record import DiagnosedFailure
+    from fissile.training.simulator_folder import SimulatorFolder
+
+app = typer.Typer(help="The error simulator: its data, its training, its evaluation.", no_args_is_help=True)
+
+Recipe = Annotated[Path | None, typer.Argument(help="A TOML file, usually recipes/simulator.toml.")]
+Output = Annotated[str | None, typer.Option(help="Folder, instead of the recipe's.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
+
+
+@app.command()
+def data(recipe: Recipe = None, output: Output = None, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Failed calls with their diagnoses: corrupted truths, executed where there is a world, and policies' failures."""
+    config = _load(recipe, output, overrides)
+    console = Console(highlight=False)
+    if dry_run:
+        console.print_json(config.model_dump_json())
+        return
+    folder = _enter(config)
+    _make_data(config, folder, console)
+
+
+@app.command()
+def train(recipe: Recipe = None, output: Output = None, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Teach the model to diagnose (supervised LoRA, by TRL); makes the data first, and goes on where it was cut."""
+    config = _load(recipe, output, overrides)
+    console = Console(highlight=False)
+    if dry_run:
+        console.print_json(config.model_dump_json())
+        return
+    folder = _enter(config)
+    rows = _make_data(config, folder, console)
+    from fissile.training.callbacks import StepProgress  # noqa: PLC0415
+    from fissile.training.meter import Meter  # noqa: PLC0415
+    from fissile.training.progress import Progress  # noqa: PLC0415
+    from fissile.training.run import quieten_libraries  # noqa: PLC0415
+    from fissile.training.simulator import train_simulator  # noqa: PLC0415
+
+    quieten_libraries()
+    settings = {**_data_settings(config), **config.model_dump(mode="json", include={"model", "training"})}
+    folder.refuse_other("training", settings)
+    if folder.is_done("training", settings):
+        console.print(f"already trained: {folder.adapter}")
+        return
+    progress, meter = Progress(console), Meter()
+    with meter.phase("training"), progress.phase("training"):
+        loss = train_simulator(config, rows, folder.path, [StepProgress(progress.step("simulator"))])
+    folder.finish(
+        "training",
+        settings,
+        {"loss": loss, "seconds": meter.seconds["training"], "peak_memory_bytes": meter.peak_memory_bytes["training"]},
+    )
+    console.print(f"adapter: {folder.adapter}")
+
+
+def _load(recipe: Path | None, output: str | None, overrides: list[str] | None) -> SimulatorRecipe:
+    chosen = [] if output is None else [f"output={json.dumps(output)}"]
+    return load_simulator_recipe(recipe, [*(overrides or []), *chosen])
+
+
+def _enter(config: SimulatorRecipe) -> SimulatorFolder:
+    from fissile.training.simulator_folder import SimulatorFolder  # noqa: PLC0415
+
+    folder = SimulatorFolder(Path(config.output))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _data_settings(config: SimulatorRecipe) -> dict[str, Any]:
+    return config.model_dump(mode="json", include={"data", "seed"})
+
+
+def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Console) -> list[DiagnosedFailure]:
+    """The rows of the folder, made unless they are there."""
+    from fissile.training.progress import Progress  # noqa: PLC0415
+    from fissile.training.simulator import make_rows  # noqa: PLC0415
+
+    settings = _data_settings(config)
+    folder.refuse_other("data", settings)
+    if not folder.is_done("data", settings):
+        progress = Progress(console)
+        with progress.phase("data"):
+            rows, held = make_rows(config, _endpoint(config, folder), progress.evaluation("diagnoses"))
+            folder.write_rows(rows)
+            folder.finish("data", settings, {"statistics": held})
+    statistics = json.loads(folder.record("data").read_text(encoding="utf-8"))["statistics"]
+    console.print(data_table(statistics))
+    console.print(f"data: {folder.rows}")
+    return folder.read_rows()
+
+
+def _endpoint(config: SimulatorRecipe, folder: SimulatorFolder) -> FeedbackSource | None:
+    if config.endpoint is None:
+        return None
+    from fissile.simulator.endpoint import EndpointSource  # noqa: PLC0415
+
+    return EndpointSource(config.endpoint, folder.path / "simulator_cache.jsonl")
+
+
+def data_table(statistics: dict[str, Any]) -> Table:
+    """Rows by side, and by kind, origin, teacher and domain within it."""
+    sides = statistics["sides"]
+    table = Table("", *sides, title=f"{statistics['rows']} rows", title_justify="left")
+    for name in ("rows", "tasks", "functions"):
+        table.add_row(name, *(str(side[name]) for side in sides.values()))
+    for group in ("kinds", "origins", "teachers", "domains"):
+        table.add_section()
+        for key in dict.fromkeys(key for side in sides.values() for key in side[group]):
+            table.add_row(key, *(str(side[group].get(key, 0)) for side in sides.values()))
+    table.add_section()
+    for reason, count in statistics["left_out"].items():
+        table.add_row(f"left out, {reason}", str(count))
+    return table
+
+
+@app.command("eval")
+def evaluate(
+    recipe: Recipe = None,
+    output: Output = None,
+    overrides: Overrides = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated; fixed, environment, rules and learned by default, endpoint with a server."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Run folder of the policy that must recover, from recipes/reader.toml; none: no usefulness."),
+    ] = None,
+    adapter: Annotated[str | None, typer.Option(help="Adapter of 'learned', instead of the folder's.")] = None,
+) -> None:
+    """Judge sources on unseen functions: leaks, right field and kind, falsehoods, length, speed, and usefulness."""
+    config = _load(recipe, output, overrides)
+    console = Console(highlight=False)
+    folder = _enter(config)
+    _make_data(config, folder, console)
+    from fissile.reports.simulator_card import card  # noqa: PLC0415
+    from fissile.training.progress import Progress  # noqa: PLC0415
+    from fissile.training.run import quieten_libraries  # noqa: PLC0415
+    from fissile.training.simulator_evaluation import TABLE, SourceEvaluation  # noqa: PLC0415
+
+    quieten_libraries()
+    names = [name.strip() for name in sources.split(",")] if sources else list(TABLE)
+    if sources is None and config.endpoint is not None:
+        names.append("endpoint")
+    outcome = SourceEvaluation(config, folder, policy, Progress(console), adapter).run(names)
+    console.print(source_table(outcome["sources"]))
+    (folder.path / "card.md").write_text(card(folder.path), encoding="utf-8")
+    console.print(f"figures: {folder.evaluation}\ncard: {folder.path / 'card.md'}")
+
+
+def source_table(sources: dict[str, Any]) -> Table:
+    """One column a source."""
+    from fissile.reports.simulator_card import figures  # noqa: PLC0415
+
+    table = Table("", *sources, title="on unseen functions, 95 % intervals clustered by task", title_justify="left")
+    for title, values in figures(sources):
+        table.add_row(title, *values)
+    return table

@@ -1,0 +1,36 @@
+"""The typed configurations: TOML in, validated before torch is imported.
+
+Help text stands once, under each field; the configuration reference (`fissile config`) is made from it.
+"""
+
+from fissile.config.loading import Section, section_of
+from fissile.config.run import (
+    ColdStartConfig,
+    EngineConfig,
+    EvaluationConfig,
+    ModelConfig,
+    RunConfig,
+    TasksConfig,
+    TrainingConfig,
+    WorldConfig,
+    load_config,
+    parse_config,
+)
+from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+
+__all__ = [
+    "ColdStartConfig",
+    "EngineConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "RunConfig",
+    "Section",
+    "SimulatorRecipe",
+    "TasksConfig",
+    "TrainingConfig",
+    "WorldConfig",
+    "load_config",
+    "load_simulator_recipe",
+    "parse_config",
+    "section_of",
+]

@@ -1,0 +1,96 @@
+"""From TOML and `section.key=value` overrides to a validated table; every wrong key is named with what is accepted."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fissile.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A table of the configuration: immutable, and no unknown key passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def load(schema: type[Table], path: str | Path | None, overrides: Sequence[str] = ()) -> Table:
+    """A table from a TOML file (or the defaults) and `section.key=value` overrides.
+
+    Override values are TOML; bare words are strings.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a key is unknown, or a value is out of range.
+    """
+    fields = _read(path) if path is not None else {}
+    for override in overrides:
+        _apply(fields, override)
+    return parse(schema, fields, str(path or "the command line"))
+
+
+def parse(schema: type[Table], fields: dict[str, Any], origin: str = "the config") -> Table:
+    """Validate `fields`; one ConfigError names every wrong key with what is accepted."""
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        problems = "\n".join(f"  {line}" for line in _explain(error, schema))
+        raise ConfigError(f"{origin} cannot be run:\n{problems}") from None
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file '{path}'. The shipped ones are in recipes/.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"'{path}' cannot be read as TOML: {error}") from None
+
+
+def _apply(fields: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in place."""
+    key, separator, text = override.partition("=")
+    *sections, name = key.strip().split(".")
+    if not separator or not name:
+        raise ConfigError(f"--set '{override}' must look like section.key=value.")
+    for section in sections:
+        fields = fields.setdefault(section, {})
+        if not isinstance(fields, dict):
+            raise ConfigError(f"--set '{override}': '{section}' is a value, not a table.")
+    try:
+        fields[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        fields[name] = text
+
+
+def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_known_keys(problem["loc"], root))
+            yield f"{where}: unknown key; known here: {known}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            got = "" if problem["type"] in {"value_error", "missing"} else f" (got {problem['input']!r})"
+            yield f"{where}: {message}{got}" if where else message
+
+
+def _known_keys(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
+    for part in location[:-1]:
+        inner = section_of(section.model_fields[str(part)].annotation)
+        if inner is None:
+            return []
+        section = inner
+    return list(section.model_fields)
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field holds, be it optional; None where it holds a value."""
+    members = (annotation, *get_args(annotation))
+    return next((one for one in members if isinstance(one, type) and issubclass(one, BaseModel)), None)

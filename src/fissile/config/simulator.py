@@ -1,0 +1,103 @@
+"""The typed recipe of an error simulator: its data, its training, its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fissile.config.loading import Section, load
+from fissile.config.run import ColdStartConfig, ModelConfig
+from fissile.dialects import get_dialect
+from fissile.faults import Fault
+from fissile.feedback import get_source
+from fissile.methods.fission_grpo import none_word
+from fissile.simulator.settings import ServedSettings
+from fissile.tasks import CATEGORIES, MULTI_TURN_CATEGORIES
+from fissile.tasks.scenarios import Domain
+
+ENDPOINT = "endpoint"
+
+
+class DataConfig(Section):
+    """Failed calls and their diagnoses."""
+
+    source: str = Field("bfcl", description="'bfcl', a JSON-lines file of single-step tasks, or a dataset id.")
+    categories: list[str] = Field(list(CATEGORIES), description="Single-turn BFCL categories.")
+    live_categories: list[str] = Field(
+        ["multi_turn_base"], description="Multi-turn BFCL categories: their corruptions are executed in the live world."
+    )
+    held_out: Domain = Field("trading", description="Multi-turn BFCL: the domain of the test side.")
+    split_like: str | None = Field(
+        None, description="A recipe: the functions that it trains on and tests on keep their sides."
+    )
+    split_seed: int = Field(0, description="Of the sides of what that recipe leaves open.")
+    rows: int = Field(6000, ge=1, description="Training rows, as even over error kinds as the failures allow.")
+    test_rows: int = Field(1200, ge=0, description="Test rows: unseen functions, and an unseen domain.")
+    live_share: float = Field(0.35, ge=0, le=1, description="Share of the rows that come from live worlds.")
+    faults: list[Fault] = Field(list(Fault), min_length=1, description="Corruptions of right calls.")
+    teachers: list[str] = Field(
+        ["environment", "rules"],
+        min_length=1,
+        description="Who writes the diagnoses: 'environment' (where the live world objected), 'rules', 'endpoint'.",
+    )
+    environment_share: float = Field(
+        0.5, ge=0, le=1, description="Of the failures that the live world objected to: share with its own words."
+    )
+    endpoint_share: float = Field(0.5, ge=0, le=1, description="With the teacher 'endpoint': its share of the rest.")
+    runs: list[str] = Field([], description="Run folders whose intercepted failures are taken, too.")
+    dialect: str = Field("hermes", description="Tool-call format of the corrupted calls.")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> DataConfig:
+        get_dialect(self.dialect)
+        unknown = [name for name in self.live_categories if name not in MULTI_TURN_CATEGORIES]
+        if unknown:
+            raise ValueError(f"live_categories: '{unknown[0]}' is none of {', '.join(MULTI_TURN_CATEGORIES)}")
+        for teacher in self.teachers:
+            if teacher != ENDPOINT:
+                get_source(teacher)
+        return self
+
+
+class JudgingConfig(Section):
+    """What a source is judged on."""
+
+    rows: Annotated[int | None, BeforeValidator(none_word)] = Field(
+        600, ge=1, description="Test rows that are diagnosed; 'none' takes all."
+    )
+    samples: int = Field(4, ge=1, description="Usefulness: next attempts sampled after each diagnosis.")
+    first_samples: int = Field(2, ge=1, description="Usefulness: first attempts of a task, whose failures are used.")
+    tasks: Annotated[int | None, BeforeValidator(none_word)] = Field(
+        None, ge=1, description="Usefulness: held-out tasks; all by default."
+    )
+    temperature: float = Field(0.95, gt=0, description="Usefulness: of the policy's sampling.")
+    top_k: int = Field(50, ge=0, description="Usefulness: 0 keeps all tokens.")
+    max_new_tokens: int = Field(64, ge=8, description="Usefulness: limit of a response.")
+    seed: int = Field(0, description="Of sampling.")
+
+
+class SimulatorRecipe(Section):
+    """An error simulator: data, supervised training, evaluation."""
+
+    output: str = Field("runs/simulator", description="Folder of the data, the adapter and the evaluation.")
+    seed: int = Field(0, description="Of corruption, of the choice of examples, and of training.")
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    training: ColdStartConfig = ColdStartConfig(examples=1600)
+    max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
+    endpoint: ServedSettings | None = Field(None, description="The server of the teacher or the source 'endpoint'.")
+    evaluation: JudgingConfig = JudgingConfig()
+
+    @model_validator(mode="after")
+    def _endpoint_is_given(self) -> SimulatorRecipe:
+        if ENDPOINT in self.data.teachers and self.endpoint is None:
+            raise ValueError("data.teachers names 'endpoint', and there is no table [endpoint] that says which server")
+        return self
+
+
+def load_simulator_recipe(path: str | Path | None, overrides: Sequence[str] = ()) -> SimulatorRecipe:
+    """A simulator's recipe from a TOML file (or the defaults) and overrides; see `fissile.config.loading.load`."""
+    return load(SimulatorRecipe, path, overrides)

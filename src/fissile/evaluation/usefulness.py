@@ -1,0 +1,141 @@
+"""How useful a feedback source is: one policy, its own failures, and what it does after each source's diagnosis.
+
+Every source gets the same failures, and every next attempt is drawn with the same numbers, so that sources differ in
+their words alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fissile.engines.attempts import Attempter
+from fissile.engines.base import Engine, Sampling
+from fissile.feedback import Diagnoser
+from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
+from fissile.rollouts import Step, StopReason, corrective_context, failure_of
+from fissile.tasks import Task
+
+DRAWS = 2000
+"""Of the bootstrap."""
+
+
+def failed_first_attempts(
+    engine: Engine, attempter: Attempter, tasks: Sequence[Task], sampling: Sampling, samples: int
+) -> list[Step]:
+    """The distinct failures among `samples` first attempts at each task, in task order."""
+    contexts = [attempter.context(task) for task in tasks]
+    failed: dict[tuple[str, str], Step] = {}
+    for rollout in attempter.sample(engine, contexts, sampling, samples):
+        step = rollout.steps[0]
+        if step.completion.stop is not StopReason.INFRASTRUCTURE and step.attempt.failed:
+            failed.setdefault((step.context.task.id, step.attempt.signature), step)
+    return list(failed.values())
+
+
+def next_attempts(
+    engine: Engine,
+    attempter: Attempter,
+    failed: Sequence[Step],
+    diagnoser: Diagnoser,
+    sampling: Sampling,
+    samples: int,
+    batch: int = 32,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Episode]:
+    """`samples` next attempts after the diagnosis of each failure, as episodes of two attempts, in order.
+
+    An attempt that the engine could not produce is left out.
+    """
+    feedback = diagnoser.diagnose([failure_of(step, step.attempt) for step in failed])
+    contexts = [
+        corrective_context(step, step.attempt, said.text, attempter.extend(step, said.text))
+        for step, said in zip(failed, feedback, strict=True)
+    ]
+    redrawn = replace(sampling, seed=sampling.seed + 1)
+    episodes: list[Episode] = []
+    for start in range(0, len(contexts), batch):
+        rollouts = attempter.sample(engine, contexts[start : start + batch], redrawn, samples)
+        repeated = [step for step in failed[start : start + batch] for _ in range(samples)]
+        episodes += [
+            Episode(step.context.task.id, (step.attempt, rollout.attempt), diagnoser.source.name)
+            for step, rollout in zip(repeated, rollouts, strict=True)
+            if rollout.steps[0].completion.stop is not StopReason.INFRASTRUCTURE
+        ]
+        progress(len(episodes), len(contexts) * samples)
+    return episodes
+
+
+@dataclass(frozen=True, slots=True)
+class Advantage:
+    """A source's next-attempt recovery against a baseline's on the same failures.
+
+    Attributes:
+        difference: of the rates.
+        low: lower end of its 95 % interval, by bootstrap over tasks.
+        high: upper end.
+        ratio: of the rates; None where the baseline never recovered.
+    """
+
+    difference: float
+    low: float
+    high: float
+    ratio: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {"difference": self.difference, "low": self.low, "high": self.high, "ratio": self.ratio}
+
+
+def advantage(ours: Sequence[Episode], baseline: Sequence[Episode], seed: int = 0) -> Advantage:
+    """The difference in next-attempt recovery, paired by task.
+
+    Args:
+        ours: episodes of two attempts with the source.
+        baseline: those with the baseline.
+        seed: of the bootstrap.
+    """
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for at, episodes in ((0, ours), (2, baseline)):
+        for episode in episodes:
+            counts[episode.task_id][at] += not episode.attempts[-1].failed
+            counts[episode.task_id][at + 1] += 1
+    clusters = [counts[task] for task in sorted(counts)]
+    drawn = random.Random(seed)
+    differences = sorted(_difference(drawn.choices(clusters, k=len(clusters))) for _ in range(DRAWS if clusters else 0))
+    if not differences:
+        return Advantage(0.0, 0.0, 0.0, None)
+    own, base = _rates(clusters)
+    low, high = (differences[round(share * (len(differences) - 1))] for share in (0.025, 0.975))
+    return Advantage(own - base, low, high, own / base if base else None)
+
+
+Counts = Sequence[int]
+"""Of one task: right and made next attempts with the source, then with the baseline."""
+
+
+def _rates(clusters: Sequence[Counts]) -> tuple[float, float]:
+    right, made, baseline_right, baseline_made = (sum(column) for column in zip(*clusters, strict=True))
+    return right / max(made, 1), baseline_right / max(baseline_made, 1)
+
+
+def _difference(clusters: Sequence[Counts]) -> float:
+    own, base = _rates(clusters)
+    return own - base
+
+
+def usefulness_report(episodes: Mapping[str, Sequence[Episode]], baseline: str = "fixed") -> dict[str, dict[str, Any]]:
+    """For each source its next-attempt recovery and repeats, and its advantage over the baseline."""
+    reports: dict[str, dict[str, Any]] = {}
+    for name, made in episodes.items():
+        report: RecoveryReport = evaluate_episodes(made)
+        reports[name] = {
+            "next_attempt_recovery_rate": report.next_attempt_recovery_rate.to_dict(),
+            "repeat_rate": report.repeat_rate.to_dict(),
+        }
+        if baseline in episodes and name != baseline:
+            reports[name]["over_" + baseline] = advantage(made, episodes[baseline]).to_dict()
+    return reports

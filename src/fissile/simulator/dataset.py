@@ -1,0 +1,188 @@
+"""The data of an error simulator: failures from corruption and from policies, diagnosed, balanced and split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fissile.calls import JSON
+from fissile.errors import DataError
+from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, FeedbackSource
+from fissile.simulator.record import DiagnosedFailure, Origin, Side
+from fissile.tasks import Task
+from fissile.tasks.splits import components
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFailure:
+    """A failure without a diagnosis; the fields are those of `DiagnosedFailure`."""
+
+    failure: Failure
+    origin: Origin
+    side: Side
+    fault: str = ""
+    domain: str = ""
+    run: str = ""
+    step: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The first error's kind: what rows are balanced over."""
+        kinds = self.failure.attempt.error_kinds
+        return kinds[0].value if kinds else ""
+
+    @property
+    def key(self) -> str:
+        """A hash that is equal for equal failures."""
+        said = f"{self.failure.task.id}\n{self.failure.attempt.signature}"
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def diagnosed(self, diagnosis: str, teacher: str) -> DiagnosedFailure:
+        """The row with a diagnosis."""
+        return DiagnosedFailure(
+            self.failure,
+            diagnosis,
+            teacher,
+            self.origin,
+            self.side,
+            self.fault,
+            self.domain,
+            self.run,
+            self.step,
+        )
+
+
+def assign_sides(
+    tasks: Sequence[Task], seen: frozenset[str], held_out: frozenset[str], seed: int = 0, test: float = 0.2
+) -> dict[str, Side]:
+    """Task id to side, so that no function of the test side is called in the training side.
+
+    Args:
+        tasks: all of them.
+        seen: functions that belong to the training side.
+        held_out: functions that belong to the test side.
+        seed: of the draw for tasks that call neither.
+        test: share of those for the test side.
+
+    Returns:
+        Tasks that call both, directly or through other tasks, are on no side and left out.
+    """
+    plain = [task for task in tasks if not (task.functions & seen and task.functions & held_out)]
+    sides: dict[str, Side] = {}
+    for group in components(plain):
+        functions = frozenset[str]().union(*(task.functions for task in group))
+        touches_seen, touches_held_out = bool(functions & seen), bool(functions & held_out)
+        if touches_seen and touches_held_out:  # linked through a task of neither: keep what is clear
+            sides |= {task.id: "train" for task in group if task.functions & seen}
+            sides |= {task.id: "test" for task in group if task.functions & held_out}
+        elif touches_seen or touches_held_out:
+            sides |= {task.id: "train" if touches_seen else "test" for task in group}
+        else:
+            drawn = int(hashlib.sha256(f"{seed}/{min(task.id for task in group)}".encode()).hexdigest()[:8], 16)
+            sides |= {task.id: "test" if drawn / 0x100000000 < test else "train" for task in group}
+    return sides
+
+
+def unseen_functions_only(found: Iterable[FoundFailure]) -> Iterator[FoundFailure]:
+    """Without the test failures of a task that must call a function which a training task must call, too."""
+    listed = list(found)
+    seen = {name for one in listed if one.side != "test" for name in one.failure.task.functions}
+    return (one for one in listed if one.side != "test" or not one.failure.task.functions & seen)
+
+
+def balanced(found: Iterable[FoundFailure], count: int) -> list[FoundFailure]:
+    """At most `count` distinct failures, as even over their kinds as they allow; a draw that is always the same."""
+    by_kind: defaultdict[str, dict[str, FoundFailure]] = defaultdict(dict)
+    for one in found:
+        by_kind[one.kind].setdefault(one.key, one)
+    waiting = {kind: [group[key] for key in sorted(group)] for kind, group in sorted(by_kind.items())}
+    chosen: list[FoundFailure] = []
+    depth = 0
+    while len(chosen) < count:
+        round_ = [group[depth] for group in waiting.values() if depth < len(group)]
+        if not round_:
+            break
+        chosen += round_[: count - len(chosen)]
+        depth += 1
+    return chosen
+
+
+Choice = Callable[[FoundFailure], str]
+"""Name of the teacher that diagnoses a failure."""
+
+
+def diagnose_all(
+    found: Sequence[FoundFailure],
+    teachers: Mapping[str, FeedbackSource],
+    choose: Choice,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    batch: int = 256,
+) -> tuple[list[DiagnosedFailure], Counter[str]]:
+    """Every failure with the diagnosis of its teacher, and how many got none, by reason.
+
+    What the guard blocks, what its teacher failed on, and what nobody could tell from the fixed message teaches
+    nothing and is left out, counted as "leak: ...", "failed: ..." or "nothing to say".
+    """
+    left_out: Counter[str] = Counter()
+    rows: dict[int, DiagnosedFailure] = {}
+    done = 0
+    for name, source in teachers.items():
+        diagnoser = Diagnoser(source)
+        chosen = [index for index, one in enumerate(found) if choose(one) == name]
+        for start in range(0, len(chosen), batch):
+            part = chosen[start : start + batch]
+            said = diagnoser.diagnose([found[index].failure for index in part])
+            for index, feedback in zip(part, said, strict=True):
+                if feedback.leaked:
+                    left_out[f"leak: {feedback.leaked}"] += 1
+                elif feedback.fallback:
+                    left_out[f"failed: {feedback.fallback}"] += 1
+                elif feedback.text == FIXED_MESSAGE:
+                    left_out["nothing to say"] += 1
+                else:
+                    rows[index] = found[index].diagnosed(feedback.text, name)
+            done += len(part)
+            progress(done, len(found))
+    return [rows[index] for index in sorted(rows)], left_out
+
+
+def statistics(rows: Sequence[DiagnosedFailure], left_out: Mapping[str, int]) -> dict[str, JSON]:
+    """What the data holds, JSON-ready: counts by side, kind, origin, fault and teacher; functions and domains."""
+    sides: dict[str, JSON] = {}
+    for side in ("train", "validation", "test"):
+        members = [row for row in rows if row.side == side]
+        if members:
+            sides[side] = {
+                "rows": len(members),
+                "tasks": len({row.failure.task.id for row in members}),
+                "functions": len({name for row in members for name in row.failure.task.functions}),
+                "kinds": _counted(row.failure.attempt.error_kinds[0].value for row in members),
+                "faults": _counted(row.fault or "(a policy's own)" for row in members),
+                "origins": _counted(row.origin.value for row in members),
+                "teachers": _counted(row.teacher for row in members),
+                "domains": _counted(row.domain or "(single step)" for row in members),
+            }
+    return {"rows": len(rows), "sides": sides, "left_out": dict(left_out)}
+
+
+def read_rows(lines: Iterable[Mapping[str, JSON]], origin: str) -> list[DiagnosedFailure]:
+    """The rows of a file.
+
+    Raises:
+        DataError: a line is no row.
+    """
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(DiagnosedFailure.from_dict(line))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{origin}:{number} is no row of simulator data ({error!r}). Make it with `fissile simulate data`."
+            ) from None
+    return rows
+
+
+def _counted(values: Iterable[str]) -> dict[str, JSON]:
+    return dict(Counter(values).most_common())

@@ -1,0 +1,59 @@
+"""Where the failures of a simulator's data come from: BFCL by corruption, and the runs that were made before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fissile.dialects.base import Dialect
+from fissile.faults import Fault
+from fissile.simulator.corruptions import Corruptor
+from fissile.simulator.dataset import FoundFailure
+from fissile.simulator.harvest import intercepted
+from fissile.simulator.record import Origin, Side
+from fissile.tasks import Task
+from fissile.tasks.scenarios import DOMAINS, scenario_index
+
+
+def corrupted(
+    tasks: Sequence[Task], sides: Mapping[str, Side], dialect: Dialect, faults: Sequence[Fault], seed: int
+) -> Iterator[FoundFailure]:
+    """The failures of tasks by corruption; plausible wrong values come from tasks of the same side.
+
+    Args:
+        tasks: single-step, or with a live world.
+        sides: task id to side; tasks on no side are left out.
+        dialect: writes the responses.
+        faults: the corruptions, each once a task or turn.
+        seed: of every draw.
+    """
+    for side in dict.fromkeys(sides.values()):
+        members = [task for task in tasks if sides.get(task.id) == side]
+        corruptor = Corruptor.over(members, dialect, seed)
+        for task in members:
+            for faulty in corruptor.failures(task, faults):
+                yield FoundFailure(
+                    faulty.failure, Origin.CORRUPTION, side, faulty.fault.value, domain_of(task) if task.world else ""
+                )
+
+
+def harvested(runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str, Side]) -> Iterator[FoundFailure]:
+    """The failures that policies made in earlier runs, on tasks that have a side.
+
+    Raises:
+        DataError: a folder that holds no run.
+    """
+    for run in runs:
+        for found in intercepted(run, tasks):
+            scenario = found.failure.task.id.partition("#")[0]
+            side = sides.get(found.failure.task.id) or sides.get(scenario)
+            if side is not None:
+                task = tasks[found.failure.task.id]
+                domain = domain_of(task) if task.world else ""
+                name = run.rstrip("/").rpartition("/")[2]
+                yield FoundFailure(found.failure, Origin.POLICY, side, "", domain, name, found.step)
+
+
+def domain_of(task: Task) -> str:
+    """The domain of a multi-turn task of BFCL."""
+    index = scenario_index(task)
+    return next(name for name, indices in DOMAINS.items() if index in indices)

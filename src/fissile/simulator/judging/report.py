@@ -1,0 +1,178 @@
+"""How good a source's diagnoses are, over many failures: rates with counts and intervals, lengths, duplicates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fissile.calls import JSON
+from fissile.feedback import Failure
+from fissile.metrics import Ratio, proportion
+from fissile.simulator.judging.quality import Assessment, assess
+
+QUANTILES = (0.1, 0.5, 0.9)
+"""Of lengths; the last but one figure of a report is the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Shares of a set of diagnoses, each with its counts and 95 % interval clustered by task.
+
+    Attributes:
+        non_leaking: the leak guard lets them pass.
+        right_field: they name a wrong argument and blame no right one; of the failures where an argument is wrong.
+        right_kind: they claim a kind of error that is there, and none that is not.
+        free_of_false: they state nothing about schema and call that is false.
+        duplicates: the same text, white space folded, was given for a different failure.
+        empty: they say nothing at all.
+    """
+
+    non_leaking: Ratio
+    right_field: Ratio
+    right_kind: Ratio
+    free_of_false: Ratio
+    duplicates: Ratio
+    empty: Ratio
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        return {name: getattr(self, name).to_dict() for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Quantiles of the lengths of texts.
+
+    Attributes:
+        count: texts.
+        words: length in words at each of `QUANTILES`; empty where there is no text.
+        characters: length in characters likewise.
+    """
+
+    count: int
+    words: tuple[int, ...] = ()
+    characters: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Lengths:
+        """The lengths of `texts`."""
+        return cls(len(texts), _quantiles([len(text.split()) for text in texts]), _quantiles(list(map(len, texts))))
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        named = [f"{round(100 * share)}%" for share in QUANTILES]
+        return {
+            "count": self.count,
+            "words": dict(zip(named, self.words, strict=False)),
+            "characters": dict(zip(named, self.characters, strict=False)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """What `summarize` finds.
+
+    Attributes:
+        count: diagnoses.
+        distinct: distinct texts, white space folded.
+        rates: of all.
+        lengths: of the diagnoses.
+        real_lengths: of the real error messages that they should resemble.
+        by_kind: error kind to the rates of the failures that have it; a failure of several kinds counts under each.
+        by_fault: corruption to the rates of its failures; empty where none were given.
+    """
+
+    count: int
+    distinct: int
+    rates: Rates
+    lengths: Lengths
+    real_lengths: Lengths
+    by_kind: Mapping[str, Rates]
+    by_fault: Mapping[str, Rates]
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A JSON-ready dict."""
+        return {
+            "count": self.count,
+            "distinct": self.distinct,
+            "rates": self.rates.to_dict(),
+            "lengths": self.lengths.to_dict(),
+            "real_lengths": self.real_lengths.to_dict(),
+            "by_kind": {kind: rates.to_dict() for kind, rates in self.by_kind.items()},
+            "by_fault": {fault: rates.to_dict() for fault, rates in self.by_fault.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A diagnosis with what it was given for."""
+
+    task_id: str
+    assessment: Assessment
+    is_duplicate: bool
+
+
+def summarize(
+    texts: Sequence[str], failures: Sequence[Failure], real_messages: Sequence[str] = (), faults: Sequence[str] = ()
+) -> QualityReport:
+    """The quality of diagnoses.
+
+    Args:
+        texts: one for each failure, in order.
+        failures: what they were given for.
+        real_messages: error messages of real run-times, to compare the lengths with.
+        faults: what was done to the right calls to make each failure, "" for a policy's own; may be left out.
+
+    Raises:
+        ValueError: the sequences differ in length.
+    """
+    given_for: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for text, failure in zip(texts, failures, strict=True):
+        given_for[_folded(text)].add((failure.task.id, failure.attempt.signature))
+    judged = [
+        _Judged(failure.task.id, assess(text, failure), len(given_for[_folded(text)]) > 1)
+        for text, failure in zip(texts, failures, strict=True)
+    ]
+    of_kind: defaultdict[str, list[_Judged]] = defaultdict(list)
+    for one, failure in zip(judged, failures, strict=True):
+        for kind in failure.attempt.error_kinds:
+            of_kind[kind.value].append(one)
+    of_fault: defaultdict[str, list[_Judged]] = defaultdict(list)
+    for one, fault in zip(judged, faults or [""] * len(judged), strict=True):
+        if fault:
+            of_fault[str(fault)].append(one)
+    return QualityReport(
+        len(texts),
+        len(given_for),
+        _rates(judged),
+        Lengths.of(texts),
+        Lengths.of(real_messages),
+        {kind: _rates(of_kind[kind]) for kind in sorted(of_kind)},
+        {fault: _rates(of_fault[fault]) for fault in sorted(of_fault)},
+    )
+
+
+def _rates(judged: Sequence[_Judged]) -> Rates:
+    def share(is_so: Callable[[Assessment], bool], among: Iterable[_Judged] = judged) -> Ratio:
+        return proportion((one.task_id, is_so(one.assessment), 1) for one in among)
+
+    with_field = [one for one in judged if one.assessment.right_field is not None]
+    return Rates(
+        non_leaking=share(lambda assessment: not assessment.leak),
+        right_field=share(lambda assessment: bool(assessment.right_field), with_field),
+        right_kind=share(lambda assessment: assessment.right_kind),
+        free_of_false=share(lambda assessment: not assessment.false_statements),
+        duplicates=proportion((one.task_id, one.is_duplicate, 1) for one in judged),
+        empty=share(lambda assessment: assessment.is_empty),
+    )
+
+
+def _quantiles(lengths: list[int]) -> tuple[int, ...]:
+    """The nearest rank at each of `QUANTILES`."""
+    ordered = sorted(lengths)
+    return tuple(ordered[round(share * (len(ordered) - 1))] for share in QUANTILES) if ordered else ()
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())

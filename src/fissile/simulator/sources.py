@@ -1,0 +1,62 @@
+"""Every feedback source by its name: those that need no model, and the simulators `learned` and `endpoint`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fissile.errors import ConfigError
+from fissile.feedback import SOURCES, FeedbackSource
+from fissile.simulator.endpoint import EndpointSource
+from fissile.simulator.settings import LearnedSettings, SimulatorSettings
+
+LEARNED = "learned"
+"""The source that is a local model: `fissile.simulator.learned`."""
+
+NAMES = (*SOURCES, LEARNED, EndpointSource.name)
+"""Of all sources."""
+
+MakeLearned = Callable[[LearnedSettings], FeedbackSource]
+"""Loads the local model. It is injected, since a model needs torch and nothing here does."""
+
+
+def check_source(name: str, settings: SimulatorSettings) -> None:
+    """Whether a source of that name can be made from the settings, as far as settings tell.
+
+    Raises:
+        ConfigError: there is no such source, or its settings are missing.
+    """
+    if name not in NAMES:
+        raise ConfigError(f"There is no feedback source '{name}'. Choose one of {', '.join(NAMES)}.")
+    if name == EndpointSource.name and settings.endpoint is None:
+        raise ConfigError(
+            "The feedback source 'endpoint' needs a server. Add a table [simulator.endpoint.server] with base_url and "
+            "model."
+        )
+    if name == LEARNED and settings.learned.adapter is None:
+        raise ConfigError(
+            "The feedback source 'learned' needs an adapter. Set adapter in a table [simulator.learned] to the folder "
+            "that `fissile simulate train` leaves, usually runs/simulator/adapter."
+        )
+
+
+def make_source(
+    name: str, settings: SimulatorSettings, make_learned: MakeLearned, cache: Path | None = None
+) -> FeedbackSource:
+    """The feedback source of that name, ready to be asked.
+
+    Args:
+        name: one of `NAMES`.
+        settings: of the simulators.
+        make_learned: loads the source "learned"; called only for it.
+        cache: where "endpoint" keeps its answers if its settings name no file.
+
+    Raises:
+        InputError: what the user must change first: the name, a missing table, adapter, prompt file, ...
+    """
+    check_source(name, settings)
+    if name == LEARNED:
+        return make_learned(settings.learned)
+    if name == EndpointSource.name and settings.endpoint is not None:
+        return EndpointSource(settings.endpoint, cache)
+    return SOURCES[name]

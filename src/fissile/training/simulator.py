@@ -1,0 +1,231 @@
+"""Making an error simulator: its failures, its examples, its training; and loading one that was made."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from fissile.config import EngineConfig, ModelConfig, RunConfig, load_config
+from fissile.config.simulator import DataConfig, SimulatorRecipe
+from fissile.dialects import ChatFormat, get_dialect
+from fissile.engines.base import longest_input
+from fissile.errors import ConfigError, DataError
+from fissile.feedback import FeedbackSource, get_source
+from fissile.simulator.dataset import (
+    FoundFailure,
+    assign_sides,
+    balanced,
+    diagnose_all,
+    statistics,
+    unseen_functions_only,
+)
+from fissile.simulator.gathering import corrupted, harvested
+from fissile.simulator.learned import LearnedSource
+from fissile.simulator.prompt import SimulatorPrompt
+from fissile.simulator.record import DiagnosedFailure, Side
+from fissile.simulator.settings import LearnedSettings
+from fissile.simulator.sources import LEARNED
+from fissile.tasks import Task, load_bfcl_multi_turn, load_tasks
+from fissile.tasks.scenarios import split_scenarios
+from fissile.training.callbacks import CompleteMark
+from fissile.training.checkpoints import latest_checkpoint
+from fissile.training.course import SingleStepCourse, make_course
+from fissile.training.engines import Engines
+from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
+from fissile.training.supervised import Example, fine_tune
+
+DIALECT = "hermes"
+"""Of a simulator's own chat format; it never calls a tool, so any would do."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The functions of another recipe's split, by side."""
+
+    trained: frozenset[str] = frozenset()
+    held_out: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, recipe: str | None) -> Seen:
+        """Those of a recipe of `fissile train`; none without one."""
+        if recipe is None:
+            return cls()
+        config = load_config(recipe)
+        if config.is_live:
+            raise ConfigError(f"data.split_like = '{recipe}' trains in a live world. Name a single-step recipe.")
+        split = SingleStepCourse(config, chat_of(config.model)).split
+        trained = frozenset(name for task in split.train for name in task.functions)
+        return cls(trained, frozenset(name for task in (*split.validation, *split.test) for name in task.functions))
+
+
+def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
+    """Every failure that the data is drawn from: corruptions of both sides, and what earlier runs intercepted.
+
+    Raises:
+        DataError: a source or a run that cannot be used.
+        ConfigError: `split_like` is no recipe of single-step tasks.
+    """
+    dialect = get_dialect(config.dialect)
+    tasks = load_tasks(config.source, categories=config.categories) if config.categories else []
+    seen = Seen.by(config.split_like)
+    sides = assign_sides(tasks, seen.trained, seen.held_out, config.split_seed)
+    live = list(load_bfcl_multi_turn(config.live_categories, docs="brief").tasks) if config.live_categories else []
+    live_sides: dict[str, Side] = {}
+    if live:
+        split = split_scenarios(live, held_out=config.held_out, seed=config.split_seed, validation=0.0)
+        live_sides.update((task.id, "train") for task in split.train)
+        live_sides.update((task.id, "test") for task in split.test)
+    found = [
+        *corrupted(tasks, sides, dialect, config.faults, seed),
+        *corrupted(live, live_sides, dialect, config.faults, seed),
+    ]
+    for run in config.runs:
+        found += harvested([run], trained_tasks(run), {**sides, **live_sides})
+    return list(unseen_functions_only(found))
+
+
+def trained_tasks(run: str) -> dict[str, Task]:
+    """The training tasks of a run folder, by id.
+
+    Raises:
+        DataError: the folder holds no run, or one that this version cannot read.
+    """
+    path = Path(run).expanduser() / "config.json"
+    try:
+        config = RunConfig.model_validate(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"'{run}' is no run folder of this version ({error}). Name one of `fissile train`.") from None
+    course = make_course(config, chat_of(config.model), longest_context(config.model.path))
+    return {task.id: task for task in course.train}
+
+
+def choose_rows(found: Sequence[FoundFailure], config: DataConfig) -> list[FoundFailure]:
+    """The failures that get a row: every policy's own on the training side, and corruptions in the wanted shares."""
+    chosen = [one for one in found if one.run and one.side == "train"]
+    for side, count in (("train", config.rows - len(chosen)), ("test", config.test_rows)):
+        members = [one for one in found if one.side == side and not one.run]
+        executed = [one for one in members if one.domain]
+        from_live = balanced(executed, round(count * config.live_share) if count > 0 else 0)
+        judged = [one for one in members if not one.domain]
+        chosen += [*balanced(judged, max(0, count - len(from_live))), *from_live]
+    return chosen
+
+
+def teacher_of(config: DataConfig) -> Callable[[FoundFailure], str]:
+    """Who diagnoses a failure: a draw by its hash, so that it does not depend on the others."""
+
+    def choose(one: FoundFailure) -> str:
+        draw = int(one.key[:8], 16) / 0x100000000
+        objected = bool(one.failure.answers) and not one.failure.silent
+        if "environment" in config.teachers and objected and draw < config.environment_share:
+            return "environment"
+        rest = [name for name in config.teachers if name != "environment"] or ["rules"]
+        if "endpoint" in rest and len(rest) > 1:
+            second = int(one.key[8:16], 16) / 0x100000000
+            return "endpoint" if second < config.endpoint_share else next(name for name in rest if name != "endpoint")
+        return rest[0]
+
+    return choose
+
+
+def make_rows(
+    recipe: SimulatorRecipe,
+    endpoint: FeedbackSource | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[DiagnosedFailure], dict[str, object]]:
+    """The rows of a recipe, and what they hold.
+
+    Raises:
+        DataError: no training row is left.
+    """
+    choose = teacher_of(recipe.data)
+    found = choose_rows(find_failures(recipe.data, recipe.seed), recipe.data)
+    random.Random(recipe.seed).shuffle(found)  # so that a prefix is a fair sample
+    teachers: dict[str, FeedbackSource] = {
+        name: get_source(name) for name in (*recipe.data.teachers, "rules") if name != "endpoint"
+    }
+    if endpoint is not None:
+        teachers["endpoint"] = endpoint
+    rows, left_out = diagnose_all(found, teachers, choose, progress)
+    if not any(row.side == "train" for row in rows):
+        raise DataError(f"No training row is left ({dict(left_out)}). Give more tasks, faults or teachers.")
+    return rows, dict(statistics(rows, left_out))
+
+
+def simulator_examples(rows: Sequence[DiagnosedFailure], chat: ChatFormat, limit: int) -> list[Example]:
+    """The first `limit` training rows as examples: the prompt, then the diagnosis, which alone carries loss."""
+    prompt = SimulatorPrompt.named(LEARNED)
+    examples = []
+    for row in [row for row in rows if row.side == "train"][:limit]:
+        ids = chat.prompt_ids(prompt.messages(row.failure), ())
+        answer = chat.completion_ids(row.diagnosis)
+        examples.append({"input_ids": [*ids, *answer], "labels": [-100] * len(ids) + list(answer)})
+    return examples
+
+
+def train_simulator(
+    recipe: SimulatorRecipe,
+    rows: Sequence[DiagnosedFailure],
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> float:
+    """Teach the adapter, and save it at `folder / "adapter"`; an interrupted training goes on.
+
+    `prompt.txt` beside it is what a server of the model must be asked with (`simulator.endpoint.prompt_file`).
+
+    Returns:
+        The mean loss, in nats a token of the diagnoses.
+    """
+    chat = chat_of(recipe.model)
+    policy = load_policy(recipe.model)
+    examples = simulator_examples(rows, chat, recipe.training.examples)
+    checkpoints = folder / "checkpoints"
+    mark = CompleteMark(f"{recipe.training.model_dump_json()}{len(examples)}")
+    loss = fine_tune(
+        policy,
+        chat.tokenizer,
+        examples,
+        recipe.training,
+        checkpoints,
+        recipe.seed,
+        [*callbacks, mark],
+        resume_from=latest_checkpoint(checkpoints),
+    )
+    (folder / "prompt.txt").write_text(SimulatorPrompt.named(LEARNED).text, encoding="utf-8")
+    save_adapter(policy, folder / "adapter")
+    return loss
+
+
+def load_learned(settings: LearnedSettings, engine: EngineConfig | None = None) -> LearnedSource:
+    """The source `learned`: the adapter is merged once, so that each call costs what the bare model costs.
+
+    Raises:
+        ConfigError: no adapter is named.
+        ModelError: model or adapter cannot be loaded.
+    """
+    if settings.adapter is None:
+        raise ConfigError(
+            "The source 'learned' needs an adapter: set simulator.learned.adapter to the folder that `fissile simulate "
+            "train` leaves, usually runs/simulator/adapter."
+        )
+    if not Path(settings.adapter).expanduser().is_dir():
+        raise ConfigError(
+            f"There is no adapter at '{settings.adapter}'. Make one: fissile simulate train recipes/simulator.toml"
+        )
+    config = ModelConfig(path=settings.model, dtype=settings.dtype)
+    chat = chat_of(config)
+    model = load_policy(config, settings.adapter).merge_and_unload().eval().requires_grad_(False)
+    positions = longest_input(model.config)
+    room = None if positions is None else positions - settings.max_new_tokens
+    prompt = SimulatorPrompt.named(LEARNED)
+    return LearnedSource(Engines(engine).over(model, chat), chat, prompt, settings.max_new_tokens, room)
+
+
+def chat_of(model: ModelConfig, dialect: str = DIALECT) -> ChatFormat:
+    """The chat format of a model."""
+    return ChatFormat(load_tokenizer(model.path), get_dialect(dialect), model.template_options)

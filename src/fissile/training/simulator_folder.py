@@ -1,0 +1,105 @@
+"""What the making of an error simulator leaves on disk, and when it may be gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fissile.calls import JSON
+from fissile.errors import RunError
+from fissile.journal import JsonLines, write_json
+from fissile.simulator.dataset import read_rows
+from fissile.simulator.prompt import SimulatorPrompt
+from fissile.simulator.record import DiagnosedFailure
+
+
+@dataclass(frozen=True)
+class SimulatorFolder:
+    """The layout of a simulator's folder."""
+
+    path: Path
+
+    @property
+    def rows(self) -> Path:
+        """The data, one row a line; `prompt` and `completion` are the columns that TRL's trainers read."""
+        return self.path / "rows.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter; it exists exactly when it is whole."""
+        return self.path / "adapter"
+
+    @property
+    def evaluation(self) -> Path:
+        """The figures of every evaluated source."""
+        return self.path / "evaluation.json"
+
+    def record(self, stage: str) -> Path:
+        """Settings and outcome of a stage ("data", "training"); it exists exactly when the stage is done."""
+        return self.path / f"{stage}.json"
+
+    def is_done(self, stage: str, settings: Mapping[str, JSON]) -> bool:
+        """Whether a stage was done with these settings."""
+        return self._settings(stage) == settings
+
+    def refuse_other(self, stage: str, settings: Mapping[str, JSON]) -> None:
+        """Refuse to lose what a stage made with other settings.
+
+        Raises:
+            RunError: it was done with others.
+        """
+        before = self._settings(stage)
+        if before is not None and before != settings:
+            changed = [key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
+            raise RunError(
+                f"'{self.path}' holds {stage} of another recipe ({', '.join(changed)}). Choose another folder with "
+                "--output, or delete it."
+            )
+
+    def _settings(self, stage: str) -> dict[str, JSON] | None:
+        """Those that a stage was done with; None if it was not done."""
+        record = self.record(stage)
+        if not record.exists():
+            return None
+        try:
+            settings: dict[str, JSON] = json.loads(record.read_text(encoding="utf-8"))["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{record} cannot be read. Delete it, and run the command again.") from None
+        return settings
+
+    def finish(self, stage: str, settings: Mapping[str, JSON], outcome: Mapping[str, JSON]) -> None:
+        """Note that a stage is done."""
+        write_json(self.record(stage), {"settings": dict(settings), **outcome})
+
+    def write_rows(self, rows: Sequence[DiagnosedFailure]) -> None:
+        """Write the data so that the file is whole or absent."""
+        prompt = SimulatorPrompt.named("learned")
+        partial = self.path / ".rows.partial.jsonl"
+        partial.unlink(missing_ok=True)
+        with JsonLines(partial) as lines:
+            for row in rows:
+                asked = list(prompt.messages(row.failure))
+                said = [{"role": "assistant", "content": row.diagnosis}]
+                lines.append({**row.to_dict(), "prompt": asked, "completion": said})
+        partial.replace(self.rows)
+
+    def read_rows(self) -> list[DiagnosedFailure]:
+        """The data.
+
+        Raises:
+            DataError: a line is no row.
+            RunError: there is none.
+        """
+        if not self.rows.exists():
+            raise RunError(f"'{self.path}' holds no data. Make it with `fissile simulate data`.")
+        return read_rows(self._lines(), str(self.rows))
+
+    def _lines(self) -> Iterator[Mapping[str, JSON]]:
+        with self.rows.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise RunError(f"{self.rows}:{number} is no JSON. Make the data anew.") from None
