@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from fissile.config import RunConfig, _apply, load_config, parse_config
+from fissile.config import RunConfig, load_config, parse_config
+from fissile.config.loading import _apply
 from fissile.config.simulator import load_simulator_recipe
 from fissile.errors import ConfigError
 

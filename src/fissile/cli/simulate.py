@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +30,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
+
+KEY_VARIABLE = "FISSILE_SIMULATOR_KEY"
+"""Environment variable with the key that `serve` asks its clients for; without it, it asks for none."""
 
 
 @app.command()
@@ -175,3 +183,87 @@ def source_table(sources: dict[str, Any]) -> Table:
     for title, values in figures(sources):
         table.add_row(title, *values)
     return table
+
+
+@app.command()
+def serve(
+    recipe: Recipe = None,
+    output: Output = None,
+    overrides: Overrides = None,
+    adapter: Annotated[str | None, typer.Option(help="Adapter, instead of the folder's.")] = None,
+    host: Annotated[str, typer.Option(help="Interface; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    name: Annotated[str, typer.Option(help="What requests call the model.")] = "simulator",
+    log: Annotated[bool, typer.Option("--log", help="Print a line a request.")] = False,
+) -> None:
+    """Serve the trained model to OpenAI clients; they need the key in FISSILE_SIMULATOR_KEY, if that is set."""
+    config = _load(recipe, output, overrides)
+    console = Console(highlight=False)
+    from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings  # noqa: PLC0415
+    from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
+    from fissile.simulator.settings import LearnedSettings  # noqa: PLC0415
+    from fissile.training.run import quieten_libraries  # noqa: PLC0415
+    from fissile.training.simulator import load_learned  # noqa: PLC0415
+
+    key = EndpointSettings(model="any", key_variable=KEY_VARIABLE).key()
+    quieten_libraries()
+    chosen = Path(adapter) if adapter else Path(config.output) / "adapter"
+    settings = LearnedSettings(
+        model=config.model.path,
+        adapter=str(chosen),
+        dtype=config.model.dtype,
+        max_new_tokens=config.max_new_tokens,
+    )
+    source = load_learned(settings)
+    prompt = _taught_prompt(chosen, config)
+    limits = Limits(max_new_tokens=source.max_new_tokens)
+    if source.room is not None:
+        limits = replace(limits, positions=source.room + source.max_new_tokens)
+    server = SimulatorServer(
+        source.engine, source.chat, name, limits, host=host, port=port, key=None if key == NO_KEY else key
+    )
+    if log:
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("fissile.simulator.server").setLevel(logging.INFO)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt), server:
+            lines = [
+                f"'{name}' is served at {server.url} until Ctrl-C. Into a run's recipe, beside feedback = 'endpoint':"
+            ]
+            lines += ["", *_endpoint_table(server.url, name, prompt, settings.max_new_tokens, key != NO_KEY), ""]
+            if key == NO_KEY and host not in ("127.0.0.1", "localhost", "::1"):
+                lines.append(f"Whoever reaches this port may use it. Set {KEY_VARIABLE} to ask for a key.")
+            console.print("\n".join(lines), markup=False, soft_wrap=True)
+            while True:
+                time.sleep(0.5)  # a signal ends it
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    console.print("closed")
+
+
+def _taught_prompt(adapter: Path, config: SimulatorRecipe) -> Path:
+    """The file of the prompt that the adapter was taught with: the one beside it, else one in the folder."""
+    from fissile.simulator.prompt import SimulatorPrompt  # noqa: PLC0415
+    from fissile.simulator.sources import LEARNED  # noqa: PLC0415
+
+    beside, own = (folder.expanduser().resolve() / "prompt.txt" for folder in (adapter.parent, Path(config.output)))
+    if beside.exists() or own.exists():
+        return beside if beside.exists() else own
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text(SimulatorPrompt.named(LEARNED).text, encoding="utf-8")
+    return own
+
+
+def _endpoint_table(url: str, name: str, prompt: Path, max_new_tokens: int, has_key: bool) -> list[str]:
+    """What a run's recipe says to be diagnosed by the server, in TOML."""
+    key = [f'key_variable = "{KEY_VARIABLE}"'] if has_key else []
+    return [
+        "[simulator.endpoint]",
+        f"prompt_file = {json.dumps(str(prompt), ensure_ascii=False)}",
+        f"max_new_tokens = {max_new_tokens}",
+        "[simulator.endpoint.server]",
+        f"base_url = {json.dumps(url)}",
+        f"model = {json.dumps(name, ensure_ascii=False)}",
+        *key,
+    ]

@@ -62,3 +62,12 @@ def staleness_counts(fissions: tuple[Fission, ...]) -> list[int]:
 def feedback_counts(run: RunRecord) -> dict[str, int]:
     """Diagnoses by source, most frequent first."""
     return dict(Counter(interception.source for interception in run.interceptions).most_common())
+
+
+def fallback_counts(run: RunRecord) -> dict[str, int]:
+    """Failures that the run's source gave no diagnosis for, by reason; empty while the run is not finished."""
+    feedback = run.summary.get("feedback")
+    counted = feedback.get("fallbacks") if isinstance(feedback, Mapping) else None
+    if not isinstance(counted, Mapping):
+        return {}
+    return {str(reason): count for reason, count in counted.items() if isinstance(count, int)}

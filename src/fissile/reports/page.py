@@ -13,7 +13,13 @@ from fissile.errors import RunError
 from fissile.reports import definitions, wording
 from fissile.reports.comparisons import histogram, interval_charts, kind_charts, meter
 from fissile.reports.curves import error_curves, learning_curves
-from fissile.reports.fates import correction_counts, fates, feedback_counts, staleness_counts
+from fissile.reports.fates import (
+    correction_counts,
+    fallback_counts,
+    fates,
+    feedback_counts,
+    staleness_counts,
+)
 from fissile.reports.headline import headline_changes, sentence, status, title
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
@@ -104,6 +110,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "counts": counts,
         "fates": fates(counts),
         "sources": feedback_counts(run),
+        "fallbacks": fallback_counts(run),
         "staleness": histogram(staleness, "Corrections used, by staleness in steps", "steps") if staleness else "",
         "meter": meter,
         "has_fission": any(step.is_fission for step in run.steps),
