@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+from fissile.config.simulator import ENDPOINT, SimulatorRecipe, load_simulator_recipe
 
 if TYPE_CHECKING:
     from fissile.feedback import FeedbackSource
@@ -107,7 +107,7 @@ def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Consol
     if not folder.is_done("data", settings):
         progress = Progress(console)
         with progress.phase("data"):
-            rows, held = make_rows(config, _endpoint(config, folder), progress.evaluation("diagnoses"))
+            rows, held = make_rows(config, _teacher(config, folder), progress.evaluation("diagnoses"))
             folder.write_rows(rows)
             folder.finish("data", settings, {"statistics": held})
     statistics = json.loads(folder.record("data").read_text(encoding="utf-8"))["statistics"]
@@ -116,8 +116,9 @@ def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Consol
     return folder.read_rows()
 
 
-def _endpoint(config: SimulatorRecipe, folder: SimulatorFolder) -> FeedbackSource | None:
-    if config.endpoint is None:
+def _teacher(config: SimulatorRecipe, folder: SimulatorFolder) -> FeedbackSource | None:
+    """The teacher 'endpoint', where the data has it."""
+    if config.endpoint is None or ENDPOINT not in config.data.teachers:
         return None
     from fissile.simulator.endpoint import EndpointSource  # noqa: PLC0415
 
@@ -203,7 +204,7 @@ def serve(
     from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
     from fissile.simulator.settings import LearnedSettings  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
-    from fissile.training.simulator import load_learned  # noqa: PLC0415
+    from fissile.training.simulator import load_learned, prompt_file  # noqa: PLC0415
 
     key = EndpointSettings(model="any", key_variable=KEY_VARIABLE).key()
     quieten_libraries()
@@ -212,10 +213,11 @@ def serve(
         model=config.model.path,
         adapter=str(chosen),
         dtype=config.model.dtype,
+        template_options=config.model.template_options,
         max_new_tokens=config.max_new_tokens,
     )
     source = load_learned(settings)
-    prompt = _taught_prompt(chosen, config)
+    prompt = prompt_file(chosen)
     limits = Limits(max_new_tokens=source.max_new_tokens)
     if source.room is not None:
         limits = replace(limits, positions=source.room + source.max_new_tokens)
@@ -240,19 +242,6 @@ def serve(
     finally:
         signal.signal(signal.SIGTERM, before)
     console.print("closed")
-
-
-def _taught_prompt(adapter: Path, config: SimulatorRecipe) -> Path:
-    """The file of the prompt that the adapter was taught with: the one beside it, else one in the folder."""
-    from fissile.simulator.prompt import SimulatorPrompt  # noqa: PLC0415
-    from fissile.simulator.sources import LEARNED  # noqa: PLC0415
-
-    beside, own = (folder.expanduser().resolve() / "prompt.txt" for folder in (adapter.parent, Path(config.output)))
-    if beside.exists() or own.exists():
-        return beside if beside.exists() else own
-    own.parent.mkdir(parents=True, exist_ok=True)
-    own.write_text(SimulatorPrompt.named(LEARNED).text, encoding="utf-8")
-    return own
 
 
 def _endpoint_table(url: str, name: str, prompt: Path, max_new_tokens: int, has_key: bool) -> list[str]:

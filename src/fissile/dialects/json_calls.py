@@ -119,7 +119,7 @@ def decode(text: str) -> JSON:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise RejectedError(error.msg, error.pos) from None
+        raise RejectedError(error.msg.removesuffix(" at"), error.pos) from None
     except RecursionError:
         raise RejectedError(_TOO_DEEP) from None
     if _is_deeper(value, MAX_DEPTH):

@@ -19,6 +19,9 @@ from fissile.feedback.rules import Finding, Hint, find
 MAX_NAME = 60
 """Longest name of the model's own that is repeated to it, in characters."""
 
+MAX_OFFERED = 200
+"""Longest name that is offered instead, in characters: one that is cut cannot be used."""
+
 MAX_DETAIL = 300
 """Longest quotation of a parser or an environment, in characters."""
 
@@ -172,7 +175,7 @@ def _python_error(finding: Finding) -> str:
         arguments=_listed(finding.arguments, " and "),
         count=len(finding.arguments),
         noun="argument" if len(finding.arguments) == 1 else "arguments",
-        names=_listed(finding.names, ", ") or "those that were offered",
+        names=_listed(finding.names, ", ", MAX_OFFERED) or "those that were offered",
         expected=" or ".join(_PYTHON_TYPES.get(kind, kind) for kind in finding.expected) or "of another type",
         given=_PYTHON_TYPES.get(finding.given, finding.given),
         choices=list(finding.choices) or "the values that the tool lists",
@@ -185,7 +188,7 @@ def _python_error(finding: Finding) -> str:
 def _service_error(finding: Finding) -> JSON:
     keyword, limit = finding.bound or ("", None)
     message = _sentence(SERVICE, finding).format(
-        names=" | ".join(_folded(name, MAX_NAME) for name in finding.names) or "see the documentation",
+        names=" | ".join(_folded(name, MAX_OFFERED) for name in finding.names) or "see the documentation",
         expected=" | ".join(finding.expected) or "another one",
         given=finding.given,
         choices=" | ".join(map(str, finding.choices)) or "see the documentation",
@@ -211,8 +214,8 @@ def _ordinal(index: int) -> str:
     return _ORDINALS[index] if index < len(_ORDINALS) else "next"
 
 
-def _listed(names: Sequence[str], separator: str) -> str:
-    return separator.join(f"'{_folded(name, MAX_NAME)}'" for name in names)
+def _listed(names: Sequence[str], separator: str, limit: int = MAX_NAME) -> str:
+    return separator.join(f"'{_folded(name, limit)}'" for name in names)
 
 
 def _folded(text: str, limit: int) -> str:

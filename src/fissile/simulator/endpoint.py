@@ -7,7 +7,8 @@ one of these reasons, and somebody else diagnoses it (`fissile.feedback.Diagnose
 - "connection", "unreadable", "status 500" and the like: what the last try ended with;
 - "status 401", "status 403", "status 404": the server refuses the key, or knows no such model;
 - "gone": nobody was asked, since the server kept failing; one probe after a cool-down finds out whether it is back;
-- "budget": `max_calls` requests were sent; "context_too_long"; "empty": a reply without any text.
+- "budget": `max_calls` requests were sent; "context_too_long"; "truncated": a reply that reached its limit of tokens;
+  "empty": one without any text.
 
 A batch of failures takes `deadline_seconds` at most where it holds no more than `server.concurrency` distinct ones; a
 larger one may take so long for each `server.concurrency` of them, but ends as soon as no answer came for
@@ -45,7 +46,10 @@ logger = logging.getLogger(__name__)
 TOO_LONG = "context_too_long"
 """Reason: the server finds the question longer than what its model reads."""
 
-_NO_FAULT = frozenset({BUDGET, TOO_LONG})
+TRUNCATED = "truncated"
+"""Reason: the reply reached its limit of tokens, so that it ends in the middle of a word or of a thought."""
+
+_NO_FAULT = frozenset({BUDGET, TOO_LONG, TRUNCATED})
 """Reasons that say nothing against the server."""
 
 Request = dict[str, JSON]
@@ -211,6 +215,8 @@ class EndpointSource:
             self._breaker.fail()
             return NoDiagnosis(type(error).__name__)
         self._breaker.succeed()
+        if answer.truncated:
+            return NoDiagnosis(TRUNCATED)
         if isinstance(diagnosis_of(answer.content), str):
             self.cache.put(name, answer.content)
         return answer.content

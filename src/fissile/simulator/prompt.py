@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -65,7 +64,12 @@ class SimulatorPrompt:
     @classmethod
     def named(cls, name: str) -> SimulatorPrompt:
         """A prompt of this package: "learned", short, for a model that is trained on it, or "endpoint"."""
-        return cls.parse(resources.files(__package__).joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8"))
+        return cls.from_file(cls.path_of(name))
+
+    @staticmethod
+    def path_of(name: str) -> Path:
+        """The file of a prompt of this package."""
+        return Path(__file__).with_name("prompts") / f"{name}.txt"
 
     @classmethod
     def from_file(cls, path: str | Path) -> SimulatorPrompt:

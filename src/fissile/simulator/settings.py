@@ -24,6 +24,9 @@ class LearnedSettings(_Section):
     model: str = Field("smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder.")
     adapter: str | None = Field(None, description="The adapter, usually runs/simulator/adapter.")
     dtype: Literal["bfloat16", "float32", "auto"] = Field("bfloat16", description="Dtype of the weights.")
+    template_options: dict[str, JSON] = Field(
+        {}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
+    )
     max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -121,12 +123,14 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
         ) from None
 
 
-def save_adapter(policy: Any, folder: Path) -> None:
-    """Save so that the folder exists exactly when it is whole."""
+def save_adapter(policy: Any, folder: Path, texts: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Save so that the folder exists exactly when it is whole; `texts` are further files, by name."""
     assert isinstance(policy, PeftModel)
     temporary = folder.with_name(f".{folder.name}.partial")
     with explained_disk_errors(folder):
         policy.save_pretrained(str(temporary))
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8")
         temporary.rename(folder)
 
 

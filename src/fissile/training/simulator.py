@@ -43,6 +43,10 @@ DIALECT = "hermes"
 """Of a simulator's own chat format; it never calls a tool, so any would do."""
 
 
+PROMPT_FILE = "prompt.txt"
+"""In an adapter's folder: the prompt that it was taught with."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """The functions of another recipe's split, by side."""
@@ -176,7 +180,7 @@ def train_simulator(
 ) -> float:
     """Teach the adapter, and save it at `folder / "adapter"`; an interrupted training goes on.
 
-    `prompt.txt` beside it is what a server of the model must be asked with (`simulator.endpoint.prompt_file`).
+    `prompt.txt` in it is what the model must be asked with (of a server: `simulator.endpoint.prompt_file`).
 
     Returns:
         The mean loss, in nats a token of the diagnoses.
@@ -196,8 +200,7 @@ def train_simulator(
         [*callbacks, mark],
         resume_from=latest_checkpoint(checkpoints),
     )
-    (folder / "prompt.txt").write_text(SimulatorPrompt.named(LEARNED).text, encoding="utf-8")
-    save_adapter(policy, folder / "adapter")
+    save_adapter(policy, folder / "adapter", {PROMPT_FILE: SimulatorPrompt.named(LEARNED).text})
     return loss
 
 
@@ -217,13 +220,19 @@ def load_learned(settings: LearnedSettings, engine: EngineConfig | None = None) 
         raise ConfigError(
             f"There is no adapter at '{settings.adapter}'. Make one: fissile simulate train recipes/simulator.toml"
         )
-    config = ModelConfig(path=settings.model, dtype=settings.dtype)
+    config = ModelConfig(path=settings.model, dtype=settings.dtype, template_options=settings.template_options)
     chat = chat_of(config)
     model = load_policy(config, settings.adapter).merge_and_unload().eval().requires_grad_(False)
     positions = longest_input(model.config)
     room = None if positions is None else positions - settings.max_new_tokens
-    prompt = SimulatorPrompt.named(LEARNED)
+    prompt = SimulatorPrompt.from_file(prompt_file(settings.adapter))
     return LearnedSource(Engines(engine).over(model, chat), chat, prompt, settings.max_new_tokens, room)
+
+
+def prompt_file(adapter: str | Path) -> Path:
+    """The prompt that an adapter was taught with: the file in its folder, else the package's."""
+    own = Path(adapter).expanduser().resolve() / PROMPT_FILE
+    return own if own.exists() else SimulatorPrompt.path_of(LEARNED)
 
 
 def chat_of(model: ModelConfig, dialect: str = DIALECT) -> ChatFormat:

@@ -211,6 +211,7 @@ class SourceEvaluation:
             model=self.recipe.model.path,
             adapter=str(self._adapter),
             dtype=self.recipe.model.dtype,
+            template_options=self.recipe.model.template_options,
             max_new_tokens=self.recipe.max_new_tokens,
         )
         return SimulatorSettings(learned=learned, endpoint=self.recipe.endpoint)
