@@ -26,7 +26,7 @@ test-vllm: .venv-vllm/.installed   ## the tests of vLLM on the CPU, in a virtual
 	.venv-vllm/bin/pytest tests/engines/test_vllm_engine.py tests/training/test_engines.py tests/dialects/test_vllm_parsers.py
 
 bench: $(STAMP)   ## every table of benchmarks/ and its plot (hours); one of them: make bench-step ARGS='--repeats 3'
-	for table in world generation update step outside plot; do $(BIN)/python -m benchmarks.$$table || exit 1; done
+	for table in world generation update step outside plot feedback; do $(BIN)/python -m benchmarks.$$table || exit 1; done
 
 bench-%: $(STAMP)
 	$(BIN)/python -m benchmarks.$* $(ARGS)

@@ -25,6 +25,7 @@ from fissile import FissionGRPOTrainer
 from fissile.config import ModelConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import TransformersEngine
+from fissile.feedback import FeedbackSource
 from fissile.tasks import Task, load_tasks
 from fissile.training.policy import load_policy, load_tokenizer
 
@@ -89,7 +90,11 @@ class Bench:
         )
 
     def fissile(
-        self, folder: str | Path, rewards: Sequence[Callable[..., list[float]]] | None = None, endless: bool = True
+        self,
+        folder: str | Path,
+        rewards: Sequence[Callable[..., list[float]]] | None = None,
+        endless: bool = True,
+        source: FeedbackSource | None = None,
     ) -> FissionGRPOTrainer:
         """Ours, a group a micro-batch.
 
@@ -97,6 +102,7 @@ class Bench:
             folder: for what a trainer writes.
             rewards: beside the composite reward; by default a drawn one.
             endless: no token ends a completion.
+            source: of the diagnoses; by default `rules`.
         """
         trainer = FissionGRPOTrainer(
             model=self.policy(),
@@ -104,6 +110,7 @@ class Bench:
             train_dataset=self.tasks,
             processing_class=self.chat.tokenizer,
             reward_funcs=[drawn_reward] if rewards is None else list(rewards),
+            source=source,
         )
         if endless:
             trainer.engine = self.endless_engine(trainer.model)

@@ -85,7 +85,10 @@ def test_the_evaluation_judges_every_source(world: Path) -> None:
     assert fixed["rates"]["right_kind"]["num"] == 0
     for report in outcome["sources"].values():
         assert report["non_leaking_after_guard"]["num"] == report["non_leaking_after_guard"]["den"] == 6
-        assert report["usefulness"]["next_attempt_recovery_rate"]["den"] == 2 * outcome["policy"]["failures"] > 0
+        own, injected = (report["usefulness"][origin]["next_attempt_recovery_rate"] for origin in ("own", "injected"))
+        assert own["den"] == 2 * outcome["policy"]["failures"] > 0
+        assert injected["den"] == 2 * outcome["policy"]["injected"] > 0
+        assert report["usefulness"]["shown"]["diagnosed"] == (own["den"] + injected["den"]) / 2
     learned = outcome["sources"]["learned"]
     assert learned["count"] + sum(learned["missing"].values()) == 6
     assert "right field" in (world / "eval.txt").read_text()

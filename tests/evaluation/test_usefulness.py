@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.engines.attempts import Attempter
+from fissile.engines.injection import SingleStepInjector
 from fissile.environments import SingleStep
 from fissile.evaluation.usefulness import advantage, failed_first_attempts, next_attempts, usefulness_report
+from fissile.faults import Fault
 from fissile.feedback import Diagnoser, FixedMessage, get_source
 from fissile.metrics import Episode
+from fissile.rollouts import InjectionSettings
 from tiny import squares, tiny_tokenizer
 
 DIALECT = HermesDialect()
@@ -36,11 +39,26 @@ def episodes(source: object, samples: int = 3) -> list[Episode]:
 def test_a_source_that_helps_is_told_from_one_that_does_not() -> None:
     made = {"fixed": episodes(FixedMessage()), "rules": episodes(get_source("rules"))}
     report = usefulness_report(made)
-    assert (report["rules"]["next_attempt_recovery_rate"]["num"], len(made["rules"])) == (15, 15)
-    assert report["fixed"]["next_attempt_recovery_rate"]["num"] == 0
-    assert report["fixed"]["repeat_rate"]["rate"] == 1
-    assert report["rules"]["over_fixed"] == {"difference": 1.0, "low": 1.0, "high": 1.0, "ratio": None}
-    assert "over_fixed" not in report["fixed"]
+    rules, fixed = (report[name]["own"] for name in ("rules", "fixed"))
+    assert (rules["next_attempt_recovery_rate"]["num"], len(made["rules"])) == (15, 15)
+    assert fixed["next_attempt_recovery_rate"]["num"] == 0
+    assert fixed["repeat_rate"]["rate"] == 1
+    assert rules["over_fixed"] == {"difference": 1.0, "low": 1.0, "high": 1.0, "ratio": None}
+    assert "over_fixed" not in fixed
+    assert report["rules"]["injected"]["next_attempt_recovery_rate"]["den"] == 0
+
+
+def test_injected_failures_are_told_apart_from_the_policys_own() -> None:
+    engine, settings = ScriptedEngine(reader), InjectionSettings(rate=1.0, faults=(Fault.WRONG_TYPE,))
+    injector = SingleStepInjector(settings, ATTEMPTER, Diagnoser(FixedMessage()))
+    forced = injector.failures([ATTEMPTER.context(task) for task in TASKS])
+    diagnoser = Diagnoser(get_source("rules"))
+    made = next_attempts(engine, ATTEMPTER, forced, diagnoser, Sampling(), 2, injected=True)
+    report = usefulness_report({"rules": [*made, *episodes(get_source("rules"), 1)]})["rules"]
+    assert len(forced) == len(TASKS)
+    assert report["injected"]["next_attempt_recovery_rate"]["den"] == 2 * len(TASKS)
+    assert report["injected"]["next_attempt_recovery_rate"]["rate"] == 1
+    assert report["own"]["next_attempt_recovery_rate"]["den"] == 5
 
 
 def test_an_advantage_that_is_none_has_an_interval_around_zero() -> None:

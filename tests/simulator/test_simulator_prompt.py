@@ -1,5 +1,6 @@
 """How a failure is put to a simulator."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def call(name: str, arguments: str) -> str:
 )
 def test_what_was_written_stands_beside_what_was_wanted(text: str, lines: list[str]) -> None:
     assert list(comparison(failure(text))) == lines
+
+
+def test_an_argument_that_is_only_right_where_it_is_left_out() -> None:
+    only_absent = ExpectedCall("book", {**TRUTH.arguments, "view": []}, frozenset({"note", "view"}))
+    asked = failure(
+        call("book", '{"city": "Bari, PU", "nights": 2, "view": "sea"}'), replace(TASK, ground_truth=(only_absent,))
+    )
+    assert '  view: "sea" | absent' in list(comparison(asked))
 
 
 def test_the_prompt_holds_request_tools_and_what_the_run_time_says() -> None:

@@ -107,7 +107,7 @@ def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Consol
     if not folder.is_done("data", settings):
         progress = Progress(console)
         with progress.phase("data"):
-            rows, held = make_rows(config, _teacher(config, folder), progress.evaluation("diagnoses"))
+            rows, held = make_rows(config, _teacher(config, folder), progress.tenths("diagnoses"))
             folder.write_rows(rows)
             folder.finish("data", settings, {"statistics": held})
     statistics = json.loads(folder.record("data").read_text(encoding="utf-8"))["statistics"]

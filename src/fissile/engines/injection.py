@@ -116,6 +116,12 @@ class SingleStepInjector:
                 injected[index] = corrective_context(step, step.attempt, feedback.text, prompt_ids)
         return injected
 
+    def failures(self, contexts: Sequence[Context], visit: int = 0) -> list[Step]:
+        """What is forced first at the end of each context, without the answer; none for one that is left alone."""
+        drawn = [(context, self.settings.draws(context.task.id, visit=visit)) for context in contexts]
+        steps = [self._failing(context, draws[0]) for context, draws in drawn if draws]
+        return [step for step in steps if step is not None]
+
     def _failing(self, context: Context, rng: random.Random) -> Step | None:
         """A corruption of the right response that the judge rejects; None where there is none."""
         for fault in self.settings.drawn_faults(rng):

@@ -1,7 +1,8 @@
-"""How useful a feedback source is: one policy, its own failures, and what it does after each source's diagnosis.
+"""How useful a feedback source is: one policy, the same failures, and what it does after each source's diagnosis.
 
-Every source gets the same failures, and every next attempt is drawn with the same numbers, so that sources differ in
-their words alone.
+The failures are the policy's own, and those that the fault injector forces on the same tasks.
+
+Every next attempt is drawn with the same numbers, so that sources differ in their words alone.
 """
 
 from __future__ import annotations
@@ -43,12 +44,24 @@ def next_attempts(
     diagnoser: Diagnoser,
     sampling: Sampling,
     samples: int,
+    injected: bool = False,
     batch: int = 32,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Episode]:
     """`samples` next attempts after the diagnosis of each failure, as episodes of two attempts, in order.
 
     An attempt that the engine could not produce is left out.
+
+    Args:
+        engine: samples from the policy.
+        attempter: writes and judges its attempts.
+        failed: failures.
+        diagnoser: answers them.
+        sampling: of the first attempts; the next ones are drawn with another seed.
+        samples: next attempts after each failure.
+        injected: the failures were forced.
+        batch: failures at a time.
+        progress: called with (made, all) after each batch.
     """
     feedback = diagnoser.diagnose([failure_of(step, step.attempt) for step in failed])
     contexts = [
@@ -61,7 +74,12 @@ def next_attempts(
         rollouts = attempter.sample(engine, contexts[start : start + batch], redrawn, samples)
         repeated = [step for step in failed[start : start + batch] for _ in range(samples)]
         episodes += [
-            Episode(step.context.task.id, (step.attempt, rollout.attempt), diagnoser.source.name)
+            Episode(
+                step.context.task.id,
+                (step.attempt, rollout.attempt),
+                diagnoser.source.name,
+                injected=(0,) if injected else (),
+            )
             for step, rollout in zip(repeated, rollouts, strict=True)
             if rollout.steps[0].completion.stop is not StopReason.INFRASTRUCTURE
         ]
@@ -127,15 +145,23 @@ def _difference(clusters: Sequence[Counts]) -> float:
     return own - base
 
 
-def usefulness_report(episodes: Mapping[str, Sequence[Episode]], baseline: str = "fixed") -> dict[str, dict[str, Any]]:
-    """For each source its next-attempt recovery and repeats, and its advantage over the baseline."""
-    reports: dict[str, dict[str, Any]] = {}
-    for name, made in episodes.items():
-        report: RecoveryReport = evaluate_episodes(made)
-        reports[name] = {
-            "next_attempt_recovery_rate": report.next_attempt_recovery_rate.to_dict(),
-            "repeat_rate": report.repeat_rate.to_dict(),
-        }
-        if baseline in episodes and name != baseline:
-            reports[name]["over_" + baseline] = advantage(made, episodes[baseline]).to_dict()
+def usefulness_report(
+    episodes: Mapping[str, Sequence[Episode]], baseline: str = "fixed"
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each source, on the policy's own failures and on injected ones: next-attempt recovery, repeats, advantage."""
+    reports: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in episodes}
+    for origin in ("own", "injected"):
+        made = {name: _of(origin, members) for name, members in episodes.items()}
+        for name, members in made.items():
+            report: RecoveryReport = evaluate_episodes(members)
+            reports[name][origin] = {
+                "next_attempt_recovery_rate": report.next_attempt_recovery_rate.to_dict(),
+                "repeat_rate": report.repeat_rate.to_dict(),
+            }
+            if baseline in made and name != baseline:
+                reports[name][origin]["over_" + baseline] = advantage(members, made[baseline]).to_dict()
     return reports
+
+
+def _of(origin: str, episodes: Sequence[Episode]) -> list[Episode]:
+    return [episode for episode in episodes if bool(episode.injected) == (origin == "injected")]

@@ -14,6 +14,9 @@ from fissile.training.progress import duration, ratio_text
 Fields = Mapping[str, Any]
 """What a JSON file of the folder holds."""
 
+ORIGINS = {"own": "its own failure", "injected": "an injected one"}
+"""Whose failures the policy had to recover from, and how the card says it."""
+
 LIMITS = """\
 ## Limits
 
@@ -71,9 +74,12 @@ def figures(sources: Mapping[str, Fields]) -> Iterator[tuple[str, list[str]]]:
     yield "diagnoses a second", [f"{report['diagnoses_per_second']:.3g}" for report in reports]
     yield "tokens a second", [f"{report['tokens_per_second']:.3g}" for report in reports]
     if any("usefulness" in report for report in reports):
-        yield "next attempt right", [_ratio(report, "usefulness", "next_attempt_recovery_rate") for report in reports]
-        yield "difference to `fixed`", [_advantage(report) for report in reports]
-        yield "same call repeated", [_ratio(report, "usefulness", "repeat_rate") for report in reports]
+        for origin, title in ORIGINS.items():
+            path = ("usefulness", origin)
+            yield f"after {title}: right", [_ratio(report, *path, "next_attempt_recovery_rate") for report in reports]
+            yield "difference to `fixed`", [_advantage(report, origin) for report in reports]
+            yield f"after {title}: repeated", [_ratio(report, *path, "repeat_rate") for report in reports]
+        yield "rules or fixed in its place", [_stood_in(report) for report in reports]
 
 
 def _data(data: Fields) -> Iterator[str]:
@@ -117,10 +123,10 @@ def _evaluation(evaluation: Fields) -> Iterator[str]:
     yield f"Diagnoses: {counts} of failures made by corruption."
     if policy := evaluation.get("policy"):
         yield (
-            f"Usefulness: {policy['model']} of `{policy['run']}` failed {policy['failures']} times at first attempts "
-            f"on {policy['tasks']} tasks; after each diagnosis several next attempts were sampled, with the same "
-            f"numbers for every source. It reads errors in the words of "
-            f"`{policy['taught_with'] or 'no source'}`."
+            f"Usefulness: {policy['model']} of `{policy['run']}`, which was taught to read the errors of "
+            f"`{policy['taught_with'] or 'no source'}`, failed in {policy['failures']} ways at first attempts on "
+            f"{policy['tasks']} tasks, and was given {policy['injected']} wrong calls as its own. After each diagnosis "
+            "several next attempts were sampled, with the same numbers for every source."
         )
     yield _table(list(sources), figures(sources))
 
@@ -160,13 +166,21 @@ def _words(report: Fields) -> str:
     return f"{own if own is not None else NONE} ({real if real is not None else NONE})"
 
 
-def _advantage(report: Fields) -> str:
-    found = report.get("usefulness", {}).get("over_fixed")
+def _advantage(report: Fields, origin: str) -> str:
+    found = report.get("usefulness", {}).get(origin, {}).get("over_fixed")
     if not found:
         return NONE
     difference, low, high = (100 * found[key] for key in ("difference", "low", "high"))
     times = "" if found["ratio"] is None else f", {found['ratio']:.2f} x"
     return f"{difference:+.1f} points, {low:+.1f} to {high:+.1f}{times}"
+
+
+def _stood_in(report: Fields) -> str:
+    """Of the diagnoses that the policy was shown, those that were not the source's own."""
+    shown = report.get("usefulness", {}).get("shown")
+    if not shown:
+        return NONE
+    return _counts({**shown["fallbacks"], **{f"leak: {kind}": count for kind, count in shown["leaks"].items()}})
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,10 +14,15 @@ from fissile.rollouts import Completion, StopReason
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.reply import diagnosis_of
 
+logger = logging.getLogger(__name__)
+
+BATCH = 32
+"""Failures that are diagnosed at once."""
+
 
 @dataclass(frozen=True)
 class LearnedSource:
-    """Diagnoses by a language model, all failures at hand in one batch.
+    """Diagnoses by a language model, `BATCH` failures at a time.
 
     Attributes:
         engine: samples from the model.
@@ -39,20 +45,31 @@ class LearnedSource:
         return self.chat.prompt_ids(self.prompt.messages(failure), ())
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
-        """One text for each failure, in order, greedily; none for a prompt without room or a text without an end.
+        """One text for each failure, in order, greedily.
+
+        `NoDiagnosis` is given for a failure that cannot be put into words, for a prompt without room, and for a text
+        without an end.
 
         Raises:
             InfrastructureError: the engine failed as a whole.
         """
-        prompts = [self.prompt_ids(failure) for failure in failures]
-        fitting = [index for index, ids in enumerate(prompts) if self.room is None or len(ids) <= self.room]
-        said: list[str | NoDiagnosis] = [NoDiagnosis("prompt_too_long")] * len(prompts)
-        if fitting:
-            sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
-            completions = self.engine.generate([prompts[index] for index in fitting], sampling)
-            for index, completion in zip(fitting, completions, strict=True):
-                said[index] = self._read(completion)
-        return said
+        prompts = [self._prompt(failure) for failure in failures]
+        fitting = [ids for ids in prompts if not isinstance(ids, NoDiagnosis)]
+        sampling = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0)
+        completions = (
+            completion
+            for start in range(0, len(fitting), BATCH)
+            for completion in self.engine.generate(fitting[start : start + BATCH], sampling)
+        )
+        return [ids if isinstance(ids, NoDiagnosis) else self._read(next(completions)) for ids in prompts]
+
+    def _prompt(self, failure: Failure) -> tuple[int, ...] | NoDiagnosis:
+        try:
+            ids = self.prompt_ids(failure)
+        except Exception as error:  # it costs only itself
+            logger.warning("The failure of %s cannot be put to a simulator: %r", failure.task.id, error)
+            return NoDiagnosis(type(error).__name__)
+        return ids if self.room is None or len(ids) <= self.room else NoDiagnosis("prompt_too_long")
 
     def _read(self, completion: Completion) -> str | NoDiagnosis:
         if completion.stop is not StopReason.END:

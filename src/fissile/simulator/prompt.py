@@ -153,7 +153,8 @@ def _arguments(call: ToolCall, expected: ExpectedCall, right: ToolCall, task: Ta
             yield f"  {_line(name)}: {shown} | {OK}"
         else:
             hint = shorten(" ".join(str(properties.get(name, {}).get("description", "")).split()), MAX_VALUE)
-            value = _value(oracle[name]) if name in oracle else f"{ABSENT} or {_value(accepted[0])}"
+            others = [f"or {_value(value)}" for value in accepted[:1]]
+            value = _value(oracle[name]) if name in oracle else " ".join([ABSENT, *others])
             yield f"  {_line(name)}: {shown} | {value}" + (f" # {hint}" if hint else "")
 
 

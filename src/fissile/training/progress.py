@@ -83,6 +83,18 @@ class Progress:
         """A function to call with (attempts made, attempts known so far) after every round."""
         return lambda done, total: self._show(f"{stage}: {done} of {total} attempts")
 
+    def tenths(self, what: str) -> Callable[[int, int], None]:
+        """A function to call with (done, all) as often as one likes; it speaks after every tenth of the way."""
+        told = -1
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            if total and 10 * done // total > told:
+                told = 10 * done // total
+                self._show(f"{what}: {done} of {total}")
+
+        return tell
+
     def report(self, stage: str, report: Mapping[str, Any]) -> None:
         """The recovery table of a stage."""
         self.console.print(recovery_table({stage: report}))

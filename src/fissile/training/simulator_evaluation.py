@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from fissile.config import EngineConfig, RunConfig
 from fissile.config.simulator import SimulatorRecipe
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter
+from fissile.engines.injection import SingleStepInjector
 from fissile.errors import ConfigError, RunError
 from fissile.evaluation.simulator import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
-from fissile.feedback import Diagnoser, FeedbackSource
+from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage
 from fissile.journal import JsonLines, write_json
 from fissile.metrics import Episode
-from fissile.rollouts import Step
+from fissile.rollouts import InjectionSettings, Step
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
 from fissile.simulator.sources import make_source
+from fissile.tasks import Task
 from fissile.training.course import SingleStepCourse
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
@@ -49,7 +51,6 @@ class PolicyUnderTest:
     run: str
     recipe: SimulatorRecipe
     rows: Sequence[DiagnosedFailure]
-    tasks: int = field(init=False, default=0)
 
     @cached_property
     def config(self) -> RunConfig:
@@ -105,29 +106,44 @@ class PolicyUnderTest:
         return sampler
 
     @cached_property
-    def failed(self) -> list[Step]:
-        """Its distinct failures at first attempts on unseen functions.
+    def tasks(self) -> list[Task]:
+        """Its held-out tasks with functions that the simulator has not seen.
 
         Raises:
             RunError: there are none.
         """
-        settings = self.recipe.evaluation
-        tasks = unseen_only(self._course.split.test, self.rows)[: settings.tasks]
-        self.tasks = len(tasks)
-        found = failed_first_attempts(self._engine, self._attempter, tasks, self.sampling, settings.first_samples)
+        found = unseen_only(self._course.split.test, self.rows)[: self.recipe.evaluation.tasks]
         if not found:
             raise RunError(
-                f"'{self.run}' failed at none of {len(tasks)} held-out tasks with functions that the simulator has not "
-                "seen. Make the data with data.split_like = the recipe of that run."
+                f"The simulator was taught with functions of every held-out task of '{self.run}'. Make the data with "
+                "data.split_like = the recipe of that run."
             )
         return found
 
-    def recover(self, source: FeedbackSource, progress: Callable[[int, int], None]) -> list[Episode]:
-        """Its next attempts after a source's diagnoses of those failures."""
+    @cached_property
+    def failed(self) -> list[Step]:
+        """Its distinct failures at first attempts."""
+        samples = self.recipe.evaluation.first_samples
+        return failed_first_attempts(self._engine, self._attempter, self.tasks, self.sampling, samples)
+
+    @cached_property
+    def injected(self) -> list[Step]:
+        """One forced failure of each task."""
+        settings = InjectionSettings(rate=1.0, seed=self.recipe.evaluation.seed)
+        injector = SingleStepInjector(settings, self._attempter, Diagnoser(FixedMessage()))
+        return injector.failures([self._attempter.context(task) for task in self.tasks])
+
+    def recover(self, diagnoser: Diagnoser, progress: Callable[[int, int], None]) -> list[Episode]:
+        """Its next attempts after the diagnoses of its own failures, then of the forced ones."""
         samples = self.recipe.evaluation.samples
-        return next_attempts(
-            self._engine, self._attempter, self.failed, Diagnoser(source), self.sampling, samples, progress=progress
+        total = samples * (len(self.failed) + len(self.injected))
+        recover = partial(next_attempts, self._engine, self._attempter)
+        arguments = (diagnoser, self.sampling, samples)
+        own = recover(self.failed, *arguments, progress=lambda done, _: progress(done, total))
+        forced = recover(
+            self.injected, *arguments, injected=True, progress=lambda done, _: progress(len(own) + done, total)
         )
+        return [*own, *forced]
 
 
 @dataclass
@@ -173,13 +189,14 @@ class SourceEvaluation:
         tokenizer = load_tokenizer(self.recipe.model.path)
         with self.progress.phase(f"judge {name}"):
             report, records = judge_source(
-                source, rows, lambda text: len(tokenizer.encode(text)), self._told(f"{name}: diagnoses")
+                source, rows, lambda text: len(tokenizer.encode(text)), self.progress.tenths(f"{name}: diagnoses")
             )
         useful: dict[str, JSON] = {}
         if policy is not None:
+            diagnoser = Diagnoser(source)
             with self.progress.phase(f"next attempts after {name}"):
-                episodes = policy.recover(source, self._told(f"{name}: next attempts"))
-            useful = {"policy": self._policy_facts(policy)}
+                episodes = policy.recover(diagnoser, self.progress.tenths(f"{name}: next attempts"))
+            useful = {"policy": self._policy_facts(policy), "shown": diagnoser.report()}
             self._write(f"{name}.episodes", [episode.to_dict() for episode in episodes])
         self._write(f"{name}.diagnoses", records)
         self.folder.finish(stage, settings, {"report": report, **useful})
@@ -194,7 +211,7 @@ class SourceEvaluation:
             episodes = {name: self._episodes(name) for name in names}
             outcome["policy"] = next(record["policy"] for record in records.values() if "policy" in record)
             for name, useful in usefulness_report(episodes).items():
-                sources[name]["usefulness"] = useful
+                sources[name]["usefulness"] = {**useful, "shown": records[name]["shown"]}
         write_json(self.folder.evaluation, outcome)
         return outcome
 
@@ -229,20 +246,9 @@ class SourceEvaluation:
             "model": policy.config.model.path,
             "taught_with": policy.config.cold_start_feedback,
             "failures": len(policy.failed),
-            "tasks": policy.tasks,
+            "injected": len(policy.injected),
+            "tasks": len(policy.tasks),
         }
-
-    def _told(self, what: str) -> Callable[[int, int], None]:
-        """A progress that speaks every tenth of the way."""
-        last = -1
-
-        def tell(done: int, total: int) -> None:
-            nonlocal last
-            if total and 10 * done // total > last:
-                last = 10 * done // total
-                self.progress.evaluation(what)(done, total)
-
-        return tell
 
     def _write(self, name: str, records: Sequence[dict[str, JSON]]) -> None:
         path = self.folder.path / "evaluation" / f"{name}.jsonl"

@@ -1,0 +1,103 @@
+"""What diagnoses cost: the seconds of a feedback source against those of the steps that its diagnoses are for.
+
+python -m benchmarks.feedback --adapter runs/quickstart/cold_start/adapter --prompt-tokens 300 --group-size 8 4 \
+    --completion 64
+
+`learned` is the adapter at `runs/simulator/adapter`, which `fissile simulate train recipes/simulator.toml` leaves. Both
+arms take explore and fission steps in turn with the rewards of training; groups without variance cost no update, which
+makes the steps short and the share of the feedback large. Failures are diagnosed when they are intercepted, in explore
+steps, and are used in the fission step that follows: seconds of feedback are counted from fission to fission.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.arms import Channel, Reply
+from benchmarks.cases import Case
+from benchmarks.report import spread
+from benchmarks.table import Table
+
+ADAPTER = "runs/simulator/adapter"
+"""Of the source `learned`."""
+
+
+def serve_rules(case: Case, channel: Channel) -> None:
+    """Diagnoses by rules."""
+    _serve(case, channel, "rules")
+
+
+def serve_learned(case: Case, channel: Channel) -> None:
+    """Diagnoses by the embedded model with the adapter that was taught to."""
+    _serve(case, channel, "learned")
+
+
+def _serve(case: Case, channel: Channel, name: str) -> None:
+    from benchmarks.trainers import Bench, StepTurns, phases
+    from fissile.methods import FissionGRPO
+    from fissile.simulator.settings import LearnedSettings, SimulatorSettings
+    from fissile.simulator.sources import make_source
+    from fissile.training.simulator import load_learned
+
+    bench = Bench(case, steps=4)
+    source = make_source(name, SimulatorSettings(learned=LearnedSettings(adapter=ADAPTER)), load_learned)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = bench.fissile(folder, [], endless=False, source=source)
+        method, phase = trainer.method, phases(trainer)
+        assert isinstance(method, FissionGRPO)
+        diagnoser = method.diagnoser
+        cycle = {"seconds": 0.0, "diagnosing": 0.0, "diagnosed": 0.0}
+        begun, diagnosing, diagnosed = 0.0, 0.0, 0
+
+        def before() -> None:
+            nonlocal begun, diagnosing, diagnosed
+            begun, diagnosing, diagnosed = time.perf_counter(), diagnoser.seconds, diagnoser.diagnosed
+
+        def facts() -> dict[str, Any]:
+            cycle["seconds"] += time.perf_counter() - begun
+            cycle["diagnosing"] += diagnoser.seconds - diagnosing
+            cycle["diagnosed"] += diagnoser.diagnosed - diagnosed
+            kind = phase()
+            whole = dict(cycle)
+            if kind["kind"] == "fission":
+                cycle.update(dict.fromkeys(cycle, 0.0))
+            return {**kind, "cycle": whole}
+
+        trainer.add_callback(StepTurns(channel, facts, before=before))
+        channel.ready(**bench.facts())
+        trainer.train()
+
+
+def shares(case: Case, replies: Sequence[Reply]) -> Mapping[str, Any]:
+    """Of fission steps: feedback in percent of the step, of the whole cycle, and per diagnosis.
+
+    A cycle is a fission step and the explore steps before it. One without a diagnosis is left out.
+    """
+    if replies[0]["kind"] != "fission":
+        return {}
+    cycles = [(reply["seconds"], reply["cycle"]) for reply in replies if reply["cycle"]["diagnosed"]]
+    if not cycles:
+        return {}
+    return {
+        "feedback, % of the fission step": spread([100 * cycle["diagnosing"] / step for step, cycle in cycles]),
+        "feedback, % of the cycle": spread([100 * cycle["diagnosing"] / cycle["seconds"] for _, cycle in cycles]),
+        "seconds a diagnosis": spread([cycle["diagnosing"] / cycle["diagnosed"] for _, cycle in cycles]),
+        "diagnoses a cycle": spread([cycle["diagnosed"] for _, cycle in cycles]),
+    }
+
+
+KINDS = ("explore", "fission")
+
+TABLE = Table(
+    name="feedback",
+    about="The seconds of diagnoses against those of the steps they are for. The target is 10 % with `learned`.",
+    arms={"learned": serve_learned, "rules": serve_rules},
+    kinds={"learned": KINDS, "rules": KINDS},
+    derive=shares,
+)
+
+if __name__ == "__main__":
+    TABLE.main()
