@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,21 +62,23 @@ def train(recipe: Recipe = None, output: Output = None, overrides: Overrides = N
     from fissile.training.progress import Progress  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
     from fissile.training.simulator import train_simulator  # noqa: PLC0415
+    from fissile.training.simulator_folder import fingerprint, training_settings  # noqa: PLC0415
 
     quieten_libraries()
-    settings = {**_data_settings(config), **config.model_dump(mode="json", include={"model", "training"})}
+    settings = training_settings(config)
     folder.refuse_other("training", settings)
     if folder.is_done("training", settings):
         console.print(f"already trained: {folder.adapter}")
         return
-    progress, meter = Progress(console), Meter()
-    with meter.phase("training"), progress.phase("training"):
-        loss = train_simulator(config, rows, folder.path, [StepProgress(progress.step("simulator"))])
-    folder.finish(
-        "training",
-        settings,
-        {"loss": loss, "seconds": meter.seconds["training"], "peak_memory_bytes": meter.peak_memory_bytes["training"]},
-    )
+    progress, meter = Progress(console), Meter.read(folder.meter)
+    callbacks = [StepProgress(progress.step("simulator"))]
+    try:
+        with meter.phase("training"), progress.phase("training"):
+            taught = train_simulator(config, rows, folder.path, fingerprint(settings), callbacks)
+    finally:
+        meter.write(folder.meter)
+    seconds, peak = meter.seconds["training"], meter.peak_memory_bytes["training"]
+    folder.finish("training", settings, {**asdict(taught), "seconds": seconds, "peak_memory_bytes": peak})
     console.print(f"adapter: {folder.adapter}")
 
 
@@ -93,16 +95,13 @@ def _enter(config: SimulatorRecipe) -> SimulatorFolder:
     return folder
 
 
-def _data_settings(config: SimulatorRecipe) -> dict[str, Any]:
-    return config.model_dump(mode="json", include={"data", "seed"})
-
-
 def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Console) -> list[DiagnosedFailure]:
     """The rows of the folder, made unless they are there."""
     from fissile.training.progress import Progress  # noqa: PLC0415
     from fissile.training.simulator import make_rows  # noqa: PLC0415
+    from fissile.training.simulator_folder import data_settings  # noqa: PLC0415
 
-    settings = _data_settings(config)
+    settings = data_settings(config)
     folder.refuse_other("data", settings)
     if not folder.is_done("data", settings):
         progress = Progress(console)

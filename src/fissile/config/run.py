@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -68,18 +68,9 @@ class TasksConfig(Section):
     max_prompt_tokens: int = Field(512, ge=16, description="Tasks with a longer prompt are left out, and counted.")
 
 
-class ColdStartConfig(Section):
-    """Supervised examples of right calls before reinforcement learning."""
+class SupervisedConfig(Section):
+    """Supervised training of an adapter."""
 
-    examples: int = Field(518, ge=0, description="Training tasks shown once each; 0 skips the cold start.")
-    recovery_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of the examples that are demonstrated recoveries: a corrupted call, its diagnosis, the "
-        "right call; the loss is on the right call only.",
-    )
-    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries; as in fission.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
     batch_tokens: int = Field(
         1024, ge=64, description="Tokens of a packed row. Fewer leave padding; on a GPU attention costs the square."
@@ -91,13 +82,27 @@ class ColdStartConfig(Section):
     epochs: int = Field(1, ge=1, description="Passes over the examples.")
 
     @model_validator(mode="after")
-    def _micro_batches_fill_a_batch(self) -> ColdStartConfig:
+    def _micro_batches_fill_a_batch(self) -> Self:
         if self.batch_examples % self.micro_batch_examples:
             raise ValueError(
                 f"micro_batch_examples = {self.micro_batch_examples} does not divide batch_examples = "
                 f"{self.batch_examples}"
             )
         return self
+
+
+class ColdStartConfig(SupervisedConfig):
+    """Supervised examples of right calls before reinforcement learning."""
+
+    examples: int = Field(518, ge=0, description="Training tasks shown once an epoch; 0 skips the cold start.")
+    recovery_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the examples that are demonstrated recoveries: a corrupted call, its diagnosis, the "
+        "right call; the loss is on the right call only.",
+    )
+    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries; as in fission.")
 
 
 class TrainingConfig(Section):

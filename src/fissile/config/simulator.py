@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from fissile.config.loading import Section, load
-from fissile.config.run import ColdStartConfig, ModelConfig
+from fissile.config.run import ModelConfig, SupervisedConfig
 from fissile.dialects import get_dialect
 from fissile.faults import Fault
 from fissile.feedback import get_source
@@ -46,7 +46,9 @@ class DataConfig(Section):
     environment_share: float = Field(
         0.5, ge=0, le=1, description="Of the failures that the live world objected to: share with its own words."
     )
-    endpoint_share: float = Field(0.5, ge=0, le=1, description="With the teacher 'endpoint': its share of the rest.")
+    endpoint_share: float = Field(
+        0.5, ge=0, le=1, description="Of the rest: share of the teacher 'endpoint'. Any other teachers share equally."
+    )
     runs: list[str] = Field([], description="Run folders whose intercepted failures are taken, too.")
     dialect: str = Field("hermes", description="Tool-call format of the corrupted calls.")
 
@@ -59,7 +61,15 @@ class DataConfig(Section):
         for teacher in self.teachers:
             if teacher != ENDPOINT:
                 get_source(teacher)
+        if set(self.teachers) == {"environment"}:
+            raise ValueError("data.teachers: 'environment' is silent in single-step tasks. Name another one beside it.")
         return self
+
+
+class SimulatorTraining(SupervisedConfig):
+    """How the adapter is taught."""
+
+    examples: int = Field(1600, ge=1, description="Training rows shown once an epoch, the first ones of the data.")
 
 
 class JudgingConfig(Section):
@@ -86,7 +96,7 @@ class SimulatorRecipe(Section):
     seed: int = Field(0, description="Of corruption, of the choice of examples, and of training.")
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
-    training: ColdStartConfig = ColdStartConfig(examples=1600)
+    training: SimulatorTraining = SimulatorTraining()
     max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
     endpoint: ServedSettings | None = Field(None, description="The server of the teacher or the source 'endpoint'.")
     evaluation: JudgingConfig = JudgingConfig()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fissile.calls import JSON
@@ -13,6 +13,9 @@ from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, FeedbackSource
 from fissile.simulator.record import DiagnosedFailure, Origin, Side
 from fissile.tasks import Task
 from fissile.tasks.splits import components
+
+FAILED = "failed: "
+"""What the reasons begin with for which a teacher gave no diagnosis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,19 @@ def assign_sides(
     return sides
 
 
-def unseen_functions_only(found: Iterable[FoundFailure]) -> Iterator[FoundFailure]:
-    """Without the test failures of a task that must call a function which a training task must call, too."""
+def unseen_functions_only(found: Iterable[FoundFailure]) -> list[FoundFailure]:
+    """No function that a test task must call is one that a training task must call, or that a training failure calls.
+
+    Left out are test failures of tasks that share a function with a training task, then training failures whose wrong
+    call is one of a function of the test side.
+    """
     listed = list(found)
     seen = {name for one in listed if one.side != "test" for name in one.failure.task.functions}
-    return (one for one in listed if one.side != "test" or not one.failure.task.functions & seen)
+    apart = [one for one in listed if one.side != "test" or not one.failure.task.functions & seen]
+    tested = {name for one in apart if one.side == "test" for name in one.failure.task.functions}
+    return [
+        one for one in apart if one.side == "test" or not tested & {call.name for call in one.failure.attempt.calls}
+    ]
 
 
 def balanced(found: Iterable[FoundFailure], count: int) -> list[FoundFailure]:
@@ -138,7 +149,7 @@ def diagnose_all(
                 if feedback.leaked:
                     left_out[f"leak: {feedback.leaked}"] += 1
                 elif feedback.fallback:
-                    left_out[f"failed: {feedback.fallback}"] += 1
+                    left_out[FAILED + feedback.fallback] += 1
                 elif feedback.text == FIXED_MESSAGE:
                     left_out["nothing to say"] += 1
                 else:

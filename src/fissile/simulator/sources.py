@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fissile.errors import ConfigError
+from fissile.errors import ConfigError, RunError
 from fissile.feedback import SOURCES, FeedbackSource
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
@@ -15,6 +15,32 @@ LEARNED = "learned"
 
 NAMES = (*SOURCES, LEARNED, EndpointSource.name)
 """Of all sources."""
+
+NO_OUTAGE = frozenset({"budget", "context_too_long", "prompt_too_long", "truncated", "empty"})
+"""Reasons of `NoDiagnosis` that would be the same another time."""
+
+MAX_OUTAGE = 10
+"""Diagnoses that may be missing for other reasons before a result is refused."""
+
+
+def refuse_outage(name: str, missing: Mapping[str, int]) -> None:
+    """Refuse to take an outage for a result.
+
+    Args:
+        name: of the source.
+        missing: how many diagnoses are missing, by reason.
+
+    Raises:
+        RunError: more than `MAX_OUTAGE` for reasons that may pass.
+    """
+    passing = {reason: count for reason, count in missing.items() if reason not in NO_OUTAGE}
+    if sum(passing.values()) > MAX_OUTAGE:
+        listed = ", ".join(f"{count} {reason}" for reason, count in passing.items())
+        raise RunError(
+            f"The feedback source '{name}' failed too often to be judged or learned from ({listed}). See to it, and "
+            "run the command again: what an endpoint answered is kept."
+        )
+
 
 MakeLearned = Callable[[LearnedSettings], FeedbackSource]
 """Loads the local model. It is injected, since a model needs torch and nothing here does."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import torch
+
+from fissile.journal import write_json
 
 SAMPLE_SECONDS = 0.2
 """Interval at which resident memory is read."""
@@ -26,6 +30,15 @@ class Meter:
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Meter:
+        """What an earlier part of the run wrote; a new meter where there is none."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+
+    def write(self, path: Path) -> None:
+        """Keep it for a later part."""
+        write_json(path, {"seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes})
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -186,8 +186,7 @@ class Run:
 
     def _prepare(self) -> Course:
         """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took."""
-        if self.folder.meter.exists():
-            self.meter = Meter(**json.loads(self.folder.meter.read_text(encoding="utf-8")))
+        self.meter = Meter.read(self.folder.meter)
         torch.manual_seed(self.config.seed)
         path = self.config.model.path
         model = self.config.model
@@ -246,10 +245,7 @@ class Run:
             with self.meter.phase(name), self.progress.phase(name):
                 yield
         finally:
-            write_json(
-                self.folder.meter,
-                {"seconds": self.meter.seconds, "peak_memory_bytes": self.meter.peak_memory_bytes},
-            )
+            self.meter.write(self.folder.meter)
 
     def _summarize(self) -> dict[str, JSON]:
         stages = {

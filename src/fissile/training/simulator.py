@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from fissile.config import EngineConfig, ModelConfig, RunConfig, load_config
-from fissile.config.simulator import DataConfig, SimulatorRecipe
+from fissile.config.simulator import ENDPOINT, DataConfig, SimulatorRecipe
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, DataError
-from fissile.feedback import FeedbackSource, get_source
+from fissile.feedback import FeedbackSource, FixedMessage, get_source
 from fissile.simulator.dataset import (
+    FAILED,
     FoundFailure,
     assign_sides,
     balanced,
@@ -29,19 +31,15 @@ from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure, Side
 from fissile.simulator.settings import LearnedSettings
-from fissile.simulator.sources import LEARNED
+from fissile.simulator.sources import LEARNED, refuse_outage
 from fissile.tasks import Task, load_bfcl_multi_turn, load_tasks
 from fissile.tasks.scenarios import split_scenarios
 from fissile.training.callbacks import CompleteMark
-from fissile.training.checkpoints import latest_checkpoint
+from fissile.training.checkpoints import latest_checkpoint, load_state
 from fissile.training.course import SingleStepCourse, make_course
 from fissile.training.engines import Engines
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.supervised import Example, fine_tune
-
-DIALECT = "hermes"
-"""Of a simulator's own chat format; it never calls a tool, so any would do."""
-
 
 PROMPT_FILE = "prompt.txt"
 """In an adapter's folder: the prompt that it was taught with."""
@@ -62,9 +60,14 @@ class Seen:
         config = load_config(recipe)
         if config.is_live:
             raise ConfigError(f"data.split_like = '{recipe}' trains in a live world. Name a single-step recipe.")
-        split = SingleStepCourse(config, chat_of(config.model)).split
+        split = SingleStepCourse(config, chat_of(config.model), nothing_said).split
         trained = frozenset(name for task in split.train for name in task.functions)
         return cls(trained, frozenset(name for task in (*split.validation, *split.test) for name in task.functions))
+
+
+def nothing_said(_name: str) -> FeedbackSource:
+    """In the place of any source, where a course is asked for its tasks alone."""
+    return FixedMessage()
 
 
 def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
@@ -90,7 +93,7 @@ def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
     ]
     for run in config.runs:
         found += harvested([run], trained_tasks(run), {**sides, **live_sides})
-    return list(unseen_functions_only(found))
+    return unseen_functions_only(found)
 
 
 def trained_tasks(run: str) -> dict[str, Task]:
@@ -104,15 +107,16 @@ def trained_tasks(run: str) -> dict[str, Task]:
         config = RunConfig.model_validate(json.loads(path.read_text(encoding="utf-8"))["config"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"'{run}' is no run folder of this version ({error}). Name one of `fissile train`.") from None
-    course = make_course(config, chat_of(config.model), longest_context(config.model.path))
+    course = make_course(config, chat_of(config.model), longest_context(config.model.path), nothing_said)
     return {task.id: task for task in course.train}
 
 
 def choose_rows(found: Sequence[FoundFailure], config: DataConfig) -> list[FoundFailure]:
     """The failures that get a row: every policy's own on the training side, and corruptions in the wanted shares."""
-    chosen = [one for one in found if one.run and one.side == "train"]
+    own = {one.key: one for one in found if one.run and one.side == "train"}
+    chosen = list(own.values())
     for side, count in (("train", config.rows - len(chosen)), ("test", config.test_rows)):
-        members = [one for one in found if one.side == side and not one.run]
+        members = [one for one in found if one.side == side and not one.run and one.key not in own]
         executed = [one for one in members if one.domain]
         from_live = balanced(executed, round(count * config.live_share) if count > 0 else 0)
         judged = [one for one in members if not one.domain]
@@ -124,17 +128,20 @@ def teacher_of(config: DataConfig) -> Callable[[FoundFailure], str]:
     """Who diagnoses a failure: a draw by its hash, so that it does not depend on the others."""
 
     def choose(one: FoundFailure) -> str:
-        draw = int(one.key[:8], 16) / 0x100000000
         objected = bool(one.failure.answers) and not one.failure.silent
-        if "environment" in config.teachers and objected and draw < config.environment_share:
+        if "environment" in config.teachers and objected and _share(one.key[:8]) < config.environment_share:
             return "environment"
-        rest = [name for name in config.teachers if name != "environment"] or ["rules"]
-        if "endpoint" in rest and len(rest) > 1:
-            second = int(one.key[8:16], 16) / 0x100000000
-            return "endpoint" if second < config.endpoint_share else next(name for name in rest if name != "endpoint")
-        return rest[0]
+        others = [name for name in config.teachers if name not in ("environment", ENDPOINT)]
+        if ENDPOINT in config.teachers and (not others or _share(one.key[8:16]) < config.endpoint_share):
+            return ENDPOINT
+        return others[int(_share(one.key[16:24]) * len(others))]
 
     return choose
+
+
+def _share(digits: str) -> float:
+    """Hexadecimal digits as a number in [0, 1)."""
+    return int(digits, 16) / float(16 ** len(digits))
 
 
 def make_rows(
@@ -146,16 +153,16 @@ def make_rows(
 
     Raises:
         DataError: no training row is left.
+        RunError: the endpoint failed; what it answered is kept.
     """
     choose = teacher_of(recipe.data)
     found = choose_rows(find_failures(recipe.data, recipe.seed), recipe.data)
     random.Random(recipe.seed).shuffle(found)  # so that a prefix is a fair sample
-    teachers: dict[str, FeedbackSource] = {
-        name: get_source(name) for name in (*recipe.data.teachers, "rules") if name != "endpoint"
-    }
+    teachers: dict[str, FeedbackSource] = {name: get_source(name) for name in recipe.data.teachers if name != ENDPOINT}
     if endpoint is not None:
-        teachers["endpoint"] = endpoint
+        teachers[ENDPOINT] = endpoint
     rows, left_out = diagnose_all(found, teachers, choose, progress)
+    refuse_outage(ENDPOINT, {reason[len(FAILED) :]: n for reason, n in left_out.items() if reason.startswith(FAILED)})
     if not any(row.side == "train" for row in rows):
         raise DataError(f"No training row is left ({dict(left_out)}). Give more tasks, faults or teachers.")
     return rows, dict(statistics(rows, left_out))
@@ -172,24 +179,47 @@ def simulator_examples(rows: Sequence[DiagnosedFailure], chat: ChatFormat, limit
     return examples
 
 
+@dataclass(frozen=True)
+class TaughtSimulator:
+    """What a training says of itself.
+
+    Attributes:
+        examples: rows that it was taught with.
+        loss: the mean over the training, in nats a token of the diagnoses.
+    """
+
+    examples: int
+    loss: float
+
+
 def train_simulator(
     recipe: SimulatorRecipe,
     rows: Sequence[DiagnosedFailure],
     folder: Path,
+    fingerprint: str,
     callbacks: Sequence[TrainerCallback] = (),
-) -> float:
+) -> TaughtSimulator:
     """Teach the adapter, and save it at `folder / "adapter"`; an interrupted training goes on.
 
     `prompt.txt` in it is what the model must be asked with (of a server: `simulator.endpoint.prompt_file`).
 
-    Returns:
-        The mean loss, in nats a token of the diagnoses.
+    Args:
+        recipe: model and training.
+        rows: the data.
+        folder: of the simulator.
+        fingerprint: of all that shapes the training; a checkpoint of another one is refused.
+        callbacks: of the trainer.
+
+    Raises:
+        RunError: a checkpoint of another recipe, or one that cannot be written.
     """
     chat = chat_of(recipe.model)
     policy = load_policy(recipe.model)
     examples = simulator_examples(rows, chat, recipe.training.examples)
-    checkpoints = folder / "checkpoints"
-    mark = CompleteMark(f"{recipe.training.model_dump_json()}{len(examples)}")
+    checkpoints, adapter = folder / "checkpoints", folder / "adapter"
+    checkpoint = latest_checkpoint(checkpoints)
+    if checkpoint is not None:
+        load_state(str(checkpoint), fingerprint)
     loss = fine_tune(
         policy,
         chat.tokenizer,
@@ -197,11 +227,13 @@ def train_simulator(
         recipe.training,
         checkpoints,
         recipe.seed,
-        [*callbacks, mark],
-        resume_from=latest_checkpoint(checkpoints),
+        [*callbacks, CompleteMark(fingerprint)],
+        resume_from=checkpoint,
     )
-    save_adapter(policy, folder / "adapter", {PROMPT_FILE: SimulatorPrompt.named(LEARNED).text})
-    return loss
+    if adapter.exists():  # of a training that was cut off before it was noted as done
+        shutil.rmtree(adapter)
+    save_adapter(policy, adapter, {PROMPT_FILE: SimulatorPrompt.named(LEARNED).text})
+    return TaughtSimulator(len(examples), loss)
 
 
 def load_learned(settings: LearnedSettings, engine: EngineConfig | None = None) -> LearnedSource:
@@ -235,6 +267,6 @@ def prompt_file(adapter: str | Path) -> Path:
     return own if own.exists() else SimulatorPrompt.path_of(LEARNED)
 
 
-def chat_of(model: ModelConfig, dialect: str = DIALECT) -> ChatFormat:
+def chat_of(model: ModelConfig) -> ChatFormat:
     """The chat format of a model."""
-    return ChatFormat(load_tokenizer(model.path), get_dialect(dialect), model.template_options)
+    return ChatFormat(load_tokenizer(model.path), get_dialect(model.dialect), model.template_options)

@@ -31,7 +31,7 @@ from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
-from fissile.training.simulator import chat_of, load_learned
+from fissile.training.simulator import chat_of, load_learned, nothing_said
 from fissile.training.simulator_folder import SimulatorFolder
 
 TABLE = ("fixed", "environment", "rules", "learned")
@@ -91,7 +91,7 @@ class PolicyUnderTest:
 
     @cached_property
     def _course(self) -> SingleStepCourse:
-        return SingleStepCourse(self.config, chat_of(self.config.model, self.config.model.dialect))
+        return SingleStepCourse(self.config, chat_of(self.config.model), nothing_said)
 
     @cached_property
     def _engine(self) -> Engine:

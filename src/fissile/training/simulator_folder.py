@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fissile.calls import JSON
+from fissile.calls import JSON, canonical_json
+from fissile.config.simulator import ENDPOINT, SimulatorRecipe
 from fissile.errors import RunError
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.dataset import read_rows
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure
+from fissile.simulator.settings import SimulatorSettings
+from fissile.simulator.sources import LEARNED
+
+
+def data_settings(recipe: SimulatorRecipe) -> dict[str, JSON]:
+    """All that shapes the data, the contents of files included."""
+    fields: dict[str, JSON] = recipe.model_dump(mode="json", include={"data", "seed"})
+    if recipe.data.split_like is not None:
+        fields["split_like"] = digest(recipe.data.split_like)
+    if ENDPOINT in recipe.data.teachers:
+        fields |= asked_settings(ENDPOINT, SimulatorSettings(endpoint=recipe.endpoint))
+    return fields
+
+
+def training_settings(recipe: SimulatorRecipe) -> dict[str, JSON]:
+    """All that shapes the adapter."""
+    return {**data_settings(recipe), **recipe.model_dump(mode="json", include={"model", "training"})}
+
+
+def asked_settings(name: str, settings: SimulatorSettings) -> dict[str, JSON]:
+    """All that shapes what a source says: nothing for one that is no model."""
+    fields: dict[str, JSON] = {**settings.shaping({name})}
+    if name == ENDPOINT and settings.endpoint is not None and settings.endpoint.prompt_file is not None:
+        fields["prompt"] = digest(settings.endpoint.prompt_file)
+    if name == LEARNED and settings.learned.adapter is not None:
+        fields["adapter"] = digest(settings.learned.adapter)
+    return fields
+
+
+def digest(path: str | Path) -> str:
+    """A hash of what a file holds, or of all files directly in a folder; "" where there is nothing."""
+    place = Path(path).expanduser()
+    files = sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else [place]
+    held = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    return fingerprint(held) if held else ""
+
+
+def fingerprint(settings: JSON) -> str:
+    """A hash of settings: 16 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(settings).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -30,6 +72,11 @@ class SimulatorFolder:
     def adapter(self) -> Path:
         """The trained adapter; it exists exactly when it is whole."""
         return self.path / "adapter"
+
+    @property
+    def meter(self) -> Path:
+        """Seconds and memory of the training."""
+        return self.path / "meter.json"
 
     @property
     def evaluation(self) -> Path:

@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from fissile.config import ColdStartConfig
+from fissile.config import SupervisedConfig
 from fissile.training.checkpoints import explained_disk_errors
 from fissile.training.packed_attention import use_packed_attention
 from fissile.training.packing import PackedCollator
@@ -25,7 +25,7 @@ def fine_tune(
     policy: Any,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
-    config: ColdStartConfig,
+    config: SupervisedConfig,
     folder: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
@@ -34,7 +34,7 @@ def fine_tune(
     """Train the adapter of `policy` in place, each example once an epoch; checkpoints go to `folder`.
 
     Returns:
-        The mean loss over the run, in nats a token of the answers.
+        The mean loss of all steps, those before an interruption included, in nats a token of the answers.
     """
     steps = -(-len(examples) // config.batch_examples) * config.epochs
     arguments = SFTConfig(
@@ -70,8 +70,9 @@ def fine_tune(
     score_labels_only(model, top1=True)
     use_packed_attention(model)
     trainer.remove_callback(PrinterCallback)
-    outcome = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    return float(outcome.training_loss)
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    losses = [float(logged["loss"]) for logged in trainer.state.log_history if "loss" in logged]
+    return sum(losses) / max(len(losses), 1)
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
