@@ -44,7 +44,11 @@ class DataConfig(Section):
         description="Who writes the diagnoses: 'environment' (where the live world objected), 'rules', 'endpoint'.",
     )
     environment_share: float = Field(
-        0.5, ge=0, le=1, description="Of the failures that the live world objected to: share with its own words."
+        0.5,
+        ge=0,
+        le=1,
+        description="Of the failures that the live world objected to: share with its own words, where they name "
+        "the argument that is wrong.",
     )
     endpoint_share: float = Field(
         0.5, ge=0, le=1, description="Of the rest: share of the teacher 'endpoint'. Any other teachers share equally."

@@ -16,7 +16,7 @@ from fissile.config.simulator import ENDPOINT, DataConfig, SimulatorRecipe
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, DataError
-from fissile.feedback import FeedbackSource, FixedMessage, get_source
+from fissile.feedback import EnvironmentMessage, Failure, FeedbackSource, FixedMessage, get_source
 from fissile.simulator.dataset import (
     FAILED,
     FoundFailure,
@@ -27,6 +27,7 @@ from fissile.simulator.dataset import (
     unseen_functions_only,
 )
 from fissile.simulator.gathering import corrupted, harvested
+from fissile.simulator.judging.quality import assess
 from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure, Side
@@ -128,8 +129,11 @@ def teacher_of(config: DataConfig) -> Callable[[FoundFailure], str]:
     """Who diagnoses a failure: a draw by its hash, so that it does not depend on the others."""
 
     def choose(one: FoundFailure) -> str:
-        objected = bool(one.failure.answers) and not one.failure.silent
-        if "environment" in config.teachers and objected and _share(one.key[:8]) < config.environment_share:
+        if (
+            "environment" in config.teachers
+            and _share(one.key[:8]) < config.environment_share
+            and _is_told(one.failure)
+        ):
             return "environment"
         others = [name for name in config.teachers if name not in ("environment", ENDPOINT)]
         if ENDPOINT in config.teachers and (not others or _share(one.key[8:16]) < config.endpoint_share):
@@ -137,6 +141,14 @@ def teacher_of(config: DataConfig) -> Callable[[FoundFailure], str]:
         return others[int(_share(one.key[16:24]) * len(others))]
 
     return choose
+
+
+def _is_told(failure: Failure) -> bool:
+    """Whether the live world objected, and named the wrong argument if one is: a vague error teaches vagueness."""
+    if not failure.answers or failure.silent:
+        return False
+    (message,) = EnvironmentMessage().diagnose([failure])
+    return assess(message, failure).right_field is not False
 
 
 def _share(digits: str) -> float:
