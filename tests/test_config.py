@@ -103,6 +103,13 @@ def test_a_source_that_is_a_model_needs_its_table(section: str) -> None:
         parse_config({section: {"feedback": "oracle"}})
 
 
+def test_what_stands_in_for_a_simulator_is_trained_with_too() -> None:
+    learned = {"fission": {"feedback": "learned"}, "simulator": {"learned": {"adapter": "somewhere"}}}
+    assert parse_config(learned).trained_with == {"learned", "rules"}
+    with pytest.raises(ConfigError, match="also trained with"):
+        parse_config({**learned, "evaluation": {"feedback": "rules"}})
+
+
 def test_evaluation_must_not_use_the_simulator_that_was_trained_with() -> None:
     both = {"fission": {"feedback": "endpoint"}, "evaluation": {"feedback": "endpoint"}, "simulator": SERVER}
     with pytest.raises(ConfigError, match="also trained with"):

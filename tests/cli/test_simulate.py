@@ -8,6 +8,7 @@ import datasets
 import pytest
 from typer.testing import CliRunner
 
+from fault_server import free_port
 from fissile.cli import app
 from fissile.errors import ConfigError, InputError, RunError
 from tiny_world import make_world
@@ -127,6 +128,33 @@ def test_an_interrupted_training_goes_on(world: Path) -> None:
     assert first == again
 
 
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_with(world: Path) -> None:
+    folder = world / "simulator"
+    (folder / "training.json").rename(folder / "kept.json")
+    with pytest.raises(RunError, match="written under another configuration"):
+        run("simulate", "train", world / "simulator.toml", "--set", "training.learning_rate=0.1")
+    (folder / "kept.json").rename(folder / "training.json")
+
+
+def test_what_was_found_of_other_sources_and_of_the_policy_stays(world: Path) -> None:
+    before = read(world / "simulator" / "evaluation.json")
+    assert "rules: judged before" in run("simulate", "eval", world / "simulator.toml", "--sources", "rules")
+    after = read(world / "simulator" / "evaluation.json")
+    assert after["sources"] == before["sources"]
+    assert after["policy"] == before["policy"]
+
+
+def test_an_outage_is_no_result(world: Path) -> None:
+    server = f"endpoint.server={{base_url='http://127.0.0.1:{free_port()}/v1', model='m', retries=0}}"
+    with pytest.raises(RunError, match=r"'endpoint' failed too often .*run the command again"):
+        run("simulate", "eval", world / "simulator.toml", "--sources", "endpoint", "--set", server)
+    assert not (world / "simulator" / "evaluation" / "endpoint.json").exists()
+    taught = ["--output", world / "taught", "--set", "data.teachers=['endpoint']", "--set", server]
+    with pytest.raises(RunError, match=r"'endpoint' failed too often"):
+        run("simulate", "data", world / "simulator.toml", *taught)
+    assert not (world / "taught" / "rows.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -135,6 +163,8 @@ def test_an_interrupted_training_goes_on(world: Path) -> None:
         (["--set", "data.live_categories=['simple_python']"], "none of multi_turn_base"),
         (["--set", "data.fault=1"], "unknown key"),
         (["--set", "data.faults=['typo']"], "data.faults"),
+        (["--set", "data.teachers=['environment']"], "silent in single-step tasks"),
+        (["--set", "training.recovery_share=0.5"], "unknown key"),
     ],
 )
 def test_a_recipe_that_cannot_be_run(world: Path, arguments: list[str], complaint: str) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.engines.attempts import Attempter
-from fissile.engines.injection import LiveContextInjector, SingleStepInjector, make_injector
+from fissile.engines.injection import LiveContextInjector, SingleStepInjector
 from fissile.engines.live import LiveSampler
 from fissile.environments import SingleStep
-from fissile.errors import ConfigError
 from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, get_source
 from fissile.rollouts import InjectionSettings
 from fissile.tasks import Task, instances
@@ -116,11 +113,3 @@ def test_a_live_rollout_goes_on_from_there() -> None:
     )
     assert rollout.correct
     assert not any(step.injected for step in rollout.steps)
-
-
-def test_the_sampler_decides() -> None:
-    diagnoser = Diagnoser(get_source("rules"))
-    assert isinstance(make_injector(ALWAYS, SINGLE, diagnoser), SingleStepInjector)
-    assert isinstance(make_injector(ALWAYS, SAMPLER, diagnoser), LiveContextInjector)
-    with pytest.raises(ConfigError, match="cannot be injected"):
-        make_injector(ALWAYS, object(), diagnoser)  # type: ignore[arg-type]

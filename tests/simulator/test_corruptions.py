@@ -1,11 +1,14 @@
 """Failures by corruption, judged and executed, and the rows that are made of them."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fissile.calls import Attempt, ToolCall
+from fissile.config.simulator import DataConfig
 from fissile.dialects import HermesDialect
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.faults import Fault
@@ -20,8 +23,10 @@ from fissile.simulator.dataset import (
     unseen_functions_only,
 )
 from fissile.simulator.gathering import corrupted, harvested
+from fissile.simulator.judging.quality import assess
 from fissile.simulator.record import DiagnosedFailure, Origin
-from fissile.tasks import Task, load_bfcl, load_bfcl_multi_turn
+from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
+from fissile.training.simulator import choose_rows, teacher_of
 from tiny import squares
 
 DIALECT = HermesDialect()
@@ -123,7 +128,48 @@ def test_no_function_is_on_two_sides(single: list[Task]) -> None:
 def test_test_failures_of_a_trained_function_are_dropped() -> None:
     train = found("a", ErrorKind.WRONG_VALUE)
     test = FoundFailure(failed("b"), Origin.CORRUPTION, "test")
-    assert list(unseen_functions_only([train, test])) == [train]
+    assert unseen_functions_only([train, test]) == [train]
+
+
+def test_training_failures_that_call_a_tested_function_are_dropped() -> None:
+    task = squares(1)[0]
+    volume = replace(task.tools[0], name="volume")
+    wanted = replace(task, tools=(*task.tools, volume), ground_truth=(ExpectedCall("volume", {"side": [1]}),))
+    misled = FoundFailure(replace(failed("a"), task=wanted), Origin.CORRUPTION, "train")  # it calls area()
+    tested = FoundFailure(failed("b"), Origin.CORRUPTION, "test")
+    assert unseen_functions_only([misled, tested]) == [tested]
+    elsewhere = FoundFailure(replace(failed("b"), task=wanted), Origin.CORRUPTION, "test")
+    trained = found("a", ErrorKind.WRONG_VALUE)
+    assert unseen_functions_only([trained, elsewhere]) == [trained, elsewhere]
+
+
+def test_a_policys_failure_is_taken_once_and_not_again_as_a_corruption() -> None:
+    own = replace(found("a", ErrorKind.WRONG_VALUE), origin=Origin.POLICY, run="runs/one")
+    again, corrupted_too = replace(own, run="runs/two"), found("a", ErrorKind.WRONG_VALUE)
+    assert len({own.key, again.key, corrupted_too.key}) == 1
+    chosen = choose_rows([own, again, corrupted_too, found("b", ErrorKind.WRONG_VALUE)], DataConfig(rows=3))
+    assert [one.failure.task.id for one in chosen] == ["a", "b"]
+
+
+def test_every_teacher_that_is_named_teaches() -> None:
+    many = [found(f"a{n}", ErrorKind.WRONG_VALUE) for n in range(200)]
+    shared = Counter(map(teacher_of(DataConfig(teachers=["rules", "service", "endpoint"], endpoint_share=0.2)), many))
+    assert 20 < shared["endpoint"] < 60
+    assert min(shared["rules"], shared["service"]) > 50
+    assert set(map(teacher_of(DataConfig(teachers=["environment", "endpoint"])), many)) == {"endpoint"}
+
+
+def test_the_world_teaches_where_its_words_name_the_argument(executed: list[FaultyAttempt]) -> None:
+    choose = teacher_of(DataConfig(teachers=["environment", "rules"], environment_share=1.0))
+    told: dict[str, list[bool | None]] = {"environment": [], "rules": []}
+    for one in executed:
+        if one.failure.answers and not one.failure.silent:
+            (message,) = get_source("environment").diagnose([one.failure])
+            teacher = choose(FoundFailure(one.failure, Origin.CORRUPTION, "train"))
+            told[teacher].append(assess(str(message), one.failure).right_field)
+    assert len(told["environment"]) > 50
+    assert False not in told["environment"]
+    assert set(told["rules"]) == {False}
 
 
 class Leaky:

@@ -34,6 +34,9 @@ app.add_typer(simulate.app, name="simulate")
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
 """Errors of the operating system that the user can do something about."""
 
+GO_ON = "What is done is kept: run the command again, with --resume where it takes that."
+"""To whoever was interrupted."""
+
 
 def main() -> None:
     """Run the command. The user's errors, and a machine that fails, become one message on stderr and exit code 2."""
@@ -46,10 +49,10 @@ def main() -> None:
             raise
         _fail(
             f"{error.filename or 'A file'} cannot be written ({error.strerror}). Free some space or choose another "
-            "folder; an interrupted run goes on with --resume."
+            f"folder. {GO_ON}"
         )
     except KeyboardInterrupt:
-        _fail("interrupted; an interrupted run goes on with --resume.", code=130)
+        _fail(f"interrupted. {GO_ON}", code=130)
 
 
 def _fail(message: str, code: int = 2) -> None:

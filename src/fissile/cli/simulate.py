@@ -120,8 +120,9 @@ def _teacher(config: SimulatorRecipe, folder: SimulatorFolder) -> FeedbackSource
     if config.endpoint is None or ENDPOINT not in config.data.teachers:
         return None
     from fissile.simulator.endpoint import EndpointSource  # noqa: PLC0415
+    from fissile.simulator.settings import CACHE  # noqa: PLC0415
 
-    return EndpointSource(config.endpoint, folder.path / "simulator_cache.jsonl")
+    return EndpointSource(config.endpoint, folder.path / CACHE)
 
 
 def data_table(statistics: dict[str, Any]) -> Table:

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
+from fissile.feedback import SOURCES
+from fissile.feedback.phrasebooks import RULES
 from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
 from fissile.rollouts import ErrorProtocol
@@ -281,9 +283,10 @@ class RunConfig(Section):
 
     @property
     def trained_with(self) -> frozenset[str]:
-        """Names of the feedback sources whose diagnoses are trained with."""
+        """Names of the feedback sources whose diagnoses are trained with, `rules` where it stands in for a model."""
         fission = self.fission.feedback if self.method == "fission_grpo" else ""
-        return frozenset({fission, self.cold_start_feedback, self.injection_feedback} - {""})
+        named = {fission, self.cold_start_feedback, self.injection_feedback} - {""}
+        return frozenset(named | ({RULES.name} if named - set(SOURCES) else set()))
 
     @property
     def sources(self) -> frozenset[str]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from fissile.corrections.context import Context
-from fissile.engines.attempts import Attempter, Sampler
+from fissile.engines.attempts import Attempter
 from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
-from fissile.errors import ConfigError
 from fissile.faults import corrupt
 from fissile.feedback import Diagnoser
 from fissile.rollouts import Completion, Step, corrective_context, failure_of
@@ -59,28 +58,10 @@ class Injector(Protocol):
         """
         ...
 
-
-def make_injector(settings: InjectionSettings, sampler: Sampler, diagnoser: Diagnoser) -> Injector:
-    """The injector that fits a sampler.
-
-    Args:
-        settings: where failures are forced.
-        sampler: of the contexts.
-        diagnoser: answers the forced failures of single-step tasks; a live world answers for itself.
-
-    Raises:
-        ConfigError: the sampler is neither of Fissile's two.
-    """
-    match sampler:
-        case Attempter():
-            return SingleStepInjector(settings, sampler, diagnoser)
-        case LiveSampler():
-            return LiveContextInjector(settings, sampler)
-        case _:
-            raise ConfigError(
-                f"Failures cannot be injected into the contexts of {type(sampler).__name__}. Use an Attempter or a "
-                "LiveSampler, or set injection.rate = 0."
-            )
+    @property
+    def diagnoser(self) -> Diagnoser | None:
+        """Who answers the forced failures; None where the world does."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -145,6 +126,8 @@ class LiveContextInjector:
 
     settings: InjectionSettings
     sampler: LiveSampler
+
+    diagnoser: ClassVar[None] = None
 
     def inject(self, contexts: Sequence[Context], visit: int = 0) -> list[Context]:
         """See `Injector`."""

@@ -38,6 +38,7 @@ def judge_source(
     rows: Sequence[DiagnosedFailure],
     count_tokens: CountTokens,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    is_timed: bool = True,
 ) -> tuple[dict[str, JSON], list[dict[str, JSON]]]:
     """What a source says of the rows' failures.
 
@@ -46,6 +47,7 @@ def judge_source(
         rows: of the test side.
         count_tokens: for the speed.
         progress: called with (diagnosed, all) after each batch.
+        is_timed: report the speed, too; not that of a source that remembers its answers.
 
     Returns:
         The report, JSON-ready, and one record for each failure: its row's id, the text, what it is worth, and what the
@@ -74,9 +76,8 @@ def judge_source(
         ).to_dict(),
         "missing": dict(Counter(text.reason for text in said if isinstance(text, NoDiagnosis))),
         "leaks": dict(diagnoser.leaks),
-        "seconds": seconds,
-        "diagnoses_per_second": len(said) / max(seconds, 1e-9),
-        "tokens_per_second": sum(map(count_tokens, texts)) / max(seconds, 1e-9),
+        "diagnoses_per_second": len(said) / max(seconds, 1e-9) if is_timed else None,
+        "tokens_per_second": sum(map(count_tokens, texts)) / max(seconds, 1e-9) if is_timed else None,
     }
     records = [
         {

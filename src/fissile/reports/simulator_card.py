@@ -1,4 +1,4 @@
-"""The card of an error simulator: Markdown, made from what its folder holds and from nothing else."""
+"""The card of an error simulator: Markdown, every figure of it from the simulator's folder but those of its limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def card(folder: Path) -> str:
         "Made by `fissile simulate eval` from the figures of one folder; rates are on functions and a domain that no "
         "training row calls, with their counts and 95 % intervals clustered by task.",
         *_data(data),
-        *_training(training),
+        *_training(training, evaluation.get("adapter")),
         *_evaluation(evaluation),
         *(_by_group(name, sources[name]) for name in ("learned", "endpoint") if name in sources),
         LIMITS,
@@ -71,8 +71,8 @@ def figures(sources: Mapping[str, Fields]) -> Iterator[tuple[str, list[str]]]:
         yield title, [_ratio(report, *path) for report in reports]
     yield "words, median (real messages)", [_words(report) for report in reports]
     yield "no diagnosis", [_counts(report["missing"]) for report in reports]
-    yield "diagnoses a second", [f"{report['diagnoses_per_second']:.3g}" for report in reports]
-    yield "tokens a second", [f"{report['tokens_per_second']:.3g}" for report in reports]
+    for unit in ("diagnoses", "tokens"):
+        yield f"{unit} a second", [_speed(report[f"{unit}_per_second"]) for report in reports]
     if any("usefulness" in report for report in reports):
         for origin, title in ORIGINS.items():
             path = ("usefulness", origin)
@@ -102,13 +102,15 @@ def _data(data: Fields) -> Iterator[str]:
         yield f"Left out: {_counts(statistics['left_out'])}."
 
 
-def _training(training: Fields) -> Iterator[str]:
-    if not training:
+def _training(training: Fields, other_adapter: str | None) -> Iterator[str]:
+    if other_adapter:
+        yield f"## Training\n\n`learned` is the adapter at `{other_adapter}`, which was made elsewhere."
+    if other_adapter or not training:
         return
     settings, model = training["settings"]["training"], training["settings"]["model"]
     yield "## Training"
     yield (
-        f"{model['path']}, LoRA r = {model['lora_rank']}, alpha = {model['lora_alpha']}; {settings['examples']} rows, "
+        f"{model['path']}, LoRA r = {model['lora_rank']}, alpha = {model['lora_alpha']}; {training['examples']} rows, "
         f"{settings['epochs']} epoch(s), {settings['batch_examples']} rows a step, learning rate "
         f"{settings['learning_rate']:g}, seed {training['settings']['seed']}. Mean loss {training['loss']:.3f} nats a "
         f"token of the diagnoses, {duration(training['seconds'])}, peak memory "
@@ -181,6 +183,10 @@ def _stood_in(report: Fields) -> str:
     if not shown:
         return NONE
     return _counts({**shown["fallbacks"], **{f"leak: {kind}": count for kind, count in shown["leaks"].items()}})
+
+
+def _speed(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

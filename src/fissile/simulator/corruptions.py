@@ -27,12 +27,10 @@ class FaultyAttempt:
     """A failure made by corruption.
 
     Attributes:
-        task: the task, or in a live world the turn-level instance.
         fault: what was done to the right calls.
         failure: what came of it.
     """
 
-    task: Task
     fault: Fault
     failure: Failure
 
@@ -91,7 +89,7 @@ class Corruptor:
             text = self._corrupted(task, task.id, fault)
             attempt = None if text is None else environment.attempt(task, text)
             if attempt is not None and attempt.failed:
-                yield FaultyAttempt(task, fault, Failure(task, attempt))
+                yield FaultyAttempt(fault, Failure(task, attempt))
 
     def _executed(self, instance: Task, faults: Sequence[Fault]) -> Iterator[FaultyAttempt]:
         start = _rollout(instance)
@@ -110,7 +108,7 @@ class Corruptor:
                 rollout.answer(Response(CLOSING, ParsedResponse(())))
             step, attempt = next(rollout.record().failures, (None, None))
             if step is not None and attempt is not None and attempt.calls:
-                yield FaultyAttempt(instance, fault, failure_of(step, attempt))
+                yield FaultyAttempt(fault, failure_of(step, attempt))
 
     def _response(self, text: str) -> Response:
         return Response(text, self.dialect.parse(text))

@@ -12,8 +12,8 @@ one of these reasons, and somebody else diagnoses it (`fissile.feedback.Diagnose
 
 A batch of failures takes `deadline_seconds` at most where it holds no more than `server.concurrency` distinct ones; a
 larger one may take so long for each `server.concurrency` of them, but ends as soon as no answer came for
-`deadline_seconds`. A server that hangs therefore costs the deadline once a batch, and nothing after `VAIN_BATCHES` of
-them, but for the probes.
+`deadline_seconds`. A probe that finds the server back comes before that. A server that hangs therefore costs the
+deadline once a batch, and nothing after `VAIN_BATCHES` of them, but for the probes.
 """
 
 from __future__ import annotations

@@ -23,14 +23,10 @@ class Intercepted:
 
     Attributes:
         failure: what a simulator is shown of it.
-        source: who diagnosed it in the run.
-        diagnosis: what was said.
         step: optimizer step.
     """
 
     failure: Failure
-    source: str
-    diagnosis: str
     step: int
 
 
@@ -65,7 +61,7 @@ def _failure(record: Mapping[str, Any], task: Task) -> Intercepted:
     *earlier, last = correction.history
     before = Context(task, (), tuple(earlier), correction.turn, correction.dialogue[:-1], correction.state)
     step = Step(before, Completion(()), _as_raised(last.attempt))
-    return Intercepted(failure_of(step, last.attempt), correction.source, last.feedback, correction.step)
+    return Intercepted(failure_of(step, last.attempt), correction.step)
 
 
 def _as_raised(attempt: Attempt) -> Attempt:

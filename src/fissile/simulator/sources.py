@@ -19,22 +19,23 @@ NAMES = (*SOURCES, LEARNED, EndpointSource.name)
 NO_OUTAGE = frozenset({"budget", "context_too_long", "prompt_too_long", "truncated", "empty"})
 """Reasons of `NoDiagnosis` that would be the same another time."""
 
-MAX_OUTAGE = 10
-"""Diagnoses that may be missing for other reasons before a result is refused."""
+MAX_OUTAGE = 0.05
+"""Share of the diagnoses that may be missing for other reasons before a result is refused."""
 
 
-def refuse_outage(name: str, missing: Mapping[str, int]) -> None:
+def refuse_outage(name: str, missing: Mapping[str, int], asked: int) -> None:
     """Refuse to take an outage for a result.
 
     Args:
         name: of the source.
         missing: how many diagnoses are missing, by reason.
+        asked: how many were asked for.
 
     Raises:
-        RunError: more than `MAX_OUTAGE` for reasons that may pass.
+        RunError: more than `MAX_OUTAGE` of them for reasons that may pass.
     """
     passing = {reason: count for reason, count in missing.items() if reason not in NO_OUTAGE}
-    if sum(passing.values()) > MAX_OUTAGE:
+    if sum(passing.values()) > MAX_OUTAGE * asked:
         listed = ", ".join(f"{count} {reason}" for reason, count in passing.items())
         raise RunError(
             f"The feedback source '{name}' failed too often to be judged or learned from ({listed}). See to it, and "

@@ -35,8 +35,8 @@ def explained_disk_errors(what: str | Path) -> Iterator[None]:
 
 def _unwritable(what: str | Path, reason: str) -> RunError:
     return RunError(
-        f"'{what}' cannot be written ({reason}). Free some space or choose another output folder, then go on with "
-        "--resume."
+        f"'{what}' cannot be written ({reason}). Free some space or choose another output folder, then run the "
+        "command again, with --resume where it takes that."
     )
 
 

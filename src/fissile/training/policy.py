@@ -117,9 +117,10 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
                 task_type="CAUSAL_LM",
             ),
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last: an adapter of another model
         raise ModelError(
-            f"The LoRA adapter cannot be set up ({_first_line(error)}). Check model.adapter and model.lora_targets."
+            f"The LoRA adapter cannot be set up ({_first_line(error)}). Check the adapter, whether it is "
+            "one of this model, and model.lora_targets."
         ) from None
 
 

@@ -152,6 +152,7 @@ class Run:
         trainer.add_callback(watch)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        injector = trainer.injector
         write_json(
             self.folder.path / "training.json",
             {
@@ -159,6 +160,7 @@ class Run:
                 "updates": {phase: trainer.updates[phase] for phase in ("explore", "fission")},
                 "corrections": trainer.method.counts(),
                 "feedback": trainer.method.feedback(),
+                "injection": injector.diagnoser.report() if injector and injector.diagnoser else {},
                 "stopped": watch.reason,
             },
         )
@@ -200,9 +202,8 @@ class Run:
     def _source(self, name: str) -> FeedbackSource:
         """The feedback source of that name, made once: one cache, one budget, one model in memory."""
         if name not in self._sources:
-            make_learned = partial(load_learned, engine=self.config.engine)
             cache = self.folder.path / CACHE
-            self._sources[name] = make_source(name, self.config.simulator, make_learned, cache)
+            self._sources[name] = make_source(name, self.config.simulator, load_learned, cache)
         return self._sources[name]
 
     def _trl_config(self) -> GRPOConfig:
@@ -266,6 +267,7 @@ class Run:
                 name: counted.get(name, 0) for name in ("intercepted", "deduplicated", "used", "stale", "leaked")
             },
             "feedback": trained.get("feedback", {}),
+            "injection": trained.get("injection", {}),
             "stopped": trained.get("stopped", ""),
             "seconds": {name: round(seconds, 1) for name, seconds in self.meter.seconds.items()},
             "peak_memory_bytes": self.meter.peak_memory_bytes,

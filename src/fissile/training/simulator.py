@@ -174,7 +174,8 @@ def make_rows(
     if endpoint is not None:
         teachers[ENDPOINT] = endpoint
     rows, left_out = diagnose_all(found, teachers, choose, progress)
-    refuse_outage(ENDPOINT, {reason[len(FAILED) :]: n for reason, n in left_out.items() if reason.startswith(FAILED)})
+    failed = {reason[len(FAILED) :]: n for reason, n in left_out.items() if reason.startswith(FAILED)}
+    refuse_outage(ENDPOINT, failed, sum(failed.values()) + sum(row.teacher == ENDPOINT for row in rows))
     if not any(row.side == "train" for row in rows):
         raise DataError(f"No training row is left ({dict(left_out)}). Give more tasks, faults or teachers.")
     return rows, dict(statistics(rows, left_out))
@@ -248,29 +249,42 @@ def train_simulator(
     return TaughtSimulator(len(examples), loss)
 
 
-def load_learned(settings: LearnedSettings, engine: EngineConfig | None = None) -> LearnedSource:
-    """The source `learned`: the adapter is merged once, so that each call costs what the bare model costs.
+def check_adapter(settings: LearnedSettings) -> Path:
+    """The adapter's folder.
 
     Raises:
-        ConfigError: no adapter is named.
-        ModelError: model or adapter cannot be loaded.
+        ConfigError: none is named, or it is not there.
     """
     if settings.adapter is None:
         raise ConfigError(
             "The source 'learned' needs an adapter: set simulator.learned.adapter to the folder that `fissile simulate "
             "train` leaves, usually runs/simulator/adapter."
         )
-    if not Path(settings.adapter).expanduser().is_dir():
+    folder = Path(settings.adapter).expanduser()
+    if not folder.is_dir():
         raise ConfigError(
             f"There is no adapter at '{settings.adapter}'. Make one: fissile simulate train recipes/simulator.toml"
         )
+    return folder
+
+
+def load_learned(settings: LearnedSettings) -> LearnedSource:
+    """The source `learned`: the adapter is merged once, so that each call costs what the bare model costs.
+
+    It samples with transformers, whatever the policy samples with: a process has room for one vLLM.
+
+    Raises:
+        ConfigError: the adapter is not there.
+        ModelError: model or adapter cannot be loaded.
+    """
+    adapter = check_adapter(settings)
     config = ModelConfig(path=settings.model, dtype=settings.dtype, template_options=settings.template_options)
     chat = chat_of(config)
-    model = load_policy(config, settings.adapter).merge_and_unload().eval().requires_grad_(False)
+    model = load_policy(config, adapter).merge_and_unload().eval().requires_grad_(False)
     positions = longest_input(model.config)
     room = None if positions is None else positions - settings.max_new_tokens
-    prompt = SimulatorPrompt.from_file(prompt_file(settings.adapter))
-    return LearnedSource(Engines(engine).over(model, chat), chat, prompt, settings.max_new_tokens, room)
+    prompt = SimulatorPrompt.from_file(prompt_file(adapter))
+    return LearnedSource(Engines(EngineConfig()).over(model, chat), chat, prompt, settings.max_new_tokens, room)
 
 
 def prompt_file(adapter: str | Path) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fissile.calls import JSON
-from fissile.config import EngineConfig, RunConfig
-from fissile.config.simulator import SimulatorRecipe
+from fissile.config import RunConfig
+from fissile.config.simulator import ENDPOINT, SimulatorRecipe
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter
 from fissile.engines.injection import SingleStepInjector
@@ -20,19 +20,21 @@ from fissile.evaluation.simulator import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage
 from fissile.journal import JsonLines, write_json
+from fissile.machine import machine
 from fissile.metrics import Episode
 from fissile.rollouts import InjectionSettings, Step
+from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
-from fissile.simulator.settings import LearnedSettings, SimulatorSettings
-from fissile.simulator.sources import make_source
+from fissile.simulator.settings import CACHE, LearnedSettings, SimulatorSettings
+from fissile.simulator.sources import LEARNED, NAMES, check_source, make_source, refuse_outage
 from fissile.tasks import Task
 from fissile.training.course import SingleStepCourse
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
-from fissile.training.simulator import chat_of, load_learned, nothing_said
-from fissile.training.simulator_folder import SimulatorFolder
+from fissile.training.simulator import chat_of, check_adapter, load_learned, nothing_said
+from fissile.training.simulator_folder import SimulatorFolder, asked_settings, data_settings, digest
 
 TABLE = ("fixed", "environment", "rules", "learned")
 """The sources that are compared unless others are named; `endpoint` where the recipe has a server."""
@@ -133,6 +135,27 @@ class PolicyUnderTest:
         injector = SingleStepInjector(settings, self._attempter, Diagnoser(FixedMessage()))
         return injector.failures([self._attempter.context(task) for task in self.tasks])
 
+    SETTINGS: ClassVar = ("evaluation", "policy", "policy_adapter")
+    """Keys of `settings`."""
+
+    @property
+    def settings(self) -> dict[str, JSON]:
+        """All that shapes its attempts."""
+        sampled = self.recipe.evaluation.model_dump(mode="json", exclude={"rows"})
+        return {"evaluation": sampled, "policy": self.run, "policy_adapter": digest(self.adapter or "")}
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What a card says of it."""
+        return {
+            "run": self.run,
+            "model": self.config.model.path,
+            "taught_with": self.config.cold_start_feedback,
+            "failures": len(self.failed),
+            "injected": len(self.injected),
+            "tasks": len(self.tasks),
+        }
+
     def recover(self, diagnoser: Diagnoser, progress: Callable[[int, int], None]) -> list[Episode]:
         """Its next attempts after the diagnoses of its own failures, then of the forced ones."""
         samples = self.recipe.evaluation.samples
@@ -148,12 +171,12 @@ class PolicyUnderTest:
 
 @dataclass
 class SourceEvaluation:
-    """The evaluation of several sources over one folder; what was done before is not repeated.
+    """The evaluation of several sources over one folder; what was done before with equal settings is not repeated.
 
     Attributes:
         recipe: of the simulator.
         folder: with its data, and its adapter where `learned` is judged.
-        policy_run: run folder of the policy under test; None leaves the usefulness out.
+        policy_run: run folder of the policy under test; None makes no new attempts.
         progress: what a person sees.
         adapter: of `learned`, instead of the folder's.
     """
@@ -165,90 +188,114 @@ class SourceEvaluation:
     adapter: str | None = None
 
     def run(self, names: Sequence[str]) -> dict[str, Any]:
-        """Judge the sources and write `evaluation.json`.
+        """Judge the sources, and write `evaluation.json` with all that were judged with these settings.
 
         Raises:
-            InputError: a source that cannot be made, or a policy that cannot be used.
+            InputError: a source that cannot be made, or that failed too often, or a policy that cannot be used.
         """
+        for name in names:
+            check_source(name, self._simulators)
+            if name == LEARNED:
+                check_adapter(self._simulators.learned)
         rows = self.folder.read_rows()
         tested = [row for row in rows if row.side == "test"][: self.recipe.evaluation.rows]
         if not tested:
             raise RunError(f"'{self.folder.path}' holds no test rows. Make the data with data.test_rows above 0.")
         policy = PolicyUnderTest(self.policy_run, self.recipe, rows) if self.policy_run else None
         for name in names:
-            self._judge(name, tested, policy)
-        return self._collect(names, policy)
-
-    def _judge(self, name: str, rows: Sequence[DiagnosedFailure], policy: PolicyUnderTest | None) -> None:
-        settings = self._settings(name)
-        stage = f"evaluation/{name}"
-        if self.folder.is_done(stage, settings):
-            self.progress.say(f"{name}: judged before")
-            return
-        source = make_source(name, self._simulators(), self._load, cache=self.folder.path / "simulator_cache.jsonl")
-        tokenizer = load_tokenizer(self.recipe.model.path)
-        with self.progress.phase(f"judge {name}"):
-            report, records = judge_source(
-                source, rows, lambda text: len(tokenizer.encode(text)), self.progress.tenths(f"{name}: diagnoses")
-            )
-        useful: dict[str, JSON] = {}
-        if policy is not None:
-            diagnoser = Diagnoser(source)
-            with self.progress.phase(f"next attempts after {name}"):
-                episodes = policy.recover(diagnoser, self.progress.tenths(f"{name}: next attempts"))
-            useful = {"policy": self._policy_facts(policy), "shown": diagnoser.report()}
-            self._write(f"{name}.episodes", [episode.to_dict() for episode in episodes])
-        self._write(f"{name}.diagnoses", records)
-        self.folder.finish(stage, settings, {"report": report, **useful})
-
-    def _collect(self, names: Sequence[str], policy: PolicyUnderTest | None) -> dict[str, Any]:
-        records = {
-            name: json.loads(self.folder.record(f"evaluation/{name}").read_text(encoding="utf-8")) for name in names
-        }
-        sources = {name: record["report"] for name, record in records.items()}
-        outcome: dict[str, Any] = {"rows": self.recipe.evaluation.rows, "sources": sources}
-        if policy is not None:
-            episodes = {name: self._episodes(name) for name in names}
-            outcome["policy"] = next(record["policy"] for record in records.values() if "policy" in record)
-            for name, useful in usefulness_report(episodes).items():
-                sources[name]["usefulness"] = {**useful, "shown": records[name]["shown"]}
+            source = cache(lambda name=name: self._source(name))  # made for the first stage that is not done
+            self._judge(name, source, tested)
+            if policy is not None:
+                self._recover(name, source, policy)
+        outcome = self._collected(policy)
         write_json(self.folder.evaluation, outcome)
         return outcome
 
-    def _settings(self, name: str) -> dict[str, JSON]:
-        fields = self.recipe.model_dump(mode="json", include={"data", "evaluation", "seed"})
-        if name == "endpoint" and self.recipe.endpoint is not None:
-            fields["endpoint"] = self.recipe.endpoint.model_dump(mode="json")
-        if name == "learned":
-            fields["learned"] = {"adapter": str(self._adapter), "model": self.recipe.model.path}
-        return {**fields, "policy": self.policy_run}
+    def _judge(self, name: str, make: Callable[[], FeedbackSource], rows: Sequence[DiagnosedFailure]) -> None:
+        """What a source says, and what it is worth."""
+        stage, settings = _judging(name), self._settings(name)
+        if self.folder.is_done(stage, settings):
+            self.progress.say(f"{name}: judged before")
+            return
+        source, tokenizer = make(), load_tokenizer(self.recipe.model.path)
+        is_timed = not (isinstance(source, EndpointSource) and len(source.cache))  # else the disk is timed
+        with self.progress.phase(f"judge {name}"):
+            told = self.progress.tenths(f"{name}: diagnoses")
+            report, records = judge_source(source, rows, lambda text: len(tokenizer.encode(text)), told, is_timed)
+        refuse_outage(name, report["missing"], len(rows))
+        self._write(f"{name}.diagnoses", records)
+        self.folder.finish(stage, settings, {"report": report})
 
+    def _recover(self, name: str, make: Callable[[], FeedbackSource], policy: PolicyUnderTest) -> None:
+        """What the policy makes of it."""
+        stage, settings = _usefulness(name), self._settings(name, policy)
+        if self.folder.is_done(stage, settings):
+            self.progress.say(f"{name}: next attempts were made before")
+            return
+        diagnoser = Diagnoser(make())
+        with self.progress.phase(f"next attempts after {name}"):
+            episodes = policy.recover(diagnoser, self.progress.tenths(f"{name}: next attempts"))
+        refuse_outage(name, diagnoser.fallbacks, diagnoser.diagnosed)
+        self._write(f"{name}.episodes", [episode.to_dict() for episode in episodes])
+        self.folder.finish(stage, settings, {"policy": policy.facts, "shown": diagnoser.report()})
+
+    def _collected(self, policy: PolicyUnderTest | None) -> dict[str, Any]:
+        """All that was judged with these settings, and one policy's attempts: this one's, else an earlier one's."""
+        ordered = dict.fromkeys([*TABLE, ENDPOINT, *NAMES])
+        names = [name for name in ordered if self.folder.is_done(_judging(name), self._settings(name))]
+        sources = {name: self._record(_judging(name))["report"] for name in names}
+        outcome: dict[str, Any] = {
+            "rows": self.recipe.evaluation.rows,
+            "adapter": self.adapter,
+            "machine": machine(),
+            "sources": sources,
+        }
+        of_policy = self._policy_settings(names) if policy is None else policy.settings
+        useful = [
+            name for name in names if self.folder.is_done(_usefulness(name), {**self._settings(name), **of_policy})
+        ]
+        if of_policy and useful:
+            records = {name: self._record(_usefulness(name)) for name in useful}
+            outcome["policy"] = records[useful[0]]["policy"]
+            for name, figures in usefulness_report({name: self._episodes(name) for name in useful}).items():
+                sources[name]["usefulness"] = {**figures, "shown": records[name]["shown"]}
+        return outcome
+
+    def _policy_settings(self, names: Sequence[str]) -> dict[str, JSON]:
+        """Those of the policy that met these sources before; empty where none did."""
+        for name in names:
+            before = self.folder.settings(_usefulness(name)) or {}
+            of_policy = {key: before[key] for key in PolicyUnderTest.SETTINGS if key in before}
+            if of_policy and before == {**self._settings(name), **of_policy}:
+                return of_policy
+        return {}
+
+    def _settings(self, name: str, policy: PolicyUnderTest | None = None) -> dict[str, JSON]:
+        """All that shapes what is found of a source."""
+        return {
+            **data_settings(self.recipe),
+            "rows": self.recipe.evaluation.rows,
+            "source": asked_settings(name, self._simulators),
+            **(policy.settings if policy else {}),
+        }
+
+    @cached_property
     def _simulators(self) -> SimulatorSettings:
         learned = LearnedSettings(
             model=self.recipe.model.path,
-            adapter=str(self._adapter),
+            adapter=str(self.adapter or self.folder.adapter),
             dtype=self.recipe.model.dtype,
             template_options=self.recipe.model.template_options,
             max_new_tokens=self.recipe.max_new_tokens,
         )
         return SimulatorSettings(learned=learned, endpoint=self.recipe.endpoint)
 
-    @property
-    def _adapter(self) -> Path:
-        return Path(self.adapter) if self.adapter else self.folder.adapter
+    def _source(self, name: str) -> FeedbackSource:
+        return make_source(name, self._simulators, load_learned, cache=self.folder.path / CACHE)
 
-    def _load(self, settings: LearnedSettings) -> FeedbackSource:
-        return load_learned(settings, EngineConfig())
-
-    def _policy_facts(self, policy: PolicyUnderTest) -> dict[str, JSON]:
-        return {
-            "run": policy.run,
-            "model": policy.config.model.path,
-            "taught_with": policy.config.cold_start_feedback,
-            "failures": len(policy.failed),
-            "injected": len(policy.injected),
-            "tasks": len(policy.tasks),
-        }
+    def _record(self, stage: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self.folder.record(stage).read_text(encoding="utf-8"))
+        return record
 
     def _write(self, name: str, records: Sequence[dict[str, JSON]]) -> None:
         path = self.folder.path / "evaluation" / f"{name}.jsonl"
@@ -261,3 +308,11 @@ class SourceEvaluation:
     def _episodes(self, name: str) -> list[Episode]:
         path = self.folder.path / "evaluation" / f"{name}.episodes.jsonl"
         return [Episode.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _judging(name: str) -> str:
+    return f"evaluation/{name}"
+
+
+def _usefulness(name: str) -> str:
+    return f"evaluation/{name}.usefulness"

@@ -89,7 +89,7 @@ class SimulatorFolder:
 
     def is_done(self, stage: str, settings: Mapping[str, JSON]) -> bool:
         """Whether a stage was done with these settings."""
-        return self._settings(stage) == settings
+        return self.settings(stage) == settings
 
     def refuse_other(self, stage: str, settings: Mapping[str, JSON]) -> None:
         """Refuse to lose what a stage made with other settings.
@@ -97,7 +97,7 @@ class SimulatorFolder:
         Raises:
             RunError: it was done with others.
         """
-        before = self._settings(stage)
+        before = self.settings(stage)
         if before is not None and before != settings:
             changed = [key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
             raise RunError(
@@ -105,8 +105,12 @@ class SimulatorFolder:
                 "--output, or delete it."
             )
 
-    def _settings(self, stage: str) -> dict[str, JSON] | None:
-        """Those that a stage was done with; None if it was not done."""
+    def settings(self, stage: str) -> dict[str, JSON] | None:
+        """Those that a stage was done with; None if it was not done.
+
+        Raises:
+            RunError: its record cannot be read.
+        """
         record = self.record(stage)
         if not record.exists():
             return None

@@ -116,7 +116,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise DataError("Two tasks of train_dataset have the same id. Give every task its own.")
         self._reward_config = reward or RewardConfig()
         self._fingerprint = fingerprint
-        self._injector = injector
+        self.injector = injector
         self._plan: Plan | None = None
         self._scored: list[Scored] = []
         self._active_rows: torch.Tensor | None = None
@@ -282,9 +282,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _injected(self, plan: Plan) -> Plan:
         """The plan with forced failures in its explore contexts."""
-        if self._injector is None or not self.model.training or plan.phase is not Phase.EXPLORE:
+        if self.injector is None or not self.model.training or plan.phase is not Phase.EXPLORE:
             return plan
-        return replace(plan, contexts=tuple(self._injector.inject(plan.contexts, self.state.global_step)))
+        return replace(plan, contexts=tuple(self.injector.inject(plan.contexts, self.state.global_step)))
 
     def _reference_length(self, context: Context) -> int:
         """Tokens of the right answer; in a live world of what its turn still needs, and of the closing words."""
@@ -334,6 +334,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             {
                 "fingerprint": self._fingerprint,
                 "method": self.method.state_dict(),
+                **self._injector_state(),
                 "updates": dict(self.updates),
                 "steps_without_signal": self.steps_without_signal,
             },
@@ -344,8 +345,15 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         state = load_state(resume_from_checkpoint, self._fingerprint, self.accelerator.process_index)
         self.method.load_state_dict(state["method"])
+        if "injector" in state and self.injector is not None and self.injector.diagnoser is not None:
+            self.injector.diagnoser.load_state_dict(state["injector"])
         self.updates = Counter(state["updates"])
         self.steps_without_signal = state["steps_without_signal"]
+
+    def _injector_state(self) -> dict[str, Any]:
+        """The counts of the injector's diagnoses."""
+        diagnoser = None if self.injector is None else self.injector.diagnoser
+        return {} if diagnoser is None else {"injector": diagnoser.state_dict()}
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
