@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -101,6 +102,7 @@ def test_the_card_is_made_from_the_figures(world: Path) -> None:
         assert heading in card
     assert "| right kind of error | 0.0 % (0/6), 0.0 to" in card
     assert "nan" not in card.lower()
+    assert f" cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, 20" in card
 
 
 def test_what_is_done_is_not_done_again(world: Path) -> None:

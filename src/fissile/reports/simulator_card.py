@@ -122,7 +122,10 @@ def _evaluation(evaluation: Fields) -> Iterator[str]:
     sources = evaluation["sources"]
     yield "## Figures"
     counts = " / ".join(str(report["count"]) for report in sources.values())
-    yield f"Diagnoses: {counts} of failures made by corruption."
+    yield (
+        f"Diagnoses: {counts} of failures made by corruption. {evaluation['machine']['hardware']}, "
+        f"{evaluation['machine']['date']}."
+    )
     if policy := evaluation.get("policy"):
         yield (
             f"Usefulness: {policy['model']} of `{policy['run']}`, which was taught to read the errors of "
