@@ -54,6 +54,9 @@ class PolicyUnderTest:
     recipe: SimulatorRecipe
     rows: Sequence[DiagnosedFailure]
 
+    SETTINGS: ClassVar = ("evaluation", "policy", "policy_adapter")
+    """Keys of `settings`."""
+
     @cached_property
     def config(self) -> RunConfig:
         """Of its run.
@@ -134,9 +137,6 @@ class PolicyUnderTest:
         settings = InjectionSettings(rate=1.0, seed=self.recipe.evaluation.seed)
         injector = SingleStepInjector(settings, self._attempter, Diagnoser(FixedMessage()))
         return injector.failures([self._attempter.context(task) for task in self.tasks])
-
-    SETTINGS: ClassVar = ("evaluation", "policy", "policy_adapter")
-    """Keys of `settings`."""
 
     @property
     def settings(self) -> dict[str, JSON]:
