@@ -14,15 +14,51 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.arms import Channel, Reply
 from benchmarks.cases import Case
 from benchmarks.report import spread
 from benchmarks.table import Table
 
+if TYPE_CHECKING:
+    from fissile.feedback import Diagnoser
+
 ADAPTER = "runs/simulator/adapter"
 """Of the source `learned`."""
+
+
+@dataclass
+class Cycle:
+    """What it took from fission to fission; the time between steps, when other arms have their turn, is left out.
+
+    Attributes:
+        diagnoser: counts diagnoses and their seconds, all of them since its beginning.
+        seconds: of the steps of this cycle.
+    """
+
+    diagnoser: Diagnoser
+    seconds: float = 0.0
+    _begun: float = 0.0
+    _before: tuple[float, int] = (0.0, 0)
+
+    def begin_step(self) -> None:
+        """Called when a step begins."""
+        self._begun = time.perf_counter()
+
+    def end_step(self, kind: str) -> dict[str, Any]:
+        """What a report says of the step, and of the cycle so far; a fission step ends the cycle."""
+        self.seconds += time.perf_counter() - self._begun
+        diagnosing, diagnosed = self.diagnoser.seconds, self.diagnoser.diagnosed
+        told = {
+            "seconds": self.seconds,
+            "diagnosing": diagnosing - self._before[0],
+            "diagnosed": diagnosed - self._before[1],
+        }
+        if kind == "fission":
+            self.seconds, self._before = 0.0, (diagnosing, diagnosed)
+        return {"kind": kind, "cycle": told}
 
 
 def serve_rules(case: Case, channel: Channel) -> None:
@@ -46,27 +82,9 @@ def _serve(case: Case, channel: Channel, name: str) -> None:
     source = make_source(name, SimulatorSettings(learned=LearnedSettings(adapter=ADAPTER)), load_learned)
     with tempfile.TemporaryDirectory() as folder:
         trainer = bench.fissile(folder, [], endless=False, source=source)
-        method, phase = trainer.method, phases(trainer)
-        assert isinstance(method, FissionGRPO)
-        diagnoser = method.diagnoser
-        cycle = {"seconds": 0.0, "diagnosing": 0.0, "diagnosed": 0.0}
-        begun, diagnosing, diagnosed = 0.0, 0.0, 0
-
-        def before() -> None:
-            nonlocal begun, diagnosing, diagnosed
-            begun, diagnosing, diagnosed = time.perf_counter(), diagnoser.seconds, diagnoser.diagnosed
-
-        def facts() -> dict[str, Any]:
-            cycle["seconds"] += time.perf_counter() - begun
-            cycle["diagnosing"] += diagnoser.seconds - diagnosing
-            cycle["diagnosed"] += diagnoser.diagnosed - diagnosed
-            kind = phase()
-            whole = dict(cycle)
-            if kind["kind"] == "fission":
-                cycle.update(dict.fromkeys(cycle, 0.0))
-            return {**kind, "cycle": whole}
-
-        trainer.add_callback(StepTurns(channel, facts, before=before))
+        assert isinstance(trainer.method, FissionGRPO)
+        cycle, phase = Cycle(trainer.method.diagnoser), phases(trainer)
+        trainer.add_callback(StepTurns(channel, lambda: cycle.end_step(**phase()), before=cycle.begin_step))
         channel.ready(**bench.facts())
         trainer.train()
 

@@ -202,21 +202,13 @@ def serve(
     console = Console(highlight=False)
     from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings  # noqa: PLC0415
     from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
-    from fissile.simulator.settings import LearnedSettings  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
     from fissile.training.simulator import load_learned, prompt_file  # noqa: PLC0415
 
     key = EndpointSettings(model="any", key_variable=KEY_VARIABLE).key()
     quieten_libraries()
     chosen = Path(adapter) if adapter else Path(config.output) / "adapter"
-    settings = LearnedSettings(
-        model=config.model.path,
-        adapter=str(chosen),
-        dtype=config.model.dtype,
-        template_options=config.model.template_options,
-        max_new_tokens=config.max_new_tokens,
-    )
-    source = load_learned(settings)
+    source = load_learned(config.learned(chosen))
     prompt = prompt_file(chosen)
     limits = Limits(max_new_tokens=source.max_new_tokens)
     if source.room is not None:
@@ -233,7 +225,7 @@ def serve(
             lines = [
                 f"'{name}' is served at {server.url} until Ctrl-C. Into a run's recipe, beside feedback = 'endpoint':"
             ]
-            lines += ["", *_endpoint_table(server.url, name, prompt, settings.max_new_tokens, key != NO_KEY), ""]
+            lines += ["", *_endpoint_table(server.url, name, prompt, source.max_new_tokens, key != NO_KEY), ""]
             if key == NO_KEY and host not in ("127.0.0.1", "localhost", "::1"):
                 lines.append(f"Whoever reaches this port may use it. Set {KEY_VARIABLE} to ask for a key.")
             console.print("\n".join(lines), markup=False, soft_wrap=True)

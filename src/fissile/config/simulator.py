@@ -14,7 +14,7 @@ from fissile.dialects import get_dialect
 from fissile.faults import Fault
 from fissile.feedback import get_source
 from fissile.methods.fission_grpo import none_word
-from fissile.simulator.settings import ServedSettings
+from fissile.simulator.settings import LearnedSettings, ServedSettings
 from fissile.tasks import CATEGORIES, MULTI_TURN_CATEGORIES
 from fissile.tasks.scenarios import Domain
 
@@ -104,6 +104,16 @@ class SimulatorRecipe(Section):
     max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
     endpoint: ServedSettings | None = Field(None, description="The server of the teacher or the source 'endpoint'.")
     evaluation: JudgingConfig = JudgingConfig()
+
+    def learned(self, adapter: str | Path) -> LearnedSettings:
+        """The source 'learned' with this recipe's model."""
+        return LearnedSettings(
+            model=self.model.path,
+            adapter=str(adapter),
+            dtype=self.model.dtype,
+            template_options=self.model.template_options,
+            max_new_tokens=self.max_new_tokens,
+        )
 
     @model_validator(mode="after")
     def _endpoint_is_given(self) -> SimulatorRecipe:

@@ -139,9 +139,12 @@ def diagnose_all(
     left_out: Counter[str] = Counter()
     rows: dict[int, DiagnosedFailure] = {}
     done = 0
+    chosen_by: defaultdict[str, list[int]] = defaultdict(list)
+    for index, one in enumerate(found):
+        chosen_by[choose(one)].append(index)
     for name, source in teachers.items():
         diagnoser = Diagnoser(source)
-        chosen = [index for index, one in enumerate(found) if choose(one) == name]
+        chosen = chosen_by[name]
         for start in range(0, len(chosen), batch):
             part = chosen[start : start + batch]
             said = diagnoser.diagnose([found[index].failure for index in part])

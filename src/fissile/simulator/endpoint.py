@@ -35,7 +35,7 @@ from fissile.errors import InfrastructureError
 from fissile.feedback import Failure, NoDiagnosis
 from fissile.simulator.answer_cache import AnswerCache, key
 from fissile.simulator.breaker import Breaker
-from fissile.simulator.prompt import SimulatorPrompt
+from fissile.simulator.prompt import SimulatorPrompt, put
 from fissile.simulator.reply import diagnosis_of
 from fissile.simulator.settings import ServedSettings
 
@@ -49,7 +49,7 @@ TOO_LONG = "context_too_long"
 TRUNCATED = "truncated"
 """Reason: the reply reached its limit of tokens, so that it ends in the middle of a word or of a thought."""
 
-_NO_FAULT = frozenset({BUDGET, TOO_LONG, TRUNCATED})
+NO_FAULT = frozenset({BUDGET, TOO_LONG, TRUNCATED})
 """Reasons that say nothing against the server."""
 
 Request = dict[str, JSON]
@@ -124,11 +124,9 @@ class EndpointSource:
     def _request(self, failure: Failure) -> tuple[str, Request] | NoDiagnosis:
         """The request for a failure, with its key; a failure that cannot be put into words costs only itself."""
         server = self.settings.server
-        try:
-            messages = self.prompt.messages(failure)
-        except Exception as error:
-            logger.warning("The failure of %s cannot be put to a simulator: %r", failure.task.id, error)
-            return NoDiagnosis(type(error).__name__)
+        messages = put(failure, self.prompt.messages)
+        if isinstance(messages, NoDiagnosis):
+            return messages
         request: Request = {
             "messages": [dict(message) for message in messages],
             server.length_parameter: self.settings.max_new_tokens,
@@ -167,7 +165,7 @@ class EndpointSource:
         in_time = dict(self._awaited(batch, len(requests)))
         batch.end = -math.inf  # whoever is late begins nothing new
         replies = {name: in_time.get(name, NoDiagnosis(DEADLINE)) for name, _ in requests}
-        if not any(isinstance(reply, str) or reply.reason in _NO_FAULT for reply in replies.values()):
+        if not any(isinstance(reply, str) or reply.reason in NO_FAULT for reply in replies.values()):
             note = self._breaker.fail_probe if is_probe else self._breaker.end_vain_batch
             note()
         return replies

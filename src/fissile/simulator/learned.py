@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,10 +10,8 @@ from fissile.dialects import ChatFormat
 from fissile.engines.base import Engine, Sampling
 from fissile.feedback import Failure, NoDiagnosis
 from fissile.rollouts import Completion, StopReason
-from fissile.simulator.prompt import SimulatorPrompt
+from fissile.simulator.prompt import SimulatorPrompt, put
 from fissile.simulator.reply import diagnosis_of
-
-logger = logging.getLogger(__name__)
 
 BATCH = 32
 """Failures that are diagnosed at once."""
@@ -64,12 +61,10 @@ class LearnedSource:
         return [ids if isinstance(ids, NoDiagnosis) else self._read(next(completions)) for ids in prompts]
 
     def _prompt(self, failure: Failure) -> tuple[int, ...] | NoDiagnosis:
-        try:
-            ids = self.prompt_ids(failure)
-        except Exception as error:  # it costs only itself
-            logger.warning("The failure of %s cannot be put to a simulator: %r", failure.task.id, error)
-            return NoDiagnosis(type(error).__name__)
-        return ids if self.room is None or len(ids) <= self.room else NoDiagnosis("prompt_too_long")
+        ids = put(failure, self.prompt_ids)
+        if isinstance(ids, NoDiagnosis) or self.room is None or len(ids) <= self.room:
+            return ids
+        return NoDiagnosis("prompt_too_long")
 
     def _read(self, completion: Completion) -> str | NoDiagnosis:
         if completion.stop is not StopReason.END:

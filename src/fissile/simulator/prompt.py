@@ -7,17 +7,23 @@ its text does not hand it over.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import TypeVar
 
 from fissile.calls import JSON, ToolCall, shorten
 from fissile.environments.matching import match_calls, values_match
 from fissile.errors import ConfigError
-from fissile.feedback import Failure
+from fissile.feedback import Failure, NoDiagnosis
 from fissile.tasks import ExpectedCall, Message, Task
 from fissile.tools import Tool
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_REQUEST = 400
 """Characters of the user's last message that are shown."""
@@ -116,6 +122,15 @@ class SimulatorPrompt:
             {"role": "system", "content": self.system},
             {"role": "user", "content": self.user.substitute(fields)},
         )
+
+
+def put(failure: Failure, into_words: Callable[[Failure], T]) -> T | NoDiagnosis:
+    """A failure as a simulator is asked; one that cannot be put into words costs only itself."""
+    try:
+        return into_words(failure)
+    except Exception as error:
+        logger.warning("The failure of %s cannot be put to a simulator: %r", failure.task.id, error)
+        return NoDiagnosis(type(error).__name__)
 
 
 def comparison(failure: Failure) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fissile.errors import ConfigError, RunError
 from fissile.feedback import SOURCES, FeedbackSource
-from fissile.simulator.endpoint import EndpointSource
+from fissile.simulator.endpoint import NO_FAULT, EndpointSource
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
 
 LEARNED = "learned"
@@ -16,7 +16,7 @@ LEARNED = "learned"
 NAMES = (*SOURCES, LEARNED, EndpointSource.name)
 """Of all sources."""
 
-NO_OUTAGE = frozenset({"budget", "context_too_long", "prompt_too_long", "truncated", "empty"})
+NO_OUTAGE = NO_FAULT | {"prompt_too_long", "empty"}
 """Reasons of `NoDiagnosis` that would be the same another time."""
 
 MAX_OUTAGE = 0.05

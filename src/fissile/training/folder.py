@@ -106,6 +106,20 @@ class RunFolder:
             },
         )
 
+    def read_config(self, remedy: str) -> RunConfig:
+        """The configuration of the run that it holds.
+
+        Args:
+            remedy: what to do where it holds none.
+
+        Raises:
+            RunError: it holds no run of this version.
+        """
+        try:
+            return RunConfig.model_validate(json.loads(self.config.read_text(encoding="utf-8"))["config"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"'{self.path}' is no run folder of this version ({error}). {remedy}") from None
+
     def _refuse_other(self, config: RunConfig) -> None:
         before = json.loads(self.config.read_text(encoding="utf-8"))
         if before["fingerprint"] == config.fingerprint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from fissile.config import EngineConfig, ModelConfig, RunConfig, load_config
+from fissile.config import EngineConfig, ModelConfig, load_config
 from fissile.config.simulator import ENDPOINT, DataConfig, SimulatorRecipe
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
@@ -39,6 +38,7 @@ from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import latest_checkpoint, load_state
 from fissile.training.course import SingleStepCourse, make_course
 from fissile.training.engines import Engines
+from fissile.training.folder import RunFolder
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.supervised import Example, fine_tune
 
@@ -75,7 +75,8 @@ def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
     """Every failure that the data is drawn from: corruptions of both sides, and what earlier runs intercepted.
 
     Raises:
-        DataError: a source or a run that cannot be used.
+        DataError: a source that cannot be used.
+        RunError: a run that cannot be used.
         ConfigError: `split_like` is no recipe of single-step tasks.
     """
     dialect = get_dialect(config.dialect)
@@ -101,13 +102,9 @@ def trained_tasks(run: str) -> dict[str, Task]:
     """The training tasks of a run folder, by id.
 
     Raises:
-        DataError: the folder holds no run, or one that this version cannot read.
+        RunError: the folder holds no run, or one that this version cannot read.
     """
-    path = Path(run).expanduser() / "config.json"
-    try:
-        config = RunConfig.model_validate(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"'{run}' is no run folder of this version ({error}). Name one of `fissile train`.") from None
+    config = RunFolder(Path(run).expanduser()).read_config("Name one of `fissile train`.")
     course = make_course(config, chat_of(config.model), longest_context(config.model.path), nothing_said)
     return {task.id: task for task in course.train}
 

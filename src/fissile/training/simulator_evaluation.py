@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from fissile.calls import JSON
@@ -25,7 +26,7 @@ from fissile.metrics import Episode
 from fissile.rollouts import InjectionSettings, Step
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
-from fissile.simulator.settings import CACHE, LearnedSettings, SimulatorSettings
+from fissile.simulator.settings import CACHE, SimulatorSettings
 from fissile.simulator.sources import LEARNED, NAMES, check_source, make_source, refuse_outage
 from fissile.tasks import Task
 from fissile.training.course import SingleStepCourse
@@ -57,6 +58,10 @@ class PolicyUnderTest:
     SETTINGS: ClassVar = ("evaluation", "policy", "policy_adapter")
     """Keys of `settings`."""
 
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(Path(self.run).expanduser())
+
     @cached_property
     def config(self) -> RunConfig:
         """Of its run.
@@ -65,13 +70,7 @@ class PolicyUnderTest:
             RunError: the folder holds no run.
             ConfigError: a run in a live world.
         """
-        path = Path(self.run).expanduser() / "config.json"
-        try:
-            config = RunConfig.model_validate(json.loads(path.read_text(encoding="utf-8"))["config"])
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"'{self.run}' is no run folder of this version ({error}). Make one: fissile train recipes/reader.toml"
-            ) from None
+        config = self._folder.read_config("Make one: fissile train recipes/reader.toml")
         if config.is_live:
             raise ConfigError(f"'{self.run}' was trained in a live world. Name a run on single-step tasks.")
         return config
@@ -79,8 +78,7 @@ class PolicyUnderTest:
     @cached_property
     def adapter(self) -> Path | str | None:
         """The last adapter of the run."""
-        folder = RunFolder(Path(self.run).expanduser())
-        saved = [path for path in (folder.adapter, folder.cold_start / "adapter") if path.exists()]
+        saved = [path for path in (self._folder.adapter, self._folder.cold_start / "adapter") if path.exists()]
         return saved[0] if saved else self.config.model.adapter
 
     @cached_property
@@ -138,7 +136,7 @@ class PolicyUnderTest:
         injector = SingleStepInjector(settings, self._attempter, Diagnoser(FixedMessage()))
         return injector.failures([self._attempter.context(task) for task in self.tasks])
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, JSON]:
         """All that shapes its attempts."""
         sampled = self.recipe.evaluation.model_dump(mode="json", exclude={"rows"})
@@ -228,7 +226,7 @@ class SourceEvaluation:
 
     def _recover(self, name: str, make: Callable[[], FeedbackSource], policy: PolicyUnderTest) -> None:
         """What the policy makes of it."""
-        stage, settings = _usefulness(name), self._settings(name, policy)
+        stage, settings = _usefulness(name), self._settings(name, policy.settings)
         if self.folder.is_done(stage, settings):
             self.progress.say(f"{name}: next attempts were made before")
             return
@@ -251,9 +249,7 @@ class SourceEvaluation:
             "sources": sources,
         }
         of_policy = self._policy_settings(names) if policy is None else policy.settings
-        useful = [
-            name for name in names if self.folder.is_done(_usefulness(name), {**self._settings(name), **of_policy})
-        ]
+        useful = [name for name in names if self.folder.is_done(_usefulness(name), self._settings(name, of_policy))]
         if of_policy and useful:
             records = {name: self._record(_usefulness(name)) for name in useful}
             outcome["policy"] = records[useful[0]]["policy"]
@@ -266,28 +262,22 @@ class SourceEvaluation:
         for name in names:
             before = self.folder.settings(_usefulness(name)) or {}
             of_policy = {key: before[key] for key in PolicyUnderTest.SETTINGS if key in before}
-            if of_policy and before == {**self._settings(name), **of_policy}:
+            if of_policy and before == self._settings(name, of_policy):
                 return of_policy
         return {}
 
-    def _settings(self, name: str, policy: PolicyUnderTest | None = None) -> dict[str, JSON]:
+    def _settings(self, name: str, of_policy: Mapping[str, JSON] = MappingProxyType({})) -> dict[str, JSON]:
         """All that shapes what is found of a source."""
         return {
             **data_settings(self.recipe),
             "rows": self.recipe.evaluation.rows,
             "source": asked_settings(name, self._simulators),
-            **(policy.settings if policy else {}),
+            **of_policy,
         }
 
     @cached_property
     def _simulators(self) -> SimulatorSettings:
-        learned = LearnedSettings(
-            model=self.recipe.model.path,
-            adapter=str(self.adapter or self.folder.adapter),
-            dtype=self.recipe.model.dtype,
-            template_options=self.recipe.model.template_options,
-            max_new_tokens=self.recipe.max_new_tokens,
-        )
+        learned = self.recipe.learned(self.adapter or self.folder.adapter)
         return SimulatorSettings(learned=learned, endpoint=self.recipe.endpoint)
 
     def _source(self, name: str) -> FeedbackSource:
