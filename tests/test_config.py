@@ -127,10 +127,20 @@ def test_the_sources_of_a_run_are_those_that_it_asks() -> None:
 
     assert sources() == {"fixed", "service"}
     assert sources(method="grpo") == {"service"}
+    assert sources(method="offline_grpo") == {"fixed", "service"}
     assert sources(training={"steps": 0}) == {"service"}
     assert sources(evaluation={"retries": 0}) == {"fixed"}
     assert sources(cold_start={"recovery_share": 0.5}) == {"fixed", "service", "rules"}
     assert sources(tasks={"categories": ["multi_turn_base"]}, cold_start={"recovery_share": 0.5}) == {"fixed"}
+
+
+def test_offline_corrections_are_trained_with_and_shape_no_other_method() -> None:
+    offline = {"method": "offline_grpo", "offline": {"tasks": 9}}
+    assert parse_config(offline).trained_with == {"rules"}
+    assert parse_config(offline).fingerprint != parse_config({"method": "offline_grpo"}).fingerprint
+    assert parse_config({"offline": {"tasks": 9}}).fingerprint == RunConfig().fingerprint
+    with pytest.raises(ConfigError, match="also trained with"):
+        parse_config({**offline, "evaluation": {"feedback": "rules"}})
 
 
 def test_the_fingerprint_knows_what_a_simulator_says_and_not_where_it_stands(tmp_path: Path) -> None:

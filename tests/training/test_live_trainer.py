@@ -221,7 +221,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
             raise InfrastructureError("worker", "the worker cannot be started")
 
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
-    made.sampler = LiveSampler(CHAT, lambda task: Lost(TOOLS), limits=Limits(steps_per_turn=3))
+    made.groups.sampler = LiveSampler(CHAT, lambda task: Lost(TOOLS), limits=Limits(steps_per_turn=3))
     made.train()
     ends = [scored.rollout.end for scored in made._scored]
     assert ends == [End.INFRASTRUCTURE] * 3 + [End.DONE]
@@ -231,7 +231,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
 
 def test_a_context_without_room_learns_nothing(tmp_path: Path) -> None:
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
-    made.sampler = LiveSampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
+    made.groups.sampler = LiveSampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
     made.train()
     assert {scored.rollout.end for scored in made._scored} == {End.CONTEXT_LIMIT}
     assert made.state.log_history[0]["loss"] == 0
@@ -244,7 +244,7 @@ def test_a_live_method_resumes_from_its_state(tmp_path: Path) -> None:
     state = json.loads(json.dumps(made.method.state_dict()))
     again = trainer(tmp_path, engine, [turn("shop-0", 0)])
     again.method.load_state_dict(state)
-    explore_context = again._explore_context(turn("shop-0", 0))
+    explore_context = again.groups.context(turn("shop-0", 0))
     plans = [method.plan([explore_context], 4, 1) for method in (made.method, again.method)]
     assert plans[0].phase is Phase.FISSION
     assert plans[0] == plans[1]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from fissile.cli import data, evaluate, simulate
+from fissile.cli import data, evaluate, lab, simulate
 from fissile.cli.config import config
 from fissile.cli.fetch import fetch
 from fissile.cli.report import report
@@ -30,6 +30,7 @@ app.command("config")(config)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(data.app, name="data")
 app.add_typer(simulate.app, name="simulate")
+app.add_typer(lab.app, name="lab")
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
 """Errors of the operating system that the user can do something about."""

@@ -83,6 +83,8 @@ def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
 
 def _known_keys(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
     for part in location[:-1]:
+        if str(part) not in section.model_fields:
+            continue  # the name of one among tables of a kind
         inner = section_of(section.model_fields[str(part)].annotation)
         if inner is None:
             return []

@@ -15,11 +15,14 @@ from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
 from fissile.feedback import SOURCES
 from fissile.feedback.phrasebooks import RULES
+from fissile.methods import CORRECTIVE, OfflineGRPO, OfflineSettings
 from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
 from fissile.rollouts import ErrorProtocol
 from fissile.simulator.settings import SimulatorSettings
 from fissile.simulator.sources import check_source
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
+from fissile.tasks.procedural import ProceduralSettings
 from fissile.tasks.scenarios import Domain
 
 MULTI_TURN = "multi_turn"
@@ -45,7 +48,10 @@ class ModelConfig(Section):
 class TasksConfig(Section):
     """Which tasks, and how they are split."""
 
-    source: str = Field("bfcl", description="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")
+    source: str = Field(
+        "bfcl", description="'bfcl', 'procedural' (made by chance), a JSON-lines file, or a Hugging Face dataset id."
+    )
+    procedural: ProceduralSettings = Field(ProceduralSettings(), description="The dials of the procedural world.")
     categories: list[str] = Field(
         ["simple_python", "multiple", "live_simple"],
         min_length=1,
@@ -110,7 +116,24 @@ class ColdStartConfig(SupervisedConfig):
 class TrainingConfig(Section):
     """The reinforcement-learning stage. What is not here is TRL's default."""
 
-    steps: int = Field(40, ge=0, description="Optimizer steps, explore and fission together; 0 skips the stage.")
+    steps: int = Field(
+        40, ge=0, description="Optimizer steps at most, explore and fission together; 0 skips the stage."
+    )
+    rollouts: int | None = Field(
+        None,
+        ge=1,
+        description="Ends the training after the update with which so many rollouts are sampled, discarded "
+        "and collected ones included. The reward's schedule then follows whichever limit is nearest.",
+    )
+    tokens: int | None = Field(
+        None, ge=1, description="As rollouts, of tokens: those of the contexts, once for each rollout, and the sampled."
+    )
+    refills: int = Field(
+        0,
+        ge=0,
+        description="DAPO's dynamic sampling: groups of an explore step that all earn the same are replaced by "
+        "groups of other tasks, so many times at most.",
+    )
     prompts_per_step: int = Field(4, ge=1, description="Groups of a step.")
     group_size: int = Field(8, ge=2, description="Rollouts of a group (G).")
     learning_rate: float = Field(
@@ -200,6 +223,12 @@ class EvaluationConfig(Section):
     top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
     max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
     base: bool = Field(True, description="Evaluate the model that the run starts from, too.")
+    every: int | None = Field(
+        None,
+        ge=1,
+        description="Optimizer steps between two evaluations during the training; by default there are none.",
+    )
+    every_tasks: int = Field(50, ge=1, description="Tasks of such an evaluation: the first so many.")
     seed: int = Field(0, description="Of sampling and of the choice of tasks.")
 
 
@@ -207,7 +236,10 @@ class RunConfig(Section):
     """A whole run: base model, cold start, reinforcement learning, with an evaluation after each."""
 
     output: str = Field("runs/run", description="Run folder.")
-    method: Literal["grpo", "fission_grpo"] = Field("fission_grpo", description="'grpo' is the same run unfissioned.")
+    method: Literal["grpo", "fission_grpo", "offline_grpo"] = Field(
+        "fission_grpo",
+        description="'grpo' is the same run unfissioned; 'offline_grpo' corrects failures of the starting policy only.",
+    )
     seed: int = Field(0, description="Of everything that is drawn.")
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
@@ -215,6 +247,7 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     reward: RewardConfig = RewardConfig()
     fission: FissionSettings = FissionSettings()
+    offline: OfflineSettings = OfflineSettings()
     engine: EngineConfig = EngineConfig()
     world: WorldConfig = WorldConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -267,6 +300,8 @@ class RunConfig(Section):
         """Whether the tasks run in a live world."""
         if self.tasks.tools is not None:
             return True
+        if self.tasks.source == PROCEDURAL:
+            return self.tasks.procedural.live
         return self.tasks.source == "bfcl" and all(name.startswith(MULTI_TURN) for name in self.tasks.categories)
 
     @property
@@ -282,16 +317,20 @@ class RunConfig(Section):
         return self.injection.feedback if trains else ""
 
     @property
+    def fission_feedback(self) -> str:
+        """Source that diagnoses the failures of training; "" for a method that corrects none."""
+        return self.fission.feedback if self.method in CORRECTIVE else ""
+
+    @property
     def trained_with(self) -> frozenset[str]:
         """Names of the feedback sources whose diagnoses are trained with, `rules` where it stands in for a model."""
-        fission = self.fission.feedback if self.method == "fission_grpo" else ""
-        named = {fission, self.cold_start_feedback, self.injection_feedback} - {""}
+        named = {self.fission_feedback, self.cold_start_feedback, self.injection_feedback} - {""}
         return frozenset(named | ({RULES.name} if named - set(SOURCES) else set()))
 
     @property
     def sources(self) -> frozenset[str]:
         """Names of all feedback sources that the run asks."""
-        asked = {self.fission.feedback} if self.method == "fission_grpo" and self.training.steps else set()
+        asked = {self.fission_feedback} - {""} if self.training.steps else set()
         if self.is_live:  # demonstrations and evaluations are answered by the world
             return frozenset(asked)
         evaluation = self.evaluation.feedback if self.evaluation.retries else ""
@@ -307,6 +346,10 @@ class RunConfig(Section):
             mode="json", exclude={"output", "simulator"} | ({"injection"} if not self.injection.rate else set())
         )
         fields["training"].pop("report_to")
+        if self.method != OfflineGRPO.name:
+            fields.pop("offline")
+        if self.tasks.source != PROCEDURAL:
+            fields["tasks"].pop("procedural")
         if simulator := self.simulator.shaping(self.sources):
             fields["simulator"] = simulator
         prompt_file = (

@@ -3,6 +3,18 @@
 from fissile.corrections.buffer import CorrectionBuffer, Decision, Order
 from fissile.corrections.context import Context, Exchange
 from fissile.corrections.correction import Correction
+from fissile.corrections.pool import CorrectionPool
+from fissile.corrections.store import CorrectionStore
 from fissile.corrections.trigger import Trigger
 
-__all__ = ["Context", "Correction", "CorrectionBuffer", "Decision", "Exchange", "Order", "Trigger"]
+__all__ = [
+    "Context",
+    "Correction",
+    "CorrectionBuffer",
+    "CorrectionPool",
+    "CorrectionStore",
+    "Decision",
+    "Exchange",
+    "Order",
+    "Trigger",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fissile.environments.base import Environment
 from fissile.environments.bfcl import BFCLWorld
+from fissile.environments.procedural import ProceduralWorld
 from fissile.errors import DataError
 from fissile.tasks import Task
 
@@ -17,6 +18,8 @@ def make_environment(task: Task) -> Environment:
     match task.world.name if task.world else None:
         case "bfcl":
             return BFCLWorld()
+        case "procedural":
+            return ProceduralWorld()
         case None:
             raise DataError(f"Task '{task.id}' has no live world. Give it one, or judge it as a single step.")
         case name:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fissile.calls import Attempt
-from fissile.corrections import Correction, CorrectionBuffer, Trigger
+from fissile.corrections import Correction, CorrectionBuffer, CorrectionStore, Trigger
 from fissile.corrections.context import Context
 from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
@@ -86,6 +86,7 @@ class FissionGRPO:
         extend: Extend,
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
+        buffer: CorrectionStore | None = None,
     ) -> None:
         """Wire the loop.
 
@@ -95,14 +96,19 @@ class FissionGRPO:
             extend: builds the token ids of a corrective context.
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure and each fission.
+            buffer: keeps the corrections; by default a `CorrectionBuffer` as in `settings`.
         """
         self.settings = settings
         self.diagnoser = Diagnoser(source)
-        self.buffer = CorrectionBuffer(
-            capacity=settings.capacity,
-            order=settings.order,
-            max_staleness=settings.max_staleness,
-            seed=settings.seed,
+        self.buffer: CorrectionStore = (
+            buffer
+            if buffer is not None
+            else CorrectionBuffer(
+                capacity=settings.capacity,
+                order=settings.order,
+                max_staleness=settings.max_staleness,
+                seed=settings.seed,
+            )
         )
         self.trigger = Trigger(interval=settings.interval)
         self._extend = extend
@@ -110,6 +116,7 @@ class FissionGRPO:
         self._journal = journal
         self._in_flight: tuple[Correction, ...] = ()
         self._seconds = 0.0
+        self._staleness: float | None = None
 
     def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
         """Fission if the trigger fires, explore otherwise."""
@@ -123,17 +130,26 @@ class FissionGRPO:
         return Plan(Phase.FISSION, contexts, recoveries)
 
     def observe(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
-        """Intercept the failures of a plan, and journal what became of the corrections in it."""
+        """Journal what became of the corrections in a plan, and intercept its failures."""
+        self.settle(plan, scored, step)
+        if plan.phase is Phase.EXPLORE or self.settings.max_depth > 1:
+            self.intercept(plan, scored, step)
+
+    def settle(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
+        """Note for the trigger that the step was made, and journal what became of the corrections in it."""
         self.trigger.record(fission=plan.phase is Phase.FISSION)
-        groups = [scored[start : start + plan.samples] for start in range(0, len(scored), plan.samples)]
+        self._seconds, self._staleness = 0.0, None
         if plan.phase is Phase.FISSION:
-            for correction, group in zip(self._in_flight, groups, strict=True):
+            self._staleness = sum(step - correction.step for correction in self._in_flight) / len(self._in_flight)
+            for correction, group in zip(self._in_flight, _groups(plan, scored), strict=True):
                 self._journal(_fission_record(correction, self._tasks[correction.task_id], group, step))
             self._in_flight = ()
+
+    def intercept(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
+        """Turn the failures of a plan into corrections."""
         before = self.diagnoser.seconds
-        if plan.phase is Phase.EXPLORE or self.settings.max_depth > 1:
-            self._intercept([failed for group in groups for failed in self._chosen(group)], step)
-        self._seconds = self.diagnoser.seconds - before
+        self._intercept([failed for group in _groups(plan, scored) for failed in self._chosen(group)], step)
+        self._seconds += self.diagnoser.seconds - before
 
     def counts(self) -> dict[str, int]:
         """Counts of the buffer."""
@@ -144,9 +160,13 @@ class FissionGRPO:
         return self.diagnoser.report()
 
     def figures(self) -> dict[str, float]:
-        """Running counts of diagnoses, of those that fell back and of those that leaked; seconds of the latest step."""
+        """Running counts of diagnoses, of those that fell back and of those that leaked; of the latest step its seconds
+        and, where it was a fission step, the mean age of its corrections in steps.
+        """
         diagnoser = self.diagnoser
+        staleness = {} if self._staleness is None else {"fission/staleness": self._staleness}
         return {
+            **staleness,
             "feedback/diagnosed": float(diagnoser.diagnosed),
             "feedback/fallbacks": float(diagnoser.fallbacks.total()),
             "feedback/leaks": float(diagnoser.leaks.total()),
@@ -219,6 +239,10 @@ class FissionGRPO:
         self.buffer.push(correction)
         fallback = {"fallback": feedback.fallback} if feedback.fallback else {}
         self._journal({"event": "intercepted", "step": step, **correction.to_dict(), **fallback})
+
+
+def _groups(plan: Plan, scored: Sequence[Scored]) -> list[Sequence[Scored]]:
+    return [scored[start : start + plan.samples] for start in range(0, len(scored), plan.samples)]
 
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:

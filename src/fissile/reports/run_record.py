@@ -78,7 +78,7 @@ def read_run(path: Path) -> RunRecord:
         RunError: the folder is not there, or holds nothing that a run leaves.
     """
     folder = RunFolder(path)
-    evaluations = sorted((path / "evaluations").glob("*.json"), key=_stage_order)
+    evaluations = sorted(folder.stages(), key=_stage_order)
     if not any(file.is_file() for file in (folder.config, folder.metrics, folder.corrections, folder.summary)) and not (
         evaluations
     ):

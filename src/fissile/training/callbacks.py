@@ -76,3 +76,15 @@ class LearningWatch(TrainerCallback):  # type: ignore[misc]
                 "Raise training.temperature or training.group_size, or use tasks that the policy solves sometimes."
             )
             control.should_training_stop = True
+
+
+class BudgetWatch(TrainerCallback):  # type: ignore[misc]
+    """Ends a run whose budget is spent, after the last update on the rollouts that spent it."""
+
+    def __init__(self, is_spent: Callable[[], bool]) -> None:
+        self._is_spent = is_spent
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop between two batches of rollouts."""
+        if state.global_step % args.num_iterations == 0 and self._is_spent():
+            control.should_training_stop = True

@@ -36,6 +36,8 @@ from fissile.tasks import (
     load_tasks,
     split_by_function,
 )
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
+from fissile.tasks.procedural import procedural_split
 from fissile.tasks.scenarios import split_scenarios
 from fissile.tasks.splits import split_by_task
 from fissile.training.cold_start import live_examples, supervised_examples
@@ -68,8 +70,16 @@ class Course(Protocol):
         """The examples of the supervised cold start."""
         ...
 
-    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
-        """What an evaluation of `engine` leaves, and its report with the recovery metrics at the top level."""
+    def evaluate(
+        self, engine: Engine, progress: Callable[[int, int], None], first: int | None = None
+    ) -> tuple[Records, dict[str, Any]]:
+        """What an evaluation of `engine` leaves, and its report with the recovery metrics at the top level.
+
+        Args:
+            engine: who answers.
+            progress: called with (made, known so far).
+            first: only the first so many of the held-out tasks.
+        """
         ...
 
 
@@ -115,16 +125,13 @@ class SingleStepCourse:
             injector = SingleStepInjector(config.injection.at("training"), self._attempter, diagnoser)
             self.trainer_settings["injector"] = injector
         settings = config.tasks
-        tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
-        live = next((task.id for task in tasks if task.world is not None), None)
-        if live is not None:
-            raise DataError(f"Task '{live}' has a live world. Give the tools of its world: --tools my_tools.py.")
-        fitting = _fitting(tasks, self.sampler, config)
-        self.split = split = split_by_function(fitting, seed=settings.split_seed)
+        split, count = _single_step_split(config, self.sampler)
+        self.split = split
+        fitting = sum(map(len, split))
         self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
-        _refuse_empty(self.train, self.evaluated, len(tasks), config)
+        _refuse_empty(self.train, self.evaluated, count, config)
         self.summary = (
-            f"{len(tasks)} tasks, {len(tasks) - len(fitting)} left out with more than {settings.max_prompt_tokens} "
+            f"{count} tasks, {count - fitting} left out with more than {settings.max_prompt_tokens} "
             f"prompt tokens: {len(split.train)} to train on, {len(split.validation)} for validation, "
             f"{len(split.test)} to test on, no function in common"
         )
@@ -134,14 +141,16 @@ class SingleStepCourse:
         config = self._config
         return supervised_examples(self.train, self._attempter, config.cold_start, config.seed, self.demonstrations)
 
-    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
+    def evaluate(
+        self, engine: Engine, progress: Callable[[int, int], None], first: int | None = None
+    ) -> tuple[Records, dict[str, Any]]:
         """See `Course`."""
         settings = self._config.evaluation
         diagnoser = self._evaluating()
         episodes = evaluate_recovery(
             engine,
             self._attempter,
-            self.evaluated,
+            self.evaluated[:first],
             diagnoser,
             _sampling(settings),
             retries=settings.retries,
@@ -199,19 +208,22 @@ class LiveCourse:
         """See `Course`."""
         return live_examples(self._demonstrated, self._live, self._config.cold_start, self._config.seed)
 
-    def evaluate(self, engine: Engine, progress: Callable[[int, int], None]) -> tuple[Records, dict[str, Any]]:
+    def evaluate(
+        self, engine: Engine, progress: Callable[[int, int], None], first: int | None = None
+    ) -> tuple[Records, dict[str, Any]]:
         """See `Course`."""
         settings, world = self._config.evaluation, self._config.world
         injection = self._config.injection.at("evaluation")
         episodes: list[LiveEpisode] = []
+        evaluated = self.evaluated[:first]
 
         def record(episode: LiveEpisode) -> None:
             episodes.append(episode)
-            progress(len(episodes), len(self.evaluated))
+            progress(len(episodes), len(evaluated))
 
         evaluate_live(
             TokenPolicy(engine, self.sampler.chat),
-            self.evaluated,
+            evaluated,
             self._make_environment,
             _sampling(settings),
             record,
@@ -245,9 +257,24 @@ def environment_maker(config: RunConfig, tools: PythonTools | None) -> Environme
     return lambda task: PythonWorld(tools, limits)
 
 
+def _single_step_split(config: RunConfig, sampler: Sampler) -> tuple[Split, int]:
+    """The sides of the tasks with a short enough prompt, and how many tasks there are in all."""
+    settings = config.tasks
+    if settings.source == PROCEDURAL:
+        whole = procedural_split(settings.procedural)
+        return Split(*(tuple(_fitting(side, sampler, config)) for side in whole)), sum(map(len, whole))
+    tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
+    live = next((task.id for task in tasks if task.world is not None), None)
+    if live is not None:
+        raise DataError(f"Task '{live}' has a live world. Give the tools of its world: --tools my_tools.py.")
+    return split_by_function(_fitting(tasks, sampler, config), seed=settings.split_seed), len(tasks)
+
+
 def _live_split(config: RunConfig, tools: PythonTools | None) -> Split:
     """Scenarios of BFCL by domain or index, their training side reseeded; or the tasks of a file, at random."""
     settings = config.tasks
+    if settings.source == PROCEDURAL:
+        return procedural_split(settings.procedural)
     if tools is not None:
         tasks = load_jsonl(settings.source, tools=tools.tools, world=World("python"))
         return split_by_task(tasks, seed=settings.split_seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 from fissile.config import RunConfig
 from fissile.errors import RunError
 from fissile.journal import write_json
+
+STEP_STAGE = re.compile(r"step_\d+")
+"""Stages of evaluations during the training, of fewer tasks."""
 
 PACKAGES = ("fissile", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
@@ -70,6 +74,11 @@ class RunFolder:
     def evaluation(self, stage: str) -> Path:
         """The recovery report of a stage."""
         return self.path / "evaluations" / f"{stage}.json"
+
+    def stages(self) -> list[Path]:
+        """The recovery reports that there are, without those of single steps."""
+        found = (self.path / "evaluations").glob("*.json")
+        return [report for report in found if not STEP_STAGE.fullmatch(report.stem)]
 
     def episodes(self, stage: str) -> Path:
         """Every attempt of a stage's evaluation."""

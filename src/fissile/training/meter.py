@@ -30,6 +30,7 @@ class Meter:
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    _inner: float = field(default=0.0, init=False)  # seconds of the phases within the one at hand
 
     @classmethod
     def read(cls, path: Path) -> Meter:
@@ -42,8 +43,12 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure the block under `name`; a phase entered twice adds its seconds and keeps the larger peak."""
+        """Measure the block under `name`; a phase entered twice adds its seconds and keeps the larger peak.
+
+        The seconds of a phase within another are its own, not the other's.
+        """
         started = time.perf_counter()
+        outer, self._inner = self._inner, 0.0
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(name, done), daemon=True)
         watch.start()
@@ -52,7 +57,9 @@ class Meter:
         finally:
             done.set()
             watch.join()
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+            took = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + took - self._inner
+            self._inner = outer + took
 
     def _watch(self, name: str, done: threading.Event) -> None:
         process = psutil.Process()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -29,17 +30,19 @@ from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
 from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
 from fissile.training.checkpoints import latest_checkpoint
-from fissile.training.course import Course, make_course
+from fissile.training.course import Course, Records, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.progress import Progress
 from fissile.training.simulator import load_learned
+from fissile.training.spending import Budget, Spent
+from fissile.training.step_evaluations import StepEvaluations
 from fissile.training.supervised import fine_tune
 from fissile.training.trainer import FissionGRPOTrainer
 
-STAGE_OF_METHOD = {"fission_grpo": "fission", "grpo": "grpo"}
+STAGE_OF_METHOD = {"fission_grpo": "fission", "grpo": "grpo", "offline_grpo": "offline"}
 """Name of the last stage in `summary.json`."""
 
 
@@ -138,7 +141,10 @@ class Run:
             processing_class=course.sampler.chat.tokenizer,
             method=self.config.method,
             fission=self.config.fission,
-            source=self._source(self.config.fission.feedback) if self.config.method == "fission_grpo" else None,
+            source=self._source(asked) if (asked := self.config.fission_feedback) else None,
+            offline=self.config.offline,
+            budget=Budget(self.config.training.rollouts, self.config.training.tokens),
+            refills=self.config.training.refills,
             reward=self.config.reward,
             dialect=self.config.model.dialect,
             template_options=self.config.model.template_options,
@@ -150,8 +156,10 @@ class Run:
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
         trainer.add_callback(watch)
+        if (every := self.config.evaluation.every) is not None:
+            trainer.add_callback(StepEvaluations(every, partial(self._evaluate_step, course, trainer)))
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train_from(checkpoint)
         injector = trainer.injector
         write_json(
             self.folder.path / "training.json",
@@ -161,6 +169,8 @@ class Run:
                 "corrections": trainer.method.counts(),
                 "feedback": trainer.method.feedback(),
                 "injection": injector.diagnoser.report() if injector and injector.diagnoser else {},
+                "spent": trainer.spent.to_dict(),
+                "ended_by": trainer.ended_by or "patience",
                 "stopped": watch.reason,
             },
         )
@@ -175,14 +185,28 @@ class Run:
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
             engine = self.engines.over(policy, course.sampler.chat, remember=True)
             records, report = course.evaluate(engine, self.progress.evaluation(stage))
-            for name, lines_of_file in records.items():
-                file = self.folder.records(stage, name)
-                file.unlink(missing_ok=True)
-                with JsonLines(file) as lines:
-                    for record in lines_of_file:
-                        lines.append(record)
-            write_json(self.folder.evaluation(stage), report)
+            self._keep(stage, records, report)
         self.progress.report(stage, report)
+
+    def _evaluate_step(self, course: Course, trainer: FissionGRPOTrainer, step: int) -> None:
+        """Measure the policy in training on the first held-out tasks, unless that was done before."""
+        stage = f"step_{step}"
+        if self.folder.evaluation(stage).exists():
+            return
+        with self.meter.phase("evaluate_steps"):
+            engine = self.engines.over(trainer.accelerator.unwrap_model(trainer.model), trainer.chat, remember=True)
+            tasks = self.config.evaluation.every_tasks
+            self._keep(stage, *course.evaluate(engine, self.progress.evaluation(stage), tasks))
+
+    def _keep(self, stage: str, records: Records, report: dict[str, Any]) -> None:
+        """Write what an evaluation left; the report comes last and marks it complete."""
+        for name, lines_of_file in records.items():
+            file = self.folder.records(stage, name)
+            file.unlink(missing_ok=True)
+            with JsonLines(file) as lines:
+                for record in lines_of_file:
+                    lines.append(record)
+        write_json(self.folder.evaluation(stage), report)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -268,6 +292,8 @@ class Run:
             },
             "feedback": trained.get("feedback", {}),
             "injection": trained.get("injection", {}),
+            "spent": trained.get("spent", Spent().to_dict()),
+            "ended_by": trained.get("ended_by", ""),
             "stopped": trained.get("stopped", ""),
             "seconds": {name: round(seconds, 1) for name, seconds in self.meter.seconds.items()},
             "peak_memory_bytes": self.meter.peak_memory_bytes,

@@ -11,43 +11,53 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import GRPOConfig, GRPOTrainer
 
-from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, TransformersEngine
 from fissile.engines.adapters import bare_model
+from fissile.engines.attempts import Sampler
 from fissile.engines.injection import Injector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError, DataError
-from fissile.feedback import FeedbackSource, get_source
-from fissile.methods import GRPO, FissionGRPO, FissionSettings, Method, Phase, Plan, Scored
-from fissile.rewards import Reward, RewardConfig
-from fissile.rollouts import CLOSING, Limits, Rollout, remaining_goal, rollout_reward
+from fissile.feedback import FeedbackSource
+from fissile.methods import (
+    GRPO,
+    FissionSettings,
+    Method,
+    OfflineGRPO,
+    OfflineSettings,
+    Phase,
+    Plan,
+    Scored,
+    make_method,
+)
+from fissile.rewards import RewardConfig
+from fissile.rollouts import Limits
 from fissile.tasks import Task, tasks_from_rows
+from fissile.training.callbacks import BudgetWatch
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import step_figures
 from fissile.training.groups import in_row_order, learned_tokens, refuse_split_groups, room_for_context
 from fissile.training.packed_attention import use_packed_attention
-from fissile.training.packing import packed_log_probs
+from fissile.training.packed_trainer import PackedGRPOTrainer
 from fissile.training.scoring import score_labels_only
-
-PACKED_TOKENS = 4096
-"""Tokens of one packed row, unless a long prompt is better kept in one piece. Where attention takes a mask (on a GPU)
-it costs the square of a row; on a CPU nothing beyond what is attended to."""
+from fissile.training.spending import Budget, Limit, Spent
+from fissile.training.step_sampler import Sampled, StepSampler
 
 
-class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class FissionGRPOTrainer(PackedGRPOTrainer):
     """GRPO on tool calls, with fission of the failed ones.
 
     Takes what `trl.GRPOTrainer` takes, and the fission settings. Rows of `train_dataset` are tasks: `messages`,
@@ -77,6 +87,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         make_environment: EnvironmentMaker = make_environment,
         limits: Limits | None = None,
         injector: Injector | None = None,
+        offline: OfflineSettings | None = None,
+        budget: Budget | None = None,
+        refills: int = 0,
         **trl_arguments: Any,
     ) -> None:
         """Build the trainer.
@@ -90,7 +103,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
                 `fissile.simulator.sources.make_source`, or any object of your own that is a `FeedbackSource`. It may
                 fail as it likes; the leak guard stands over it, and `rules` stands in for it.
-            method: "fission_grpo", or "grpo" for the same run without fission.
+            method: "fission_grpo", "grpo" for the same run without fission, or "offline_grpo" for corrections of the
+                starting policy only.
             reward: the composite reward.
             dialect: the tool-call format.
             template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3.
@@ -102,6 +116,9 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
             limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
             injector: forces failures in the explore contexts of training; see `fissile.engines.injection`.
+            offline: what "offline_grpo" collects.
+            budget: the training ends after the update that spends it, if that is before `max_steps`.
+            refills: rounds of dynamic sampling in an explore step at most; see `StepSampler.refilled`.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
@@ -114,12 +131,12 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.tasks = {task.id: task for task in tasks}
         if len(self.tasks) < len(tasks):
             raise DataError("Two tasks of train_dataset have the same id. Give every task its own.")
-        self._reward_config = reward or RewardConfig()
         self._fingerprint = fingerprint
-        self.injector = injector
-        self._plan: Plan | None = None
+        self._budget = budget or Budget()
+        self._refills = refills
+        self._progress = 0.0
+        self.spent = Spent()
         self._scored: list[Scored] = []
-        self._active_rows: torch.Tensor | None = None
         self.updates: Counter[str] = Counter()
         self.steps_without_signal = 0
         extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs] if reward_funcs else []
@@ -138,19 +155,59 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), template_options)
         limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
-        self.sampler = make_sampler(self.chat, tasks, make_environment, limits)
-        if isinstance(self.sampler, LiveSampler) and self.use_vllm and self.accelerator.num_processes > 1:
+        sampler = make_sampler(self.chat, tasks, make_environment, limits)
+        in_rounds = isinstance(sampler, LiveSampler) or refills > 0
+        if in_rounds and self.use_vllm and self.accelerator.num_processes > 1:
             raise ConfigError(
-                "Live rollouts take a different number of rounds in each process, and TRL's vLLM samples for all of "
-                "them at once. Train in one process, or without use_vllm."
+                "Live rollouts and refills take a different number of rounds in each process, and TRL's vLLM samples "
+                "for all of them at once. Train in one process, or without use_vllm."
             )
+        self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         inner = bare_model(self.model)
         score_labels_only(inner, self.temperature)
         use_packed_attention(inner)
         self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
-        self._explore_contexts: dict[str, Context] = {}
-        self._reference_lengths: dict[str, int] = {}
-        self.method = self._method(method, fission or FissionSettings(), source, journal)
+        self.method: Method = make_method(
+            method,
+            fission or FissionSettings(),
+            offline or OfflineSettings(),
+            source,
+            sampler.extend,
+            self.tasks,
+            journal,
+        )
+        self.add_callback(BudgetWatch(lambda: self._budget.reached(self.spent) is not None))
+
+    @property
+    def sampler(self) -> Sampler:
+        """Makes the contexts of tasks and continues them."""
+        return self.groups.sampler
+
+    @property
+    def injector(self) -> Injector | None:
+        """Forces failures in the explore contexts of training."""
+        return self.groups.injector
+
+    @property
+    def ended_by(self) -> Limit | Literal["steps"] | None:
+        """Which limit of the training is reached, a budget before the steps; None as long as it goes on."""
+        return self._budget.reached(self.spent) or ("steps" if self.state.global_step >= self.args.max_steps else None)
+
+    def train_from(self, checkpoint: Path | None) -> None:
+        """Train to the end, from a checkpoint on if there is one. Where that is the last, it is only loaded.
+
+        Raises:
+            RunError: the checkpoint is incomplete, or was written under another configuration.
+        """
+        if checkpoint is not None:
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            saved = load_state(str(checkpoint), self._fingerprint, self.accelerator.process_index)
+            spent = Spent(**saved.get("spent", {}))
+            if state.global_step >= self.args.max_steps or self._budget.reached(spent):
+                self._load_from_checkpoint(str(checkpoint))
+                self.state = state
+                return
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     # --- the overrides -------------------------------------------------------------------------------------------
 
@@ -158,19 +215,25 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Choose the contexts of the step, let TRL sample and score, then let the method observe."""
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
-        explore = [self._explore_context(self.tasks[row["task_id"]]) for row in inputs[::group]]
+        self._progress = self._share_done()
+        explore = [self.groups.context(self.tasks[row["task_id"]]) for row in inputs[::group]]
         method: Method = self.method if training else GRPO()
-        self._plan = self._injected(method.plan(explore, group, self.state.global_step))
+        if training:
+            self._collect()
+        sampled = self._sampled(method.plan(explore, group, self.state.global_step))
+        plan, self._scored = sampled.plan, sampled.scored
         rows = [
             {"prompt": list(context.task.messages), "task_id": context.task.id}
-            for context in self._plan.contexts
-            for _ in range(self._plan.samples)
+            for context in plan.contexts
+            for _ in range(plan.samples)
         ]
-        with self._group_size(self._plan.samples):
+        with self._group_size(plan.samples):
             batch: dict[str, Any] = super()._generate_and_score_completions(rows)
-        method.observe(self._plan, self._scored, self.state.global_step)
+        method.observe(*sampled.observed, self.state.global_step)
         if training:
-            self._count(self._plan, batch["advantages"])
+            if self._refills and plan.phase is Phase.EXPLORE:
+                self._metrics["train"]["explore/refilled"].append(float(len(sampled.discarded)))
+            self._count(plan, batch["advantages"])
         batch["row"] = torch.arange(len(rows), device=batch["advantages"].device)
         return batch
 
@@ -183,79 +246,11 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return inputs
 
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **multimodal: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Each distinct prompt once: a group is one packed row. TRL's padded way for what cannot be packed."""
-        if compute_aux_loss or any(value is not None for value in multimodal.values()):
-            padded: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-            padded = super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                compute_aux_loss,
-                **multimodal,
-            )
-            return padded
-
-        def forward(**model_inputs: torch.Tensor) -> Any:
-            with self.accelerator.autocast():
-                return model(**model_inputs, fused_lm_head=True)
-
-        log_probs, entropies = packed_log_probs(
-            forward,
-            input_ids,
-            attention_mask,
-            logits_to_keep,
-            token_budget=PACKED_TOKENS,
-            compute_entropy=compute_entropy,
-            rows=self._active_rows,
-        )
-        return log_probs, entropies, None
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
-        if self.beta == 0.0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1.0:
-            active = inputs["advantages"] != 0
-            active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
-            self._active_rows = active
-        try:
-            loss: torch.Tensor = super()._compute_loss(model, inputs)
-        finally:
-            active, self._active_rows = self._active_rows, None
-        if active is not None:
-            mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-            log = self._metrics["train" if self.model.training else "eval"]
-            log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
-        return loss
-
     # --- sampling and rewards ------------------------------------------------------------------------------------
 
     def _roll_out(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
-        """TRL's rollout hook: sample the plan, judge and reward every attempt."""
-        assert self._plan is not None
-        sampling = Sampling(
-            max_new_tokens=self.max_completion_length,
-            temperature=self.temperature,
-            top_k=self.top_k or 0,
-            top_p=self.top_p,
-            seed=self._step_seed(),
-        )
-        rollouts = self.sampler.sample(self.engine, self._plan.contexts, sampling, self._plan.samples)
-        if isinstance(self.engine, TransformersEngine):
-            self.engine.forget()  # the weights are about to change, and the update needs the memory
-        self._scored = [Scored(rollout, self._score(rollout)) for rollout in rollouts]
+        """TRL's rollout hook: what was sampled for the step, each attempt with its reward."""
+        rollouts = [scored.rollout for scored in self._scored]
         end = [self._tokenizer.eos_token_id]  # stands in where the engine failed, outside the loss
         return {
             "prompt_ids": [list(rollout.context.prompt_ids) for rollout in rollouts],
@@ -267,40 +262,50 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
         }
 
-    def _score(self, rollout: Rollout) -> Reward | None:
-        return rollout_reward(
-            rollout,
-            progress=self.state.global_step / max(1, self.state.max_steps),
-            reference_length=self._reference_length(rollout.context),
-            config=self._reward_config,
+    def _sampled(self, plan: Plan) -> Sampled:
+        """The rollouts of a plan; in training with what is forced, and with others in the place of silent groups."""
+        step = self.state.global_step
+        if self.model.training:
+            plan = self.groups.injected(plan, step)
+        sampled = Sampled(plan, self._sample(plan))
+        if self.model.training and self._refills and plan.phase is Phase.EXPLORE:
+            sampled = self.groups.refilled(sampled, self._refills, step, f"refill/{self._step_key()}", self._sample)
+        return sampled
+
+    def _sample(self, plan: Plan, draw: str = "") -> list[Scored]:
+        """The rewarded rollouts of a plan; `draw` tells several draws of a step apart."""
+        sampling = Sampling(
+            max_new_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            top_k=self.top_k or 0,
+            top_p=self.top_p,
+            seed=self._step_seed(draw),
         )
+        scored = self.groups.sample(self.engine, plan, sampling, self._progress)
+        if isinstance(self.engine, TransformersEngine):
+            self.engine.forget()  # the weights are about to change, and the update needs the memory
+        if self.model.training:
+            self.spent.add(entry.rollout for entry in scored)
+        return scored
 
-    def _explore_context(self, task: Task) -> Context:
-        if task.id not in self._explore_contexts:
-            self._explore_contexts[task.id] = self.sampler.context(task)
-        return self._explore_contexts[task.id]
+    def _collect(self) -> None:
+        """Before the first update: the corrections of the starting policy, where the method asks for them."""
+        if isinstance(self.method, OfflineGRPO) and not self.method.collected:
+            contexts = self.groups.draw(self.method.offline.tasks, f"collection/{self.args.seed}")
+            self.method.collect(contexts, lambda plan: self._sample(plan, f"collection/{plan.contexts[0].task.id}"))
 
-    def _injected(self, plan: Plan) -> Plan:
-        """The plan with forced failures in its explore contexts."""
-        if self.injector is None or not self.model.training or plan.phase is not Phase.EXPLORE:
-            return plan
-        return replace(plan, contexts=tuple(self.injector.inject(plan.contexts, self.state.global_step)))
+    def _share_done(self) -> float:
+        """Share of the training that is done, in [0, 1]: by steps, or by a budget where that is more."""
+        steps: float = self.state.global_step / max(1, self.state.max_steps)
+        return max(steps, self._budget.share(self.spent))
 
-    def _reference_length(self, context: Context) -> int:
-        """Tokens of the right answer; in a live world of what its turn still needs, and of the closing words."""
-        task = context.task
-        if task.world is not None:
-            left = self.chat.dialect.render_calls(remaining_goal(context).oracle_calls())
-            return sum(len(self.chat.completion_ids(text)) for text in (left, CLOSING) if text)
-        if task.id not in self._reference_lengths:
-            text = self.chat.dialect.render_calls(task.oracle_calls())
-            self._reference_lengths[task.id] = len(self.chat.completion_ids(text))
-        return self._reference_lengths[task.id]
-
-    def _step_seed(self) -> int:
-        """Independent of the global random state, so that a resumed run samples the same."""
+    def _step_key(self) -> str:
+        """Independent of the global random state, so that a resumed run draws the same."""
         micro_step = self._step % self.args.gradient_accumulation_steps  # TRL's own count starts anew on a resume
-        key = f"{self.args.seed}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
+        return f"{self.args.seed}/{self.state.global_step}/{micro_step}/{self.accelerator.process_index}"
+
+    def _step_seed(self, draw: str = "") -> int:
+        key = "/".join(part for part in (self._step_key(), draw) if part)
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])
 
     # --- counting ------------------------------------------------------------------------------------------------
@@ -321,6 +326,8 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             log[name].append(value)
         for name, count in self.method.counts().items():
             log[f"corrections/{name}"].append(float(count))
+        for name, count in self.spent.to_dict().items():
+            log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -337,6 +344,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 **self._injector_state(),
                 "updates": dict(self.updates),
                 "steps_without_signal": self.steps_without_signal,
+                "spent": self.spent.to_dict(),
             },
             process_index=self.accelerator.process_index,
         )
@@ -349,6 +357,7 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.injector.diagnoser.load_state_dict(state["injector"])
         self.updates = Counter(state["updates"])
         self.steps_without_signal = state["steps_without_signal"]
+        self.spent = Spent(**state.get("spent", {}))
 
     def _injector_state(self) -> dict[str, Any]:
         """The counts of the injector's diagnoses."""
@@ -356,20 +365,6 @@ class FissionGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return {} if diagnoser is None else {"injector": diagnoser.state_dict()}
 
     # --- wiring --------------------------------------------------------------------------------------------------
-
-    def _method(
-        self,
-        name: str,
-        settings: FissionSettings,
-        source: FeedbackSource | None,
-        journal: Callable[[dict[str, Any]], None],
-    ) -> Method:
-        if name == GRPO.name:
-            return GRPO()
-        if name != FissionGRPO.name:
-            raise ConfigError(f"Unknown method '{name}'. Known: {GRPO.name}, {FissionGRPO.name}.")
-        source = source or get_source(settings.feedback)
-        return FissionGRPO(settings, source, self.sampler.extend, self.tasks, journal)
 
     def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
         live = isinstance(self.sampler, LiveSampler)

@@ -1,0 +1,143 @@
+"""What a person sees while a laboratory runs: one line a finished run, and an honest remaining time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from fissile.lab.folder import RunKey
+from fissile.training.progress import duration
+
+FIGURES = {
+    "first_attempt_accuracy": "right at first",
+    "final_accuracy": "in the end",
+    "recovery_rate": "recovered",
+    "repeat_rate": "repeated",
+}
+"""Figures of a run's last stage that stand on its line."""
+
+
+def expected_seconds(
+    taken: Mapping[str, Sequence[float]], left: Iterable[tuple[str, float]], workers: int
+) -> float | None:
+    """Seconds until the last run ends; None where no run has shown yet how long one takes.
+
+    Args:
+        taken: seconds of the finished runs of each arm; an arm without any takes as long as the mean of all runs.
+        left: arm, and seconds that it has been running, of every run that is not finished.
+        workers: how many run side by side.
+    """
+    known = [seconds for runs in taken.values() for seconds in runs]
+    if not known:
+        return None
+    rest = [max(0.0, fmean(taken.get(arm) or known) - elapsed) for arm, elapsed in left]
+    return sum(rest) / max(1, min(workers, len(rest)))
+
+
+@dataclass
+class Display:
+    """Writes to a rich console: lines that stay, and on a terminal a live one below them.
+
+    Attributes:
+        console: where to.
+        workers: how many runs go on side by side.
+    """
+
+    console: Console
+    workers: int = 1
+    _taken: dict[str, list[float]] = field(default_factory=dict, init=False)
+    _left: list[RunKey] = field(default_factory=list, init=False)
+    _total: int = field(default=0, init=False)
+    _began: dict[RunKey, float] = field(default_factory=dict, init=False)
+    _status: Status | None = field(default=None, init=False)
+
+    def open(self, title: str, left: Sequence[RunKey], finished: Mapping[RunKey, Mapping[str, Any]]) -> None:
+        """Say what is to be done.
+
+        Args:
+            title: of the laboratory.
+            left: the runs that are to be made.
+            finished: summaries of those that are there.
+        """
+        self._left, self._total = list(left), len(left) + len(finished)
+        for key, summary in finished.items():
+            self._learn(key, summary, 0.0)
+        self.console.print(f"[bold]{escape(title or 'laboratory')}[/bold]")
+        self.console.print(f"{self._total} runs, {len(finished)} finished before, {len(left)} to do")
+        if self.console.is_terminal:
+            self._status = self.console.status("")
+            self._status.start()
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, soft_wrap=True)
+
+    def began(self, key: RunKey) -> None:
+        """A run has begun."""
+        self._began[key] = time.monotonic()
+        self.tick()
+
+    def finished(self, key: RunKey, summary: Mapping[str, Any]) -> None:
+        """A run is done: its line."""
+        seconds = self._end(key)
+        self._learn(key, summary, seconds)
+        stopped = f"[yellow]stopped early: {escape(summary['stopped'])}[/yellow]" if summary.get("stopped") else ""
+        parts = [f"[bold]{key}[/bold]", duration(seconds), *figures(summary), stopped, self.standing()]
+        self.say(" · ".join(part for part in parts if part))
+
+    def failed(self, key: RunKey, reason: str, log: Path) -> None:
+        """A run failed: its line."""
+        seconds = self._end(key)
+        self.say(
+            f"[bold red]{key} failed[/bold red] after {duration(seconds)}: {escape(reason)} "
+            f"(log: {escape(str(log))}) · {self.standing()}"
+        )
+
+    def tick(self) -> None:
+        """Bring the live line up to date."""
+        if self._status is not None:
+            now = time.monotonic()
+            running = ", ".join(f"{key} ({duration(now - began)})" for key, began in self._began.items())
+            self._status.update(f"{running} · {self.standing()}")
+
+    def standing(self) -> str:
+        """`3 of 24 · about 20 min left`."""
+        now = time.monotonic()
+        left = [(key.arm, now - self._began.get(key, now)) for key in self._left]
+        seconds = expected_seconds(self._taken, left, self.workers)
+        time_left = f" · about {duration(seconds)} left" if left and seconds is not None else ""
+        return f"{self._total - len(self._left)} of {self._total}{time_left}"
+
+    def close(self) -> None:
+        """Take the live line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _end(self, key: RunKey) -> float:
+        """A run has ended; the seconds since it began."""
+        if key in self._left:
+            self._left.remove(key)
+        return time.monotonic() - self._began.pop(key, time.monotonic())
+
+    def _learn(self, key: RunKey, summary: Mapping[str, Any], seconds: float) -> None:
+        """Remember how long a run takes; what its summary says includes the parts before an interruption."""
+        measured = sum(summary.get("seconds", {}).values()) or seconds
+        if measured:
+            self._taken.setdefault(key.arm, []).append(measured)
+
+
+def figures(summary: Mapping[str, Any]) -> list[str]:
+    """The headline figures of the last stage of a run, as texts; none where it was not evaluated."""
+    stages = list(summary.get("stages", {}).values())
+    last = stages[-1] if stages else {}
+    rates = {name: last[key]["rate"] for key, name in FIGURES.items() if key in last}
+    return [f"{name} {'none' if rate is None else f'{rate:.0%}'}" for name, rate in rates.items()]

@@ -1,0 +1,167 @@
+"""Running a laboratory: what is left of it, in processes of their own, whatever becomes of single runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fissile.config import RunConfig
+from fissile.config.start import StartConfig
+from fissile.errors import InputError, RunError
+from fissile.lab import execution
+from fissile.lab.display import Display
+from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_other_runs
+from fissile.lab.provenance import write_lab
+from fissile.lab.spec import LabSpec
+from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is called in the workers; each is a function of a module, so that another process finds it.
+
+    Attributes:
+        run: does a run in its folder and returns its summary.
+        start: makes the small policy.
+        prepare: is told the number of cores when a process begins.
+    """
+
+    run: Callable[[RunConfig], Mapping[str, Any]] = execution.execute_run
+    start: Callable[[StartConfig, Path], None] = execution.pretrain
+    prepare: Callable[[int], None] | None = execution.limit_threads
+
+
+REAL_WORK = Work()
+
+
+def run_lab(
+    spec: LabSpec,
+    display: Display,
+    jobs: int = 1,
+    only: Collection[str] = (),
+    command: str = "",
+    work: Work = REAL_WORK,
+) -> Mapping[RunKey, str]:
+    """Make every run that is not finished; one that fails is written down, and the others go on.
+
+    Args:
+        spec: the laboratory.
+        display: is told what happens.
+        jobs: runs side by side.
+        only: names of arms; they alone and the arms that they match. Empty for all.
+        command: repeats this; kept in `lab.json`.
+        work: what is called in the workers.
+
+    Returns:
+        The reason of each failure, in the order in which they came.
+
+    Raises:
+        InputError: the folder holds something else, the start cannot be made, or there are fewer cores than jobs.
+    """
+    folder = LabFolder(Path(spec.output))
+    plan = make_plan(spec, only)
+    workers = [Worker(share, work.prepare) for share in shares(jobs)]
+    with folder.locked():
+        folder.refuse_other_start(spec.start)
+        refuse_other_runs(spec, folder, make_plan(spec))
+        summaries = {run.key: _summary(folder, run.key) for run in plan if folder.is_finished(run.key)}
+        schedule = Schedule.of(plan, summaries)
+        write_lab(folder, spec, command, runs=bool(schedule.waiting))
+        display.open(spec.title, [run.key for run in schedule.waiting], summaries)
+        try:
+            if schedule.waiting and spec.start is not None:
+                _make_start(spec.start, folder, workers[0], work, display)
+            _Session(spec, folder, schedule, display, work).work_through(workers)
+        finally:
+            for worker in workers:
+                worker.end()
+            display.close()
+    return schedule.failed
+
+
+def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Work, display: Display) -> None:
+    """The small policy, unless it is there.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    if (folder.start / "start.json").exists():
+        return
+    display.say(f"making the small policy (log: {folder.start_log})")
+    worker.begin(Job(work.start, (start, folder.start), folder.start_log))
+    while (outcome := worker.poll()) is None:
+        wait_for_news([worker])
+        display.tick()
+    if outcome.error:
+        raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One pass over what is left."""
+
+    spec: LabSpec
+    folder: LabFolder
+    schedule: Schedule
+    display: Display
+    work: Work
+
+    def work_through(self, workers: Sequence[Worker]) -> None:
+        """Return when nothing is left that can be run."""
+        busy: dict[Worker, PlannedRun] = {}
+        while True:
+            for worker in workers:
+                if worker not in busy and (run := self._begin_next(worker)) is not None:
+                    busy[worker] = run
+            if not busy:
+                return
+            wait_for_news(list(busy))
+            self.display.tick()
+            for worker, run in list(busy.items()):
+                if (outcome := worker.poll()) is not None:
+                    del busy[worker]
+                    self._end(run.key, outcome)
+
+    def _begin_next(self, worker: Worker) -> PlannedRun | None:
+        """Start the first run that may; None where none may."""
+        while (run := self.schedule.take()) is not None:
+            self.folder.failure(run.key).unlink(missing_ok=True)
+            self.folder.clear_unbegun(run.key)
+            try:
+                config = configure(self.spec, self.folder, run)
+            except InputError as error:
+                self._fail(run.key, Outcome(error=str(error)))
+                continue
+            self.display.began(run.key)
+            worker.begin(Job(self.work.run, (config,), self.folder.log(run.key)))
+            return run
+        return None
+
+    def _end(self, key: RunKey, outcome: Outcome) -> None:
+        if outcome.error:
+            self._fail(key, outcome)
+        elif not self.folder.is_finished(key):
+            self._fail(key, Outcome(error=f"it ended without '{self.folder.run(key).summary}'"))
+        else:
+            self.schedule.finish(key)
+            self.display.finished(key, outcome.result)
+
+    def _fail(self, failed: RunKey, outcome: Outcome) -> None:
+        """Write a failure down, and those of the runs that wait for this one."""
+        for key, reason in self.schedule.fail(failed, outcome.error):
+            self.folder.write_failure(key, reason, outcome.traceback if key == failed else "")
+            self.display.failed(key, reason, self.folder.log(failed))
+
+
+def _summary(folder: LabFolder, key: RunKey) -> dict[str, Any]:
+    """The summary of a finished run."""
+    path = folder.run(key).summary
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path}' cannot be read ({error}). Remove the folder of that run to repeat it.") from None
+    return fields

@@ -1,0 +1,194 @@
+"""The specification of a laboratory: arms x seeds in one TOML file, validated run by run before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from fissile.config import RunConfig, Section, parse_config
+from fissile.config.loading import load
+from fissile.config.start import StartConfig
+from fissile.errors import ConfigError
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
+
+START = "start"
+"""Folder of the small policy inside the folder of the laboratory."""
+
+OWNED = ("output", "seed", "tasks.procedural.seed")
+"""Keys of a run that the laboratory sets itself, from the arm and the seed."""
+
+TOKENS = "training.tokens"
+"""The budget that `match` sets."""
+
+ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""A name that is a folder everywhere: small letters, digits, _ and -."""
+
+
+class ArmSpec(Section):
+    """One arm: what it changes over the runs of all arms."""
+
+    label: str = Field("", description="Name in tables and plots; by default that of the table.")
+    seeds: int | None = Field(None, ge=1, description="Seeds of this arm; by default as many as the laboratory has.")
+    match: str | None = Field(
+        None,
+        description="Another arm: a seed ends when it has spent the context and sampled tokens that this seed of the "
+        "other arm spent; training.steps stays its upper limit.",
+    )
+    set: dict[str, Any] = Field({}, description="Keys of a run, nested as in a recipe, over those in [run].")
+    group: str = Field(
+        "", description="Heading under which the report lists it apart, such as a knob; '' for main arms."
+    )
+    reference: str | None = Field(
+        None, description="The arm that the report compares it with; by default the laboratory's baseline."
+    )
+
+
+class LabSpec(Section):
+    """A laboratory: arms that are compared over seeds.
+
+    Seed k of every arm has `seed = k` and, in the procedural world, `tasks.procedural.seed = k`: the arms share world,
+    tasks and evaluation, so that their differences are paired by seed.
+    """
+
+    title: str = Field("", description="Of the page.")
+    output: str = Field("runs/lab", description="Folder of the laboratory.")
+    seeds: int = Field(8, ge=1, description="Seeds of an arm, counted from 0.")
+    baseline: str = Field("grpo", description="The arm that the report compares the others with.")
+    order: list[str] = Field(
+        [], description="Arms that are claimed to be ever better, worst first; the report checks it."
+    )
+    start: StartConfig | None = Field(
+        None, description="The small policy that every run starts from, made once; without it [run.model] names one."
+    )
+    run: dict[str, Any] = Field({}, description="Keys of a run, as in a recipe of `fissile train`, of all arms.")
+    arms: dict[ArmName, ArmSpec] = Field(..., min_length=1, description="The arms, a table each.")
+
+    @model_validator(mode="after")
+    def _matches_are_possible(self) -> Self:
+        for name, arm in self.arms.items():
+            if arm.match is None:
+                continue
+            if arm.match not in self.arms:
+                raise ValueError(f"arms.{name}.match: there is no arm '{arm.match}'; known: {', '.join(self.arms)}")
+            if name in self.matched(name):
+                raise ValueError(f"arms.{name}.match = '{arm.match}': these arms wait for each other")
+            if self.seeds_of(name) > self.seeds_of(arm.match):
+                raise ValueError(
+                    f"arms.{name} has {self.seeds_of(name)} seeds and matches '{arm.match}', which has "
+                    f"{self.seeds_of(arm.match)}: give it no more"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _compared_arms_exist(self) -> Self:
+        named = {f"arms.{name}.reference": arm.reference for name, arm in self.arms.items() if arm.reference}
+        named |= {f"order, place {place}": arm for place, arm in enumerate(self.order, 1)}
+        for where, arm in named.items():
+            if arm not in self.arms:
+                raise ValueError(f"{where}: there is no arm '{arm}'; known: {', '.join(self.arms)}")
+        return self
+
+    def seeds_of(self, arm: str) -> int:
+        """How many seeds an arm has."""
+        return self.arms[arm].seeds or self.seeds
+
+    def label_of(self, arm: str) -> str:
+        """How tables and plots call an arm."""
+        return self.arms[arm].label or arm
+
+    def matched(self, arm: str) -> list[str]:
+        """The arms that must run before an arm, the nearest first; with itself at the end where they form a circle."""
+        before: list[str] = []
+        following = self.arms[arm].match
+        while following is not None and following in self.arms and following not in before:
+            before.append(following)
+            following = self.arms[following].match
+        return before
+
+    def run_fields(self, arm: str, seed: int) -> dict[str, Any]:
+        """The keys of a run's configuration, as `fissile.config.parse_config` takes them; without `output`."""
+        fields = merged(self.run, self.arms[arm].set)
+        fields["seed"] = seed
+        if _find(fields, "tasks.source") == PROCEDURAL:
+            fields = merged(fields, {"tasks": {"procedural": {"seed": seed}}})
+        if self.start is not None:
+            fields = merged(fields, {"model": {"path": str(Path(self.output) / START)}})
+        return fields
+
+    def run_config(self, arm: str, seed: int, output: Path, tokens: int | None = None) -> RunConfig:
+        """The configuration of a run.
+
+        Args:
+            arm: its arm.
+            seed: its seed.
+            output: its folder.
+            tokens: for an arm that matches another one: what that one spent.
+
+        Raises:
+            ConfigError: it cannot be run.
+        """
+        fields = merged(self.run_fields(arm, seed), {"output": str(output)})
+        if tokens is not None:
+            fields = merged(fields, {"training": {"tokens": tokens}})
+        return parse_config(fields, f"arm '{arm}' (seed {seed})")
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LabSpec:
+    """A specification from a TOML file and `section.key=value` overrides, such as `run.training.steps=4`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key of it or of any of its runs is wrong; all arms are told at once.
+    """
+    spec = load(LabSpec, path, overrides)
+    if problems := list(_problems(spec)):
+        raise ConfigError("\n".join(problems))
+    return spec
+
+
+def _problems(spec: LabSpec) -> Iterator[str]:
+    """What is wrong with the runs: one text an arm, that of its first bad seed."""
+    if taken := _taken(spec.run, spec.start is not None):
+        yield f"[run] sets {', '.join(taken)}: the laboratory does that itself. Leave it out."
+    for arm, settings in spec.arms.items():
+        owned = _taken(settings.set, spec.start is not None)
+        if settings.match is not None and _find(merged(spec.run, settings.set), TOKENS) is not None:
+            owned.append(TOKENS)
+        if owned:
+            yield f"arm '{arm}' sets {', '.join(owned)}: the laboratory does that itself. Leave it out."
+            continue
+        budget = None if settings.match is None else 1
+        try:
+            for seed in range(spec.seeds_of(arm)):
+                spec.run_config(arm, seed, Path(spec.output), budget)
+        except ConfigError as error:
+            yield str(error)
+
+
+def _taken(fields: Mapping[str, Any], has_start: bool) -> list[str]:
+    """The keys among `fields` that the laboratory sets."""
+    return [key for key in (*OWNED, *(["model.path"] if has_start else [])) if _find(fields, key) is not None]
+
+
+def _find(fields: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key in nested tables; None where they do not hold it."""
+    inner: Any = fields
+    for part in key.split("."):
+        if not isinstance(inner, Mapping):
+            return None
+        inner = inner.get(part)
+    return inner
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables laid over each other; values and lists of `above` replace those `below`."""
+    result = dict(below)
+    for key, over in above.items():
+        under = result.get(key)
+        if isinstance(over, Mapping) and isinstance(under, Mapping):
+            result[key] = merged(under, over)
+        else:
+            result[key] = over
+    return result

@@ -1,0 +1,59 @@
+"""Held-out figures at the checkpoints of the training, against steps and against tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from fissile.reports.definitions import METRICS
+from fissile.reports.lab.bootstrap import BAND_RESAMPLES, ratio_over_seeds
+from fissile.reports.lab.curves import CurveFigure, Line, Point
+from fissile.reports.lab.record import Arm, Lab, LabRun
+
+FOLLOWED = ("recovery_rate", "final_accuracy", "repeat_rate")
+"""Metrics with a curve."""
+
+
+def held_out_figures(lab: Lab, arms: Sequence[Arm]) -> Iterator[CurveFigure]:
+    """Each metric against steps, then against tokens; the baseline's line stands behind every panel."""
+    titles = {metric.key: metric.title for metric in METRICS}
+    labels = {arm.name: arm.label for arm in arms}
+    for by_tokens in (False, True):
+        for key in FOLLOWED:
+            lines = {arm.name: held_out_line(arm, key, by_tokens) for arm in arms}
+            behind = lines.get(lab.baseline, ())
+            yield CurveFigure(
+                f"{key}_by_{'tokens' if by_tokens else 'steps'}",
+                f"{titles[key]} on held-out tasks during training",
+                "counts summed over seeds; 95 % band over seeds",
+                "tokens spent, contexts and samples" if by_tokens else "optimizer steps",
+                is_share=True,
+                panels=tuple((labels[name], (Line("this arm", line),)) for name, line in lines.items() if line),
+                shared=Line(labels[lab.baseline], behind) if behind else None,
+            )
+
+
+def held_out_line(arm: Arm, metric: str, by_tokens: bool) -> tuple[Point, ...]:
+    """Counts summed over seeds at every checkpoint that all of them reached, against steps or the mean tokens spent."""
+    runs = [run for run in arm.finished if run.checkpoints]
+    if not runs:
+        return ()
+    points = []
+    for step in sorted(set.intersection(*(set(run.checkpoints or ()) for run in runs))):
+        ratios = [run.checkpoints[step].ratios.get(metric) for run in runs if run.checkpoints]
+        ratio = ratio_over_seeds([(held.num, held.den) for held in ratios if held is not None], BAND_RESAMPLES)
+        x = _tokens(runs, step) if by_tokens else float(step)
+        if ratio.rate is not None and x is not None:
+            points.append(Point(x, ratio.rate, ratio.low, ratio.high))
+    return tuple(points)
+
+
+def _tokens(runs: Sequence[LabRun], step: int) -> float | None:
+    """Tokens that a run had spent by a step, the mean of the runs; None where one of them did not count."""
+    spent = []
+    for run in runs:
+        figures = next((held.figures for held in run.steps if held.step == step), {})
+        if "spent/context_tokens" not in figures or "spent/sampled_tokens" not in figures:
+            return None
+        spent.append(figures["spent/context_tokens"] + figures["spent/sampled_tokens"])
+    return math.fsum(spent) / len(spent)

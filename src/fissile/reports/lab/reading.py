@@ -1,0 +1,168 @@
+"""Reads a lab folder as far as it is there. A run that cannot be read is kept, with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fissile.errors import RunError
+from fissile.reports.lab.record import KNOB, KNOBS, Arm, Lab, LabRun, RunState
+from fissile.reports.records import StageReport, Step
+from fissile.reports.wording import plural
+from fissile.training.folder import RunFolder
+
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
+"""What a file of another shape raises."""
+
+STARTS = ("cold_start", "base")
+"""Stages of the policy before training, the later one first."""
+
+PROVENANCE = ("fingerprint", "versions", "commit", "date", "hardware", "earlier")
+"""Keys of `lab.json` that say what made the figures."""
+
+_CHECKPOINT = re.compile(r"step_(\d+)")
+
+
+def read_lab(folder: Path) -> Lab:
+    """Read a lab folder.
+
+    Raises:
+        RunError: it holds no `lab.json`, or one of another shape.
+    """
+    path = folder / "lab.json"
+    try:
+        written = _object(path)
+        spec = written["spec"]
+        arms = tuple(_arm(folder, name, fields, spec) for name, fields in spec["arms"].items())
+        lab = Lab(
+            name=folder.resolve().name,
+            title=str(spec.get("title") or folder.resolve().name),
+            command=str(written.get("command", "")),
+            baseline=str(spec.get("baseline") or "grpo"),
+            order=tuple(map(str, spec.get("order") or ())),
+            arms=arms,
+            has_start=bool(spec.get("start")),
+            draws_worlds=_setting(spec, "run", "tasks", "source") == "procedural",
+            provenance={key: written[key] for key in PROVENANCE if written.get(key)},
+        )
+    except MALFORMED as error:
+        raise RunError(
+            f"'{folder}' is no lab folder ({path.name}: {error!r}). Give the folder that `fissile lab run` wrote: the "
+            "output of its specification."
+        ) from None
+    return lab
+
+
+def _arm(folder: Path, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
+    wanted = fields.get("seeds")
+    seeds = int(spec["seeds"] if wanted is None else wanted)
+    group = str(fields.get("group") or (KNOBS if name.startswith(KNOB) else ""))
+    return Arm(
+        name=name,
+        label=str(fields.get("label") or name),
+        group=group,
+        reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
+        runs=tuple(_run(folder / "arms" / name, seed) for seed in range(seeds)),
+    )
+
+
+def _run(arm: Path, seed: int) -> LabRun:
+    folder = RunFolder(arm / f"seed-{seed}")
+    failure = arm / f"seed-{seed}.failure.json"
+    if not folder.summary.is_file():
+        if failure.is_file():
+            return LabRun(seed, RunState.FAILED, _failure(failure))
+        if not folder.path.is_dir():
+            return LabRun(seed, RunState.MISSING, "no folder yet")
+        return LabRun(seed, RunState.UNFINISHED, f"{plural(_lines(folder.metrics), 'step')} so far")
+    try:
+        return _finished(folder, seed)
+    except MALFORMED as error:
+        return LabRun(seed, RunState.UNREADABLE, repr(error))
+
+
+def _finished(folder: RunFolder, seed: int) -> LabRun:
+    summary = _object(folder.summary)
+    config = _object(folder.config)["config"]
+    stages = {path.stem: path for path in sorted((folder.path / "evaluations").glob("*.json"))}
+    checkpoints = {int(match[1]): path for path in stages.values() if (match := _CHECKPOINT.fullmatch(path.stem))}
+    final = _final_stage([stage for stage in stages if not _CHECKPOINT.fullmatch(stage)], config)
+    steps = _steps(folder.metrics)
+    timed = _object(folder.meter) if folder.meter.is_file() else summary
+    settings = config["training"]
+    return LabRun(
+        seed=seed,
+        state=RunState.FINISHED,
+        final=_stage(stages[final]),
+        checkpoints={step: _stage(checkpoints[step]) for step in sorted(checkpoints)},
+        steps=steps,
+        spent=_spent(summary, steps),
+        seconds={str(name): float(value) for name, value in timed["seconds"].items()},
+        rollouts_per_step=int(settings["prompts_per_step"]) * int(settings["group_size"]),
+    )
+
+
+def _final_stage(stages: Sequence[str], config: Mapping[str, Any]) -> str:
+    """The stage of the trained policy; where nothing is trained, that of the starting one.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    trained = [stage for stage in stages if stage not in STARTS]
+    if not trained and not config["training"]["steps"]:
+        trained = [stage for stage in STARTS if stage in stages][:1]
+    if len(trained) != 1:
+        raise ValueError(f"{plural(len(trained), 'final evaluation')} instead of one: {', '.join(trained) or 'none'}")
+    return trained[0]
+
+
+def _spent(summary: Mapping[str, Any], steps: Sequence[Step]) -> dict[str, float]:
+    """What the summary says; for a run that did not count it there, its last step."""
+    if summary.get("spent"):
+        return {str(name): float(value) for name, value in summary["spent"].items()}
+    if not steps:
+        return {}
+    figures = steps[-1].figures
+    return {key.removeprefix("spent/"): value for key, value in figures.items() if key.startswith("spent/")}
+
+
+def _stage(path: Path) -> StageReport:
+    return StageReport.from_dict(path.stem, _object(path))
+
+
+def _steps(path: Path) -> tuple[Step, ...]:
+    """One step for each number; the last line of it counts."""
+    if not path.is_file():
+        return ()
+    lines = (Step.from_dict(json.loads(line)) for line in path.read_bytes().splitlines())
+    steps = {step.step: step for step in lines}
+    return tuple(steps[number] for number in sorted(steps))
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def _failure(path: Path) -> str:
+    """The reason that a failed run left, with paths relative to the lab folder: the page is read elsewhere."""
+    lab = path.resolve().parents[2]
+    try:
+        return str(_object(path)["error"]).replace(f"{lab}/", "")
+    except MALFORMED as error:
+        return f"{path.name} cannot be read ({error!r})"
+
+
+def _object(path: Path) -> dict[str, Any]:
+    fields = json.loads(path.read_bytes())
+    if not isinstance(fields, dict):
+        raise TypeError(f"{path.name} is no JSON object")
+    return fields
+
+
+def _setting(fields: Any, *keys: str) -> Any:
+    for key in keys:
+        fields = fields.get(key) if isinstance(fields, dict) else None
+    return fields

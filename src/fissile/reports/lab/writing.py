@@ -1,0 +1,132 @@
+"""Writes what `fissile lab report` leaves: `results.json`, the plots and the page."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from fissile.errors import RunError
+from fissile.journal import write_json
+from fissile.reports.lab.page import Images, lab_page
+from fissile.reports.lab.plots import lab_plots
+from fissile.reports.lab.reading import read_lab
+from fissile.reports.lab.results import LabResults, lab_results
+
+DIGITS = 6
+"""Decimals of the figures in `results.json`."""
+
+HEAD = """# Results
+
+Made by `fissile lab report`: what stands between two marks is written again with every report, the rest is kept.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The results of a laboratory with their plots, and where these are written: `folder`, and `plots` in it."""
+
+    results: LabResults
+    plots: dict[str, Markup]
+    folder: Path
+
+    def write(self) -> None:
+        """Write `results.json` and the plots; plots of an earlier report that are not made any more are removed."""
+        write_json(self.folder / "results.json", _rounded(self.results.to_dict()))
+        drawn = {f"{name}.svg": plot for name, plot in self.plots.items()}
+        for name, plot in drawn.items():
+            _write(self.folder / "plots" / name, f"{plot}\n")
+        for old in (self.folder / "plots").glob("*.svg"):
+            if old.name not in drawn:
+                old.unlink()
+
+    def section(self, page: Path) -> str:
+        """The Markdown of the laboratory, with links relative to `page`."""
+        to_plots = os.path.relpath((self.folder / "plots").resolve(), page.resolve().parent)
+        return lab_page(self.results, Images(tuple(self.plots), Path(to_plots).as_posix()))
+
+
+def write_lab_report(folder: Path, page: Path | None = None) -> LabResults:
+    """Write `results.json`, `plots/*.svg` and the page of a lab folder, finished or not.
+
+    Args:
+        folder: of the laboratory.
+        page: the Markdown file; `results.md` in the folder by default.
+
+    Raises:
+        RunError: it is no lab folder, or the disk cannot be written.
+    """
+    report = _report(folder, folder)
+    page = page or folder / "results.md"
+    report.write()
+    _write(page, report.section(page))
+    return report.results
+
+
+def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
+    """Write the section of each laboratory into a page, its figures and plots beside it.
+
+    A section stands between `<!-- lab: NAME -->` and `<!-- /lab: NAME -->`, where NAME is the folder's name. It is
+    replaced where the page has it and appended where not; the rest of the page is kept. For `docs/results.md` the
+    files go to `docs/results/NAME/`.
+
+    Raises:
+        RunError: a folder is no lab folder, two have one name, a mark of the page is without its other one, or the
+            disk cannot be written.
+    """
+    names = Counter(folder.resolve().name for folder in folders)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise RunError(f"Two lab folders are called '{twice[0]}', which names a section of the page. Rename one.")
+    reports = [_report(folder, page.with_suffix("") / folder.resolve().name) for folder in folders]
+    text = page.read_text(encoding="utf-8") if page.is_file() else HEAD
+    for report in reports:
+        text = replace_section(text, report.results.lab.name, report.section(page), page)
+    for folder, report in zip(folders, reports, strict=True):
+        report.write()
+        write_json(folder / "results.json", _rounded(report.results.to_dict()))
+    _write(page, text)
+    return [report.results for report in reports]
+
+
+def replace_section(text: str, name: str, section: str, page: Path) -> str:
+    """The page with the section between the marks of `name`, at the end where it has none.
+
+    Raises:
+        RunError: a mark is there without its other one, more than once, or in the wrong order.
+    """
+    begin, end = f"<!-- lab: {name} -->", f"<!-- /lab: {name} -->"
+    marked = f"{begin}\n{section.strip()}\n{end}"
+    marks = re.findall(f"{re.escape(begin)}|{re.escape(end)}", text)
+    if not marks:
+        return f"{text.rstrip()}\n\n{marked}\n"
+    if marks != [begin, end]:
+        raise RunError(f"'{page}' should hold '{begin}' and, after it, '{end}', once each. Put them right and go on.")
+    before, _, rest = text.partition(begin)
+    return f"{before}{marked}{rest.partition(end)[2]}"
+
+
+def _report(lab_folder: Path, target: Path) -> _Report:
+    results = lab_results(read_lab(lab_folder))
+    return _Report(results, lab_plots(results), target)
+
+
+def _rounded(fields: Any) -> Any:
+    if isinstance(fields, dict):
+        return {key: _rounded(value) for key, value in fields.items()}
+    if isinstance(fields, list | tuple):
+        return [_rounded(value) for value in fields]
+    return round(fields, DIGITS) if isinstance(fields, float) else fields
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be written ({error.strerror}). Free some space and go on.") from error

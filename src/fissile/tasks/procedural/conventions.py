@@ -1,0 +1,140 @@
+"""How a tool wants a value written: kinds of parameters, and the conventions among which each tool chooses.
+
+A convention is a rule of the tool's schema. Its documentation may leave it out; then only the tool's error tells it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from fissile.calls import JSON
+from fissile.tasks.procedural import words
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """One way to write the values of a kind.
+
+    Attributes:
+        name: for tables; unique within the kind.
+        schema: the JSON Schema of the values.
+        note: what the documentation says about it.
+        write: from the value itself to what goes into the call.
+    """
+
+    name: str
+    schema: dict[str, JSON]
+    note: str
+    write: Callable[[Any], JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of parameter.
+
+    Attributes:
+        names: what tools call such a parameter, each with another word for it that a request may use.
+        draw: (draw, held out or not) -> a value.
+        phrases: how a request states it, with the slots {p} for the parameter and {v} for the value.
+        surface: the value as a request says it.
+        conventions: the first one is the most usual.
+    """
+
+    names: dict[str, str]
+    draw: Callable[[random.Random, bool], Any]
+    phrases: tuple[str, ...]
+    surface: Callable[[Any], str]
+    conventions: tuple[Convention, ...]
+
+
+def choice_kind(options: tuple[str, ...]) -> tuple[Convention, ...]:
+    """The conventions of a choice: its options in lower or in upper case."""
+    upper = tuple(option.upper() for option in options)
+    return (
+        Convention("lower", {"type": "string", "enum": list(options)}, "|".join(options), str),
+        Convention("upper", {"type": "string", "enum": list(upper)}, "|".join(upper), str.upper),
+    )
+
+
+def _text(pattern: str) -> dict[str, JSON]:
+    return {"type": "string", "pattern": pattern}
+
+
+def _long_date(day: date) -> str:
+    return f"{day.day} {words.MONTHS[day.month - 1]} {day.year}"
+
+
+COUNT = Kind(
+    {"guests": "people", "copies": "prints", "seats": "places", "boxes": "crates", "nights": "sleeps", "hours": "time"},
+    words.number,
+    ("{v} {p}", "{p} {v}"),
+    str,
+    (
+        Convention("integer", {"type": "integer", "minimum": 1}, "integer", int),
+        Convention("digits", _text("^[0-9]+$"), "digits as text", str),
+    ),
+)
+
+DAY = Kind(
+    {"day": "date", "start": "beginning", "due": "deadline", "arrival": "coming"},
+    words.day,
+    ("{p} {v}", "with {p} {v}"),
+    _long_date,
+    (
+        Convention("iso", _text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), "YYYY-MM-DD", lambda day: f"{day:%Y-%m-%d}"),
+        Convention("points", _text("^[0-9]{2}[.][0-9]{2}[.][0-9]{4}$"), "DD.MM.YYYY", lambda day: f"{day:%d.%m.%Y}"),
+        Convention("slashes", _text("^[0-9]{2}/[0-9]{2}/[0-9]{4}$"), "MM/DD/YYYY", lambda day: f"{day:%m/%d/%Y}"),
+    ),
+)
+
+CODE = Kind(
+    {"ref": "reference", "ticket": "slip", "serial": "tag", "account": "file"},
+    words.code,
+    ('{p} "{v}"',),
+    str,
+    (
+        Convention("upper", _text("^([A-Z][0-9]){2}$"), "upper case", str),
+        Convention("lower", _text("^([a-z][0-9]){2}$"), "lower case", str.lower),
+    ),
+)
+
+LABEL = Kind(
+    {"owner": "holder", "client": "customer", "driver": "chauffeur", "city": "town", "sender": "origin"},
+    words.label,
+    ('{p} "{v}"', 'for {p} "{v}"'),
+    str,
+    (Convention("as_is", {"type": "string"}, "text", str),),
+)
+
+FLAG = Kind(
+    {"insured": "covered", "public": "open", "paid": "settled", "gift": "present"},
+    lambda draw, _: draw.random() < 0.5,
+    ("{v} {p}",),
+    lambda value: "is" if value else "not",
+    (
+        Convention("boolean", {"type": "boolean"}, "boolean", bool),
+        Convention("yes_no", {"type": "string", "enum": ["yes", "no"]}, "yes|no", lambda v: "yes" if v else "no"),
+    ),
+)
+
+
+def _choice(names: dict[str, str], *options: str) -> Kind:
+    return Kind(names, lambda draw, _: draw.choice(options), ("{p} {v}", "with {p} {v}"), str, choice_kind(options))
+
+
+KINDS: dict[str, Kind] = {
+    "count": COUNT,
+    "day": DAY,
+    "code": CODE,
+    "label": LABEL,
+    "flag": FLAG,
+    "speed": _choice({"speed": "pace", "service": "handling"}, "slow", "normal", "express"),
+    "size": _choice({"size": "format", "area": "extent"}, "small", "medium", "large"),
+    "level": _choice({"level": "rank", "priority": "urgency"}, "low", "middle", "high"),
+    "colour": _choice({"colour": "shade", "paint": "tint"}, "red", "green", "blue", "white"),
+}
+"""Every kind by its name."""

@@ -1,0 +1,80 @@
+"""`PackedGRPOTrainer`: `trl.GRPOTrainer` with the log-probabilities of whole groups in packed rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from fissile.training.packing import packed_log_probs
+
+PACKED_TOKENS = 4096
+"""Tokens of one packed row, unless a long prompt is better kept in one piece. Where attention takes a mask (on a GPU)
+it costs the square of a row; on a CPU nothing beyond what is attended to."""
+
+
+class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's losses over log-probabilities that read each distinct prompt once, and skip rows that teach nothing.
+
+    The model's attention must be that of `fissile.training.packed_attention`.
+    """
+
+    _active_rows: torch.Tensor | None = None  # those with an advantage, during the loss
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Each distinct prompt once: a group is one packed row. TRL's padded way for what cannot be packed."""
+        if compute_aux_loss or any(value is not None for value in multimodal.values()):
+            padded: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+            padded = super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                compute_aux_loss,
+                **multimodal,
+            )
+            return padded
+
+        def forward(**model_inputs: torch.Tensor) -> Any:
+            with self.accelerator.autocast():
+                return model(**model_inputs, fused_lm_head=True)
+
+        log_probs, entropies = packed_log_probs(
+            forward,
+            input_ids,
+            attention_mask,
+            logits_to_keep,
+            token_budget=PACKED_TOKENS,
+            compute_entropy=compute_entropy,
+            rows=self._active_rows,
+        )
+        return log_probs, entropies, None
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
+        if self.beta == 0.0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1.0:
+            active = inputs["advantages"] != 0
+            active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
+            self._active_rows = active
+        try:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        finally:
+            active, self._active_rows = self._active_rows, None
+        if active is not None:
+            mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+            log = self._metrics["train" if self.model.training else "eval"]
+            log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
+        return loss

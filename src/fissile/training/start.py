@@ -1,0 +1,229 @@
+"""A small policy from nothing: its tokenizer, and its pretraining on right calls of the procedural world.
+
+It stands in for a pretrained language model where science must be fast: a few million parameters that read tool
+signatures, copy values and write calls, and have seen a few errors and their repairs.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    DataCollatorForSeq2Seq,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from fissile.calls import ToolCall
+from fissile.config.run import ColdStartConfig
+from fissile.config.start import StartConfig
+from fissile.dialects import ChatFormat, get_dialect
+from fissile.engines.attempts import Attempter
+from fissile.engines.live import LiveSampler
+from fissile.environments import SingleStep
+from fissile.environments.worlds import make_environment
+from fissile.faults import corrupt
+from fissile.feedback import Failure, get_source
+from fissile.journal import write_json
+from fissile.machine import machine
+from fissile.simulator.prompt import SimulatorPrompt
+from fissile.tasks import Task
+from fissile.tasks.procedural.requests import pretraining_tasks
+from fissile.training.callbacks import CompleteMark
+from fissile.training.checkpoints import latest_checkpoint
+from fissile.training.cold_start import live_examples, supervised_examples
+from fissile.training.supervised import Example
+
+DIALECT = get_dialect("hermes")
+
+END = "<|end|>"
+ROLES = ("<|tools|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
+
+CALL_PIECES = ('<tool_call>\n{"name": "', '", "arguments": {"', "}}\n</tool_call>")
+"""What every call is framed by: one token each."""
+
+TEMPLATE = (
+    "{%- if tools -%}<|tools|>{%- for tool in tools -%}{%- set f = tool.function -%}{{ f.name }}("
+    "{%- for name, schema in f.parameters.properties.items() -%}{{ name }}"
+    "{%- if name not in (f.parameters.required or []) -%}?{%- endif -%}"
+    "{%- if schema.description -%}: {{ schema.description }}{%- endif -%}"
+    "{%- if not loop.last -%}, {% endif -%}{%- endfor -%})\n{% endfor -%}<|end|>{%- endif -%}"
+    "{%- for message in messages -%}<|{{ message.role }}|>{{ message.content }}<|end|>{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+)
+"""Tools as signatures: names, a `?` where optional, and what the documentation says; types and rules are not shown."""
+
+PIECES = Regex(r"[A-Za-z]+|[0-9]|[^A-Za-z0-9]+")
+"""Words, single digits, and runs of everything else: a word is the same tokens wherever it stands."""
+
+TOKENIZER_TASKS = 2000
+"""Tasks whose texts the tokenizer is made from."""
+
+
+def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCallback] = ()) -> Path:
+    """The folder of the small policy, model and tokenizer; made unless it is there, and gone on with where it was cut.
+
+    Args:
+        config: what is made.
+        folder: it exists exactly when the policy is finished.
+        callbacks: of the trainer.
+    """
+    if (folder / "start.json").exists():
+        return folder
+    torch.manual_seed(config.seed)
+    draw = random.Random(config.seed)
+    tokenizer = make_tokenizer(pretraining_tasks(config.procedural, TOKENIZER_TASKS, draw), config.vocabulary, draw)
+    chat = ChatFormat(tokenizer, DIALECT)
+    model = LlamaForCausalLM(_architecture(config, tokenizer))
+    tasks = pretraining_tasks(config.procedural, config.examples, draw)
+    checkpoints = folder.with_name(f".{folder.name}.checkpoints")
+    if config.drills:
+        drills = list(_drills(tasks[: config.drills], chat))
+        _pretrain(model, tokenizer, drills, config, checkpoints / "drills", callbacks)
+    loss = _pretrain(model, tokenizer, _lessons(tasks, chat, config), config, checkpoints / "tasks", callbacks)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    about = {"config": config.model_dump(mode="json"), "parameters": model.num_parameters(), "loss": loss, **machine()}
+    write_json(folder / "start.json", about)
+    shutil.rmtree(checkpoints)
+    return folder
+
+
+def _drills(tasks: Sequence[Task], chat: ChatFormat) -> Iterator[Example]:
+    """Each request, to be said again word for word."""
+    for task in tasks:
+        prompt = chat.prompt_ids(task.messages, ())
+        said = chat.completion_ids(task.messages[-1]["content"])
+        yield {"input_ids": [*prompt, *said], "labels": [-100] * len(prompt) + list(said)}
+
+
+def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig) -> list[Example]:
+    """Right calls, some of them after a corrupted one; in a share of the tasks whole episodes in the live world."""
+    live = round(config.live_share * len(tasks))
+    shown = ColdStartConfig(examples=len(tasks), recovery_share=config.recovery_share, feedback=config.feedback)
+    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, config.seed)
+    attempter = Attempter(chat, SingleStep(DIALECT))
+    single = [replace(task, world=None) for task in tasks[live:]]
+    return [*episodes, *supervised_examples(single, attempter, shown, config.seed)]
+
+
+def make_tokenizer(tasks: Sequence[Task], vocabulary: int, draw: random.Random) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a chat template, trained on the texts of some tasks and of their errors."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(PIECES, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(CALL_PIECES),
+        special_tokens=[END, *ROLES],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=20,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(tasks, draw), trainer)
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in CALL_PIECES])
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, padding_side="left")
+    wrapped.chat_template = TEMPLATE
+    return wrapped
+
+
+def _texts(tasks: Sequence[Task], draw: random.Random) -> Iterator[str]:
+    """What is read and written of some tasks: requests, signatures, calls, and errors in every voice."""
+    judge = SingleStep(DIALECT)
+    puts = SimulatorPrompt.named("learned")
+    for task in tasks:
+        yield task.messages[0]["content"]
+        yield DIALECT.render_calls(task.oracle_calls())
+        yield from _answers(task, task.oracle_calls())
+        for tool in task.tools:
+            parameters = ", ".join(f"{name}: {rule.get('description', '')}" for name, rule in tool.properties.items())
+            yield f"{tool.name}({parameters})\n"
+        if (faulty := corrupt(task, DIALECT, draw)) is not None:
+            failure = Failure(task, judge.attempt(task, faulty.text))
+            yield from _answers(task, failure.attempt.calls)
+            yield from (message["content"] for message in puts.messages(failure))
+            for voice in ("environment", "rules", "service"):
+                yield from map(str, get_source(voice).diagnose([failure]))
+
+
+def _answers(task: Task, calls: Sequence[ToolCall]) -> Iterator[str]:
+    """What the live world says to well-formed calls."""
+    world = make_environment(task)
+    world.reset(task)
+    yield from (result.content for result in world.execute([call for call in calls if call.is_well_formed]))
+
+
+def _architecture(config: StartConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.hidden_size * 8 // 3 // 64 * 64 or 64,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        max_position_embeddings=config.positions,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="eager",  # on a CPU the backward pass of sdpa takes longer than all else
+    )
+
+
+def _pretrain(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    config: StartConfig,
+    checkpoints: Path,
+    callbacks: Sequence[TrainerCallback],
+) -> float:
+    """Train all weights, each example once; the loss is on the answers only. Returns the last loss, in nats a token."""
+    steps = -(-len(examples) // config.batch_examples)
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.batch_examples,
+        num_train_epochs=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=max(1, min(100, steps // 10)),
+        adam_beta2=0.98,
+        weight_decay=0.01,
+        train_sampling_strategy="group_by_length",
+        logging_steps=max(1, min(50, steps // 10)),
+        save_steps=max(1, steps // 4),
+        save_total_limit=1,
+        bf16=True,
+        use_cpu=not torch.accelerator.is_available(),
+        report_to=[],
+        disable_tqdm=True,
+        seed=config.seed,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(list(examples)),
+        processing_class=tokenizer,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
+        callbacks=[*callbacks, CompleteMark("")],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = latest_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return float(next(log["loss"] for log in reversed(trainer.state.log_history) if "loss" in log))

@@ -1,0 +1,44 @@
+"""Evaluations during a training, for a learning curve. The training does not notice them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class StepEvaluations(TrainerCallback):  # type: ignore[misc]
+    """Evaluates the policy after every so many optimizer steps, in the first process."""
+
+    def __init__(self, every: int, evaluate: Callable[[int], None]) -> None:
+        """Evaluate nothing yet.
+
+        Args:
+            every: optimizer steps between two evaluations.
+            evaluate: evaluates the policy as it is after the given step.
+        """
+        self._every = every
+        self._evaluate = evaluate
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called before the checkpoint of the step, so that a resumed run misses no evaluation."""
+        if state.global_step % self._every == 0 and state.is_world_process_zero:
+            with kept_randomness():
+                self._evaluate(state.global_step)
+
+
+@contextmanager
+def kept_randomness() -> Iterator[None]:
+    """Leave the global random states of Python, NumPy and torch as they were."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

@@ -1,0 +1,47 @@
+"""The remaining time, and the line of a run."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fissile.lab.display import Display, RunKey, expected_seconds, figures
+
+
+@pytest.mark.parametrize(
+    ("taken", "left", "workers", "expected"),
+    [
+        ({}, [("a", 0.0)], 1, None),
+        ({"a": [10.0, 20.0]}, [("a", 0.0), ("a", 5.0)], 1, 25.0),
+        ({"a": [10.0], "b": [40.0]}, [("c", 0.0), ("b", 0.0)], 1, 65.0),
+        ({"a": [10.0]}, [("a", 0.0), ("a", 0.0), ("a", 60.0)], 2, 10.0),
+        ({"a": [10.0]}, [("a", 0.0)], 4, 10.0),
+        ({"a": [10.0]}, [], 2, 0.0),
+    ],
+)
+def test_time_left_is_that_of_like_runs(taken, left, workers, expected) -> None:
+    assert expected_seconds(taken, left, workers) == expected
+
+
+def test_figures_are_those_of_the_last_stage() -> None:
+    stages = {
+        "base": {"first_attempt_accuracy": {"rate": 0.1}},
+        "fission": {"first_attempt_accuracy": {"rate": 0.426}, "recovery_rate": {"rate": None}},
+    }
+    assert figures({"stages": stages}) == ["right at first 43%", "recovered none"]
+    assert figures({}) == []
+
+
+def test_earlier_runs_tell_the_time_of_later_ones() -> None:
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    display = Display(console)
+    first, second = RunKey("a", 0), RunKey("a", 1)
+    display.open("[Square] title", [second], {first: {"seconds": {"base": 20.0, "grpo": 100.0}}})
+    display.began(second)
+    assert display.standing() == "1 of 2 · about 2 min 0 s left"
+    display.finished(second, {"stopped": "no group had any variance"})
+    assert display.standing() == "2 of 2"
+    assert isinstance(console.file, io.StringIO)
+    seen = console.file.getvalue()
+    assert "[Square] title" in seen
+    assert "stopped early: no group had any variance · 2 of 2" in seen

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic_lab import write_lab, write_object, write_run
+
+from fissile.errors import RunError
+from fissile.reports.lab import update_page, write_lab_report
+from fissile.reports.lab.markdown import code_block, plain_text
+from fissile.reports.lab.writing import replace_section
+
+STEP = {"fission/is_fission": 0.0, "explore/zero_variance_groups": 0.5, "grad_norm": 1.0, "explore/correct": 0.5}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """Three arms of three seeds in the order that is claimed, one run failed, one not started, and a knob."""
+    folder = write_lab(
+        tmp_path / "small",
+        {
+            "grpo": {"label": "GRPO"},
+            "fixed": {"label": "Fission | fixed"},
+            "rules": {"label": "Fission, rules"},
+            "knob_delta": {"label": "delta 0.5", "reference": "rules"},
+        },
+        seeds=3,
+        order=["grpo", "fixed", "rules"],
+    )
+    for seed in range(3):
+        write_run(folder, "grpo", seed, (10 + seed, 40), steps=[STEP])
+        write_run(folder, "rules", seed, (20 + seed, 40), stage="fission", steps=[STEP])
+    write_run(folder, "fixed", 0, (12, 40), stage="fission", steps=[STEP])
+    write_object(folder / "arms/fixed/seed-1.failure.json", {"error": "the process died (signal 9)"})
+    write_run(folder, "knob_delta", 0, (30, 40), stage="fission", steps=[STEP])
+    write_run(folder, "knob_delta", 1, (32, 40), stage="fission", steps=[STEP])
+    write_run(folder, "knob_delta", 2, (31, 40), stage="fission", steps=[STEP])
+    return folder
+
+
+def lines_with(text: str, start: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+def test_the_page_tells_figures_differences_and_order(lab: Path) -> None:
+    write_lab_report(lab)
+    text = (lab / "results.md").read_text()
+    assert text.startswith("## A small lab\n\n```\nfissile lab run recipes/lab.toml\n```\n")
+    assert "- Runs: 10 of 12 finished, seeds 0 to n - 1 with n = 3" in text
+    assert "- Commit: abc1234-dirty" in text
+    assert "The pretrained start is one and the same" in text
+    figures, difference = lines_with(text, "| Fission, rules |")[:2]
+    assert figures.startswith("| Fission, rules | 3 of 3 | 52.5\u00a0% (63/120), 50.0 to 55.0 |")
+    # 10/40 more in every seed; the order's step from fixed has seed 0 alone: 8/40.
+    assert difference.startswith("| Fission, rules | **+25.0**, +25.0 to +25.0; 3 of 3, p = 0.250 |")
+    (tasks,) = lines_with(text, "| Tasks recovered |")
+    assert tasks == (
+        "| Tasks recovered | holds in the mean; not every interval excludes 0 | +5.0; 1 of 1 | +20.0; 1 of 1 |"
+    )
+    (repeats,) = lines_with(text, "| Repeat rate |")
+    assert "does not hold (2 of 2 steps equal or the other way)" in repeats
+    (knob,) = lines_with(text, "| delta 0.5 − Fission, rules |")
+    assert knob.startswith("| delta 0.5 − Fission, rules | **+25.0**, +22.5 to +27.5; 3 of 3, p = 0.250")
+
+
+def test_lost_runs_are_told_with_their_reason(lab: Path) -> None:
+    write_lab_report(lab)
+    text = (lab / "results.md").read_text()
+    assert "| Fission \\| fixed | 1 of 3 |" in text
+    assert "| Fission \\| fixed | 1 | failed | the process died (signal 9) |" in text
+    assert "| Fission \\| fixed | 2 | not started | no folder yet |" in text
+
+
+def test_every_plot_is_linked_and_there(lab: Path) -> None:
+    (lab / "plots").mkdir()
+    (lab / "plots/of_an_earlier_report.svg").write_text("")
+    write_lab_report(lab)
+    text = (lab / "results.md").read_text()
+    drawn = {path.name for path in (lab / "plots").iterdir()}
+    assert {line.partition("(plots/")[2].removesuffix(")") for line in lines_with(text, "![")} == drawn
+    assert {"differences.svg", "variations.svg", "informative_groups.svg", "costs.svg"} <= drawn
+
+
+def test_results_hold_every_figure_and_the_same_folder_gives_the_same_bytes(lab: Path) -> None:
+    write_lab_report(lab)
+    names = ["results.md", "results.json", "plots/differences.svg", "plots/informative_groups.svg"]
+    before = [(lab / name).read_bytes() for name in names]
+    write_lab_report(lab)
+    assert [(lab / name).read_bytes() for name in names] == before
+    held = json.loads((lab / "results.json").read_text())
+    assert held["arms"]["rules"]["recovery_rate"] == {"num": 63, "den": 120, "rate": 0.525, "low": 0.5, "high": 0.55}
+    assert held["arms"]["fixed"]["lost"] == {
+        "1": "failed: the process died (signal 9)",
+        "2": "not started: no folder yet",
+    }
+    assert held["order"][0]["holds"] is True
+    assert held["commit"] == "abc1234-dirty"
+
+
+def test_a_lab_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
+    folder = write_lab(tmp_path / "lab", {"grpo": {}, "rules": {}}, order=["grpo", "rules", "unknown"])
+    results = write_lab_report(folder)
+    text = (folder / "results.md").read_text()
+    assert "0 of 4 finished" in text
+    assert "cannot be told yet" in text
+    assert "Not in this laboratory: unknown" in text
+    assert results.curves == ()
+
+
+def test_a_page_of_several_labs_keeps_what_stands_around_the_sections(lab: Path, tmp_path: Path) -> None:
+    other = write_lab(tmp_path / "other", {"grpo": {}}, title="Another lab")
+    page = tmp_path / "docs/results.md"
+    page.parent.mkdir()
+    page.write_text("# Mine\n\n<!-- lab: small -->\nold\n<!-- /lab: small -->\n\nAfter.\n")
+    update_page([lab, other], page)
+    text = page.read_text()
+    assert text.startswith("# Mine\n\n<!-- lab: small -->\n## A small lab\n")
+    assert "old" not in text.splitlines()
+    assert "<!-- /lab: small -->\n\nAfter.\n\n<!-- lab: other -->\n## Another lab\n" in text
+    assert "](results/small/plots/differences.svg)" in text
+    assert (page.parent / "results/small/plots/differences.svg").is_file()
+    assert (page.parent / "results/small/results.json").read_bytes() == (lab / "results.json").read_bytes()
+    update_page([lab, other], page)
+    assert page.read_text() == text
+
+
+def test_a_new_page_is_made_and_two_labs_of_one_name_are_refused(lab: Path, tmp_path: Path) -> None:
+    page = tmp_path / "new/results.md"
+    update_page([lab], page)
+    assert page.read_text().startswith("# Results\n")
+    twin = write_lab(tmp_path / "twin/small", {"grpo": {}})
+    with pytest.raises(RunError, match="Two lab folders are called 'small'"):
+        update_page([lab, twin], page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- lab: a -->\n",
+        "<!-- /lab: a -->\n<!-- lab: a -->\n",
+        "<!-- lab: a --><!-- /lab: a --><!-- lab: a --><!-- /lab: a -->",
+    ],
+)
+def test_marks_without_their_other_one_are_refused(text: str) -> None:
+    with pytest.raises(RunError, match="once each"):
+        replace_section(text, "a", "section", Path("results.md"))
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    label = "<img src=x> | `a` **b** [c](d) <!-- /lab: lab -->\n# e"
+    folder = write_lab(tmp_path / "lab", {"grpo": {"label": label}}, seeds=1, title=label)
+    write_object(folder / "arms/grpo/seed-0.failure.json", {"error": "boom | \u202e\n" * 100})
+    page = tmp_path / "page.md"
+    update_page([folder], page)
+    update_page([folder], page)
+    text = page.read_text()
+    assert "<img" not in text
+    assert text.count("<!-- /lab: lab -->") == 1
+    assert "\u202e" not in text
+    assert max(map(len, lines_with(text, "| \\&lt;img") or lines_with(text, "| &lt;img"))) < 2500
+
+
+def test_text_is_escaped_and_a_fence_outlasts_its_content() -> None:
+    assert plain_text("a|b *c* <d>\n e_f") == "a\\|b \\*c\\* &lt;d&gt; e\\_f"
+    assert code_block("a ``` b") == "````\na ``` b\n````"
+
+
+def test_the_page_tells_who_made_parts_of_it_before_and_what_intervals_cover(tmp_path: Path) -> None:
+    folder = write_lab(tmp_path / "lab", {"grpo": {}}, seeds=1, start=None, run={"tasks": {"source": "bfcl"}})
+    fields = json.loads((folder / "lab.json").read_text())
+    write_object(folder / "lab.json", {**fields, "earlier": [{"commit": "0ld", "date": "2026-11-20"}]})
+    write_lab_report(folder)
+    text = (folder / "results.md").read_text()
+    assert "- Parts were made before by (1): commit 0ld; date 2026-11-20" in text
+    assert "cover sampling and not the choice of tasks" in text
+    assert "The pretrained start" not in text
