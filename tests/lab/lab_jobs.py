@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fissile.config import RunConfig
+from fissile.config import RunConfig, SimulatorRecipe
 from fissile.config.start import StartConfig
 from fissile.errors import DataError
 from fissile.lab import Work
 from fissile.training.folder import RunFolder
+from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 
 SPENT = 70
 
@@ -57,11 +58,23 @@ def make_small_policy(config: StartConfig, folder: Path) -> None:
     (folder / "start.json").write_text(json.dumps({"config": config.model_dump(mode="json")}), encoding="utf-8")
 
 
+def make_small_simulator(recipe: SimulatorRecipe) -> None:
+    """A simulator that cannot be made where its seed is 13; it counts its tries."""
+    folder = SimulatorFolder(Path(recipe.output))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with (folder.path / "tries").open("a") as tries:
+        tries.write(f"{recipe.model.path}\n")
+    if recipe.seed == 13 and not (folder.path.parent / "mended").exists():
+        raise ZeroDivisionError("unlucky")
+    folder.finish("data", data_settings(recipe), {})
+    folder.finish("training", training_settings(recipe), {})
+
+
 def tell_threads(cores: int) -> None:
     print("cores:", cores)
 
 
-ACTING = Work(run=act, start=make_small_policy, prepare=tell_threads)
+ACTING = Work(run=act, start=make_small_policy, simulator=make_small_simulator, prepare=tell_threads)
 
 
 def echo(word: str) -> str:

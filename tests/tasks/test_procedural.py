@@ -61,7 +61,7 @@ Reader = Callable[[str], Any]
 
 READERS: dict[str, Reader] = {
     "count": int,
-    "day": lambda text: datetime.strptime(text, "%d %B %Y").date(),
+    "day": lambda text: datetime.strptime(f"{text} 2026", "%d %B %Y").date(),
     "code": lambda text: text.strip('"'),
     "label": lambda text: text.strip('"'),
     "flag": {"is": True, "not": False}.__getitem__,
@@ -137,7 +137,7 @@ def test_no_verb_stands_for_two_actions() -> None:
 def spoken_values(tasks: tuple[Task, ...]) -> set[str]:
     """Quoted words, long dates and other numbers of the requests."""
     texts = [task.messages[0]["content"] for task in tasks]
-    return {value for text in texts for value in re.findall(r'"[^"]*"|\d+ [A-Z][a-z]+ \d{4}|\d+', text)}
+    return {value for text in texts for value in re.findall(r'"[^"]*"|\d+ [A-Z][a-z]{2,}|\d+', text)}
 
 
 def test_the_test_side_shares_no_tool_and_no_value_with_the_training_side() -> None:
@@ -149,7 +149,7 @@ def test_the_test_side_shares_no_tool_and_no_value_with_the_training_side() -> N
         for side in (split.train, split.test)
     ]
     for train, test in (names, values, records):
-        assert len(test) > 100
+        assert len(test) > 40
         assert not train & test
 
 
@@ -233,7 +233,7 @@ def test_undocumented_conventions_are_in_the_schema_alone(undocumented: float, d
 
 
 def test_a_catalogue_has_no_more_tools_than_names() -> None:
-    assert len(tool_names(held_out=True)) + len(tool_names(held_out=False)) == 16 * len(words.NOUNS)
+    assert len(tool_names(held_out=True)) + len(tool_names(held_out=False)) == 12 * len(words.NOUNS)
     with pytest.raises(ConfigError, match="Lower 'test_tools'"):
         procedural_split(ProceduralSettings(train_tasks=1, test_tasks=1, test_tools=5000))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -10,8 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from fissile.config import RunConfig, SimulatorRecipe, section_of
+from fissile.lab import LabSpec
 
-SCHEMAS: dict[str, type[BaseModel]] = {"fissile train": RunConfig, "fissile simulate": SimulatorRecipe}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "fissile train": RunConfig,
+    "fissile simulate": SimulatorRecipe,
+    "fissile lab run": LabSpec,
+}
 """Command to the recipe that it takes."""
 
 
@@ -25,11 +31,12 @@ def config() -> None:
 
 
 def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, default, meaning) of every field, tables flattened."""
+    """(key, default, meaning) of every field, tables flattened; of tables of one kind, one stands for all."""
     for name, entry in section.model_fields.items():
         table = section_of(entry.annotation)
         if table is not None:
-            yield from reference(table, f"{prefix}{name}.")
+            one = "<name>." if get_origin(entry.annotation) is dict else ""
+            yield from reference(table, f"{prefix}{name}.{one}")
         else:
             yield f"{prefix}{name}", _default(entry), entry.description or ""
 

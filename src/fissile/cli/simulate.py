@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe, load_simulator_recipe
+from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
 
 if TYPE_CHECKING:
-    from fissile.feedback import FeedbackSource
     from fissile.simulator.record import DiagnosedFailure
     from fissile.training.simulator_folder import SimulatorFolder
 
@@ -57,29 +56,13 @@ def train(recipe: Recipe = None, output: Output = None, overrides: Overrides = N
         return
     folder = _enter(config)
     rows = _make_data(config, folder, console)
-    from fissile.training.callbacks import StepProgress  # noqa: PLC0415
-    from fissile.training.meter import Meter  # noqa: PLC0415
     from fissile.training.progress import Progress  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
-    from fissile.training.simulator import train_simulator  # noqa: PLC0415
-    from fissile.training.simulator_folder import fingerprint, training_settings  # noqa: PLC0415
+    from fissile.training.simulator_stages import teach  # noqa: PLC0415
 
     quieten_libraries()
-    settings = training_settings(config)
-    folder.refuse_other("training", settings)
-    if folder.is_done("training", settings):
-        console.print(f"already trained: {folder.adapter}")
-        return
-    progress, meter = Progress(console), Meter.read(folder.meter)
-    callbacks = [StepProgress(progress.step("simulator"))]
-    try:
-        with meter.phase("training"), progress.phase("training"):
-            taught = train_simulator(config, rows, folder.path, fingerprint(settings), callbacks)
-    finally:
-        meter.write(folder.meter)
-    seconds, peak = meter.seconds["training"], meter.peak_memory_bytes["training"]
-    folder.finish("training", settings, {**asdict(taught), "seconds": seconds, "peak_memory_bytes": peak})
-    console.print(f"adapter: {folder.adapter}")
+    was_taught = teach(config, folder, rows, Progress(console))
+    console.print(f"{'adapter' if was_taught else 'already trained'}: {folder.adapter}")
 
 
 def _load(recipe: Path | None, output: str | None, overrides: list[str] | None) -> SimulatorRecipe:
@@ -98,31 +81,13 @@ def _enter(config: SimulatorRecipe) -> SimulatorFolder:
 def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Console) -> list[DiagnosedFailure]:
     """The rows of the folder, made unless they are there."""
     from fissile.training.progress import Progress  # noqa: PLC0415
-    from fissile.training.simulator import make_rows  # noqa: PLC0415
-    from fissile.training.simulator_folder import data_settings  # noqa: PLC0415
+    from fissile.training.simulator_stages import make_data  # noqa: PLC0415
 
-    settings = data_settings(config)
-    folder.refuse_other("data", settings)
-    if not folder.is_done("data", settings):
-        progress = Progress(console)
-        with progress.phase("data"):
-            rows, held = make_rows(config, _teacher(config, folder), progress.tenths("diagnoses"))
-            folder.write_rows(rows)
-            folder.finish("data", settings, {"statistics": held})
+    rows = make_data(config, folder, Progress(console))
     statistics = json.loads(folder.record("data").read_text(encoding="utf-8"))["statistics"]
     console.print(data_table(statistics))
     console.print(f"data: {folder.rows}")
-    return folder.read_rows()
-
-
-def _teacher(config: SimulatorRecipe, folder: SimulatorFolder) -> FeedbackSource | None:
-    """The teacher 'endpoint', where the data has it."""
-    if config.endpoint is None or ENDPOINT not in config.data.teachers:
-        return None
-    from fissile.simulator.endpoint import EndpointSource  # noqa: PLC0415
-    from fissile.simulator.settings import CACHE  # noqa: PLC0415
-
-    return EndpointSource(config.endpoint, folder.path / CACHE)
+    return rows
 
 
 def data_table(statistics: dict[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from fissile.calls import JSON
 from fissile.config.loading import Section, load
 from fissile.config.run import ModelConfig, SupervisedConfig
 from fissile.dialects import get_dialect
@@ -16,15 +17,29 @@ from fissile.feedback import get_source
 from fissile.methods.fission_grpo import none_word
 from fissile.simulator.settings import LearnedSettings, ServedSettings
 from fissile.tasks import CATEGORIES, MULTI_TURN_CATEGORIES
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
+from fissile.tasks.procedural import ProceduralSettings
 from fissile.tasks.scenarios import Domain
 
 ENDPOINT = "endpoint"
+
+SPLIT_KEYS = ("categories", "live_categories", "held_out", "split_like", "split_seed", "runs")
+"""Keys of `DataConfig` that the procedural world has no use for: its sides are given."""
 
 
 class DataConfig(Section):
     """Failed calls and their diagnoses."""
 
-    source: str = Field("bfcl", description="'bfcl', a JSON-lines file of single-step tasks, or a dataset id.")
+    source: str = Field(
+        "bfcl",
+        description="'bfcl', 'procedural' (made by chance; BFCL's keys are then ignored), a JSON-lines file of "
+        "single-step tasks, or a dataset id.",
+    )
+    procedural: ProceduralSettings = Field(
+        ProceduralSettings(),
+        description="The dials of the procedural world. Its tasks are single-step; with live = true they are executed "
+        "in the world, too.",
+    )
     categories: list[str] = Field(list(CATEGORIES), description="Single-turn BFCL categories.")
     live_categories: list[str] = Field(
         ["multi_turn_base"], description="Multi-turn BFCL categories: their corruptions are executed in the live world."
@@ -68,6 +83,23 @@ class DataConfig(Section):
         if set(self.teachers) == {"environment"}:
             raise ValueError("data.teachers: 'environment' is silent in single-step tasks. Name another one beside it.")
         return self
+
+    @model_validator(mode="after")
+    def _sides_are_given_once(self) -> DataConfig:
+        if self.is_procedural and (self.split_like is not None or self.runs):
+            key = "runs" if self.split_like is None else "split_like"
+            raise ValueError(f"data.{key}: the procedural world has sides of its own. Leave it out.")
+        return self
+
+    @property
+    def is_procedural(self) -> bool:
+        """Whether the tasks are made by chance."""
+        return self.source == PROCEDURAL
+
+    @property
+    def shaping(self) -> dict[str, JSON]:
+        """The keys that decide the data, JSON-ready: without those that the source has no use for."""
+        return self.model_dump(mode="json", exclude=set(SPLIT_KEYS) if self.is_procedural else {"procedural"})
 
 
 class SimulatorTraining(SupervisedConfig):

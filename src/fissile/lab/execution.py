@@ -1,4 +1,4 @@
-"""What the worker of a laboratory does: the small policy, and one ordinary run after another. Torch is loaded here."""
+"""What the worker of a laboratory does: policy, error simulator, and one run after another. Torch is loaded here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fissile.config import RunConfig
+from fissile.config import RunConfig, SimulatorRecipe
 from fissile.config.start import StartConfig
 from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
@@ -52,6 +52,18 @@ def pretrain(config: StartConfig, folder: Path) -> None:
 
     quieten_libraries()
     make_start(config, folder, [StepProgress(Progress(log_console()).step("start"))])
+
+
+def teach_simulator(recipe: SimulatorRecipe) -> None:
+    """Make the data and the adapter of the error simulator, or what is left to do of them."""
+    from fissile.training.run import quieten_libraries  # noqa: PLC0415
+    from fissile.training.simulator_stages import make_simulator  # noqa: PLC0415
+
+    quieten_libraries()
+    try:
+        make_simulator(recipe, Progress(log_console()))
+    finally:
+        gc.collect()  # the runs get the memory
 
 
 def log_console() -> Console:

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fissile.config import SimulatorRecipe
 from fissile.config.start import StartConfig
 from fissile.errors import RunError
 from fissile.journal import write_json
-from fissile.lab.spec import START
+from fissile.lab.spec import SIMULATOR, START
 from fissile.training.folder import RunFolder
+from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 
 try:
     import fcntl
@@ -56,6 +58,16 @@ class LabFolder:
     def start_log(self) -> Path:
         """What its pretraining printed."""
         return self.path / f"{START}.log"
+
+    @property
+    def simulator(self) -> SimulatorFolder:
+        """The error simulator of the runs that ask the source 'learned'."""
+        return SimulatorFolder(self.path / SIMULATOR)
+
+    @property
+    def simulator_log(self) -> Path:
+        """What its making printed."""
+        return self.path / f"{SIMULATOR}.log"
 
     @property
     def results(self) -> Path:
@@ -141,6 +153,24 @@ class LabFolder:
                 f"start.{name}: {getattr(before, name)} there, {getattr(start, name)} now" for name in changed
             )
             raise RunError(f"'{self.start}' was made with other settings ({told}). {_ELSEWHERE}")
+
+    def refuse_other_simulator(self, recipe: SimulatorRecipe | None) -> None:
+        """Whether the error simulator that is there is the one that is asked for.
+
+        Raises:
+            RunError: its data or its adapter was made with other settings.
+        """
+        if recipe is None:
+            return
+        try:
+            self.simulator.refuse_other("data", data_settings(recipe))
+            self.simulator.refuse_other("training", training_settings(recipe))
+        except RunError as error:
+            raise RunError(f"{error}\nOf a laboratory: take [simulator] back to that. {_ELSEWHERE}") from None
+
+    def has_simulator(self, recipe: SimulatorRecipe) -> bool:
+        """Whether the error simulator is there."""
+        return self.simulator.is_done("training", training_settings(recipe))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

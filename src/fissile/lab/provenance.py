@@ -17,6 +17,7 @@ from fissile.lab.folder import LabFolder
 from fissile.lab.spec import LabSpec
 from fissile.machine import machine
 from fissile.training.folder import PACKAGES
+from fissile.training.simulator_folder import training_settings
 
 MAKERS = ("versions", "commit", "date", "hardware", "command")
 """Keys of `lab.json` about who made the figures."""
@@ -62,8 +63,11 @@ def fingerprint(spec: LabSpec) -> str:
         }
         for name, arm in spec.arms.items()
     }
-    start = None if spec.start is None else spec.start.model_dump(mode="json")
-    return hashlib.sha256(json.dumps([arms, start], sort_keys=True).encode()).hexdigest()[:16]
+    made = [arms, None if spec.start is None else spec.start.model_dump(mode="json")]
+    recipe = spec.simulator_recipe()
+    if recipe is not None and any(map(spec.asks_simulator, spec.arms)):
+        made.append(training_settings(recipe))
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fissile.config import RunConfig
+from fissile.config import RunConfig, SimulatorRecipe
 from fissile.config.start import StartConfig
 from fissile.errors import InputError, RunError
 from fissile.lab import execution
@@ -18,6 +18,7 @@ from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
 from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+from fissile.simulator.sources import LEARNED
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Work:
     Attributes:
         run: does a run in its folder and returns its summary.
         start: makes the small policy.
+        simulator: makes the error simulator.
         prepare: is told the number of cores when a process begins.
     """
 
     run: Callable[[RunConfig], Mapping[str, Any]] = execution.execute_run
     start: Callable[[StartConfig, Path], None] = execution.pretrain
+    simulator: Callable[[SimulatorRecipe], None] = execution.teach_simulator
     prepare: Callable[[int], None] | None = execution.limit_threads
 
 
@@ -63,10 +66,11 @@ def run_lab(
         InputError: the folder holds something else, the start cannot be made, or there are fewer cores than jobs.
     """
     folder = LabFolder(Path(spec.output))
-    plan = make_plan(spec, only)
+    plan, recipe = make_plan(spec, only), spec.simulator_recipe()
     workers = [Worker(share, work.prepare) for share in shares(jobs)]
     with folder.locked():
         folder.refuse_other_start(spec.start)
+        folder.refuse_other_simulator(recipe)
         refuse_other_runs(spec, folder, make_plan(spec))
         summaries = {run.key: _summary(folder, run.key) for run in plan if folder.is_finished(run.key)}
         schedule = Schedule.of(plan, summaries)
@@ -75,7 +79,12 @@ def run_lab(
         try:
             if schedule.waiting and spec.start is not None:
                 _make_start(spec.start, folder, workers[0], work, display)
-            _Session(spec, folder, schedule, display, work).work_through(workers)
+            lacking = ""
+            if recipe is not None and any(
+                spec.asks_simulator(arm) for arm in {run.key.arm for run in schedule.waiting}
+            ):
+                lacking = _make_simulator(recipe, folder, workers[0], work, display)
+            _Session(spec, folder, schedule, display, work, lacking).work_through(workers)
         finally:
             for worker in workers:
                 worker.end()
@@ -92,12 +101,29 @@ def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Wor
     if (folder.start / "start.json").exists():
         return
     display.say(f"making the small policy (log: {folder.start_log})")
-    worker.begin(Job(work.start, (start, folder.start), folder.start_log))
+    outcome = _done(Job(work.start, (start, folder.start), folder.start_log), worker, display)
+    if outcome.error:
+        raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
+
+
+def _make_simulator(recipe: SimulatorRecipe, folder: LabFolder, worker: Worker, work: Work, display: Display) -> str:
+    """The error simulator, unless it is there. Why it could not be made: the runs that ask it fail of that; else ""."""
+    if folder.has_simulator(recipe):
+        return ""
+    display.say(f"making the error simulator (log: {folder.simulator_log})")
+    outcome = _done(Job(work.simulator, (recipe,), folder.simulator_log), worker, display)
+    if not outcome.error:
+        return ""
+    return f"The error simulator could not be made: {outcome.error}. See '{folder.simulator_log}'."
+
+
+def _done(job: Job, worker: Worker, display: Display) -> Outcome:
+    """What became of a job that all others wait for."""
+    worker.begin(job)
     while (outcome := worker.poll()) is None:
         wait_for_news([worker])
         display.tick()
-    if outcome.error:
-        raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,8 @@ class _Session:
     schedule: Schedule
     display: Display
     work: Work
+    lacking: str
+    """Why there is no error simulator; "" where there is one, or none is needed."""
 
     def work_through(self, workers: Sequence[Worker]) -> None:
         """Return when nothing is left that can be run."""
@@ -135,6 +163,9 @@ class _Session:
                 config = configure(self.spec, self.folder, run)
             except InputError as error:
                 self._fail(run.key, Outcome(error=str(error)))
+                continue
+            if self.lacking and LEARNED in config.sources:
+                self._fail(run.key, Outcome(error=self.lacking))
                 continue
             self.display.began(run.key)
             worker.begin(Job(self.work.run, (config,), self.folder.log(run.key)))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fissile.config import RunConfig, Section, parse_config
-from fissile.config.loading import load
+from fissile.config import RunConfig, Section, SimulatorRecipe, parse_config
+from fissile.config.loading import load, parse
 from fissile.config.start import StartConfig
 from fissile.errors import ConfigError
+from fissile.simulator.sources import LEARNED
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
+from fissile.training.simulator_folder import ADAPTER
 
 START = "start"
 """Folder of the small policy inside the folder of the laboratory."""
+
+SIMULATOR = "simulator"
+"""Folder of the error simulator inside the folder of the laboratory."""
 
 OWNED = ("output", "seed", "tasks.procedural.seed")
 """Keys of a run that the laboratory sets itself, from the arm and the seed."""
@@ -63,6 +68,11 @@ class LabSpec(Section):
     start: StartConfig | None = Field(
         None, description="The small policy that every run starts from, made once; without it [run.model] names one."
     )
+    simulator: dict[str, Any] | None = Field(
+        None,
+        description="The source 'learned' of the arms that ask it: keys of a recipe of `fissile simulate`. It is made "
+        "after the start, once, when a run that asks it is to be made; with [start] its model is that.",
+    )
     run: dict[str, Any] = Field({}, description="Keys of a run, as in a recipe of `fissile train`, of all arms.")
     arms: dict[ArmName, ArmSpec] = Field(..., min_length=1, description="The arms, a table each.")
 
@@ -108,6 +118,23 @@ class LabSpec(Section):
             following = self.arms[following].match
         return before
 
+    def simulator_recipe(self) -> SimulatorRecipe | None:
+        """How the source 'learned' is made; None where the laboratory makes none.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        if self.simulator is None:
+            return None
+        fields = merged(self.simulator, {"output": str(Path(self.output) / SIMULATOR)})
+        if self.start is not None:
+            fields = merged(fields, {"model": {"path": str(Path(self.output) / START)}})
+        return parse(SimulatorRecipe, fields, "[simulator]")
+
+    def asks_simulator(self, arm: str) -> bool:
+        """Whether the runs of an arm ask the source 'learned' of this laboratory."""
+        return self.simulator is not None and LEARNED in self.run_config(arm, 0, Path(self.output)).sources
+
     def run_fields(self, arm: str, seed: int) -> dict[str, Any]:
         """The keys of a run's configuration, as `fissile.config.parse_config` takes them; without `output`."""
         fields = merged(self.run, self.arms[arm].set)
@@ -116,6 +143,9 @@ class LabSpec(Section):
             fields = merged(fields, {"tasks": {"procedural": {"seed": seed}}})
         if self.start is not None:
             fields = merged(fields, {"model": {"path": str(Path(self.output) / START)}})
+        if (recipe := self.simulator_recipe()) is not None:  # of a run that does not ask it, it shapes nothing
+            learned = recipe.learned(Path(recipe.output) / ADAPTER).model_dump(mode="json")
+            fields = merged(fields, {"simulator": {"learned": learned}})
         return fields
 
     def run_config(self, arm: str, seed: int, output: Path, tokens: int | None = None) -> RunConfig:
@@ -150,10 +180,17 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LabSpec:
 
 def _problems(spec: LabSpec) -> Iterator[str]:
     """What is wrong with the runs: one text an arm, that of its first bad seed."""
-    if taken := _taken(spec.run, spec.start is not None):
+    if taken := _taken(spec.run, _owned(spec)):
         yield f"[run] sets {', '.join(taken)}: the laboratory does that itself. Leave it out."
+    if taken := _taken(spec.simulator or {}, ["output", *_given(spec)]):
+        yield f"[simulator] sets {', '.join(taken)}: the laboratory does that itself. Leave it out."
+    try:
+        spec.simulator_recipe()
+    except ConfigError as error:
+        yield str(error)
+        return
     for arm, settings in spec.arms.items():
-        owned = _taken(settings.set, spec.start is not None)
+        owned = _taken(settings.set, _owned(spec))
         if settings.match is not None and _find(merged(spec.run, settings.set), TOKENS) is not None:
             owned.append(TOKENS)
         if owned:
@@ -167,9 +204,19 @@ def _problems(spec: LabSpec) -> Iterator[str]:
             yield str(error)
 
 
-def _taken(fields: Mapping[str, Any], has_start: bool) -> list[str]:
-    """The keys among `fields` that the laboratory sets."""
-    return [key for key in (*OWNED, *(["model.path"] if has_start else [])) if _find(fields, key) is not None]
+def _owned(spec: LabSpec) -> list[str]:
+    """The keys of a run that the laboratory sets."""
+    return [*OWNED, *_given(spec), *(["simulator.learned"] if spec.simulator is not None else [])]
+
+
+def _given(spec: LabSpec) -> list[str]:
+    """The keys of any model that the start sets."""
+    return [] if spec.start is None else ["model.path"]
+
+
+def _taken(fields: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    """Those of some keys that `fields` set."""
+    return [key for key in keys if _find(fields, key) is not None]
 
 
 def _find(fields: Mapping[str, Any], key: str) -> Any:

@@ -88,11 +88,7 @@ def _data(data: Fields) -> Iterator[str]:
     statistics, settings = data["statistics"], data["settings"]["data"]
     sides = statistics["sides"]
     yield "## Data"
-    yield (
-        f"{statistics['rows']} rows from {settings['source']}: {', '.join(settings['categories'])}; executed in the "
-        f"live world: {', '.join(settings['live_categories']) or 'none'}, domain {settings['held_out']} held out. "
-        f"Functions that {settings['split_like'] or 'no other recipe'} trains and tests on keep their sides."
-    )
+    yield f"{statistics['rows']} rows from {_origin(settings)}"
     rows = [(name, [str(side[name]) for side in sides.values()]) for name in ("rows", "tasks", "functions")]
     for group in ("kinds", "origins", "teachers", "domains"):
         names = dict.fromkeys(name for side in sides.values() for name in side[group])
@@ -100,6 +96,20 @@ def _data(data: Fields) -> Iterator[str]:
     yield _table(list(sides), rows)
     if statistics["left_out"]:
         yield f"Left out: {_counts(statistics['left_out'])}."
+
+
+def _origin(settings: Fields) -> str:
+    """Where the rows come from, a sentence or two."""
+    if world := settings.get("procedural"):
+        executed = ", once more executed in the live world" if world["live"] else ""
+        return (
+            f"the procedural world of seed {world['seed']}: single-step tasks{executed}; each side has its own tools."
+        )
+    return (
+        f"{settings['source']}: {', '.join(settings['categories'])}; executed in the "
+        f"live world: {', '.join(settings['live_categories']) or 'none'}, domain {settings['held_out']} held out. "
+        f"Functions that {settings['split_like'] or 'no other recipe'} trains and tests on keep their sides."
+    )
 
 
 def _training(training: Fields, other_adapter: str | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Where the failures of a simulator's data come from: BFCL by corruption, and the runs that were made before."""
+"""Where the failures of a simulator's data come from: tasks by corruption, and the runs that were made before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fissile.simulator.dataset import FoundFailure
 from fissile.simulator.harvest import intercepted
 from fissile.simulator.record import Origin, Side
 from fissile.tasks import Task
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 
 
@@ -54,6 +55,8 @@ def harvested(runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str
 
 
 def domain_of(task: Task) -> str:
-    """The domain of a multi-turn task of BFCL."""
+    """The domain of a live task: of a multi-turn one of BFCL, else the procedural world, which is one."""
+    if task.source == PROCEDURAL:
+        return PROCEDURAL
     index = scenario_index(task)
     return next(name for name, indices in DOMAINS.items() if index in indices)

@@ -53,7 +53,7 @@ class World:
     """Which environment runs the calls of a task, and from what state.
 
     Attributes:
-        name: the environment: "bfcl" or "python".
+        name: the environment: "bfcl", "procedural" or "python".
         setup: what the environment makes the first state from, JSON-ready.
     """
 

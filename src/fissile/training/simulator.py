@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from transformers import TrainerCallback
 
 from fissile.config import EngineConfig, ModelConfig, load_config
@@ -32,7 +33,8 @@ from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure, Side
 from fissile.simulator.settings import LearnedSettings
 from fissile.simulator.sources import LEARNED, refuse_outage
-from fissile.tasks import Task, load_bfcl_multi_turn, load_tasks
+from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
+from fissile.tasks.procedural import ProceduralSettings, procedural_split
 from fissile.tasks.scenarios import split_scenarios
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import latest_checkpoint, load_state
@@ -71,6 +73,45 @@ def nothing_said(_name: str) -> FeedbackSource:
     return FixedMessage()
 
 
+@dataclass(frozen=True)
+class SidedTasks:
+    """Tasks that are corrupted alike.
+
+    Attributes:
+        tasks: all single-step, or all with a live world.
+        sides: task id to side; tasks on no side are left out.
+    """
+
+    tasks: Sequence[Task]
+    sides: Mapping[str, Side]
+
+
+def loaded_groups(config: DataConfig) -> list[SidedTasks]:
+    """Single-step tasks that are loaded, and BFCL's multi-turn ones."""
+    tasks = load_tasks(config.source, categories=config.categories) if config.categories else []
+    seen = Seen.by(config.split_like)
+    groups = [SidedTasks(tasks, assign_sides(tasks, seen.trained, seen.held_out, config.split_seed))]
+    if config.live_categories:
+        live = list(load_bfcl_multi_turn(config.live_categories, docs="brief").tasks)
+        split = split_scenarios(live, held_out=config.held_out, seed=config.split_seed, validation=0.0)
+        groups.append(SidedTasks(live, _sides_of(split)))
+    return groups
+
+
+def procedural_groups(settings: ProceduralSettings) -> list[SidedTasks]:
+    """The tasks of the procedural world as single-step ones; where it is live, once more to be executed in it."""
+    split = procedural_split(settings)
+    tasks, sides = [*split.train, *split.test], _sides_of(split)
+    single = SidedTasks([replace(task, world=None) for task in tasks], sides)
+    return [single, SidedTasks(tasks, sides)] if settings.live else [single]
+
+
+def _sides_of(split: Split) -> dict[str, Side]:
+    """The side of each task to train on or to test on, by id."""
+    sides: dict[str, Side] = {task.id: "train" for task in split.train}
+    return sides | {task.id: "test" for task in split.test}
+
+
 def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
     """Every failure that the data is drawn from: corruptions of both sides, and what earlier runs intercepted.
 
@@ -80,21 +121,11 @@ def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
         ConfigError: `split_like` is no recipe of single-step tasks.
     """
     dialect = get_dialect(config.dialect)
-    tasks = load_tasks(config.source, categories=config.categories) if config.categories else []
-    seen = Seen.by(config.split_like)
-    sides = assign_sides(tasks, seen.trained, seen.held_out, config.split_seed)
-    live = list(load_bfcl_multi_turn(config.live_categories, docs="brief").tasks) if config.live_categories else []
-    live_sides: dict[str, Side] = {}
-    if live:
-        split = split_scenarios(live, held_out=config.held_out, seed=config.split_seed, validation=0.0)
-        live_sides.update((task.id, "train") for task in split.train)
-        live_sides.update((task.id, "test") for task in split.test)
-    found = [
-        *corrupted(tasks, sides, dialect, config.faults, seed),
-        *corrupted(live, live_sides, dialect, config.faults, seed),
-    ]
+    groups = procedural_groups(config.procedural) if config.is_procedural else loaded_groups(config)
+    found = [one for group in groups for one in corrupted(group.tasks, group.sides, dialect, config.faults, seed)]
+    sides = {name: side for group in groups for name, side in group.sides.items()}
     for run in config.runs:
-        found += harvested([run], trained_tasks(run), {**sides, **live_sides})
+        found += harvested([run], trained_tasks(run), sides)
     return unseen_functions_only(found)
 
 
@@ -224,6 +255,7 @@ def train_simulator(
         RunError: a checkpoint of another recipe, or one that cannot be written.
     """
     chat = chat_of(recipe.model)
+    torch.manual_seed(recipe.seed)  # of the fresh adapter, whatever this process did before
     policy = load_policy(recipe.model)
     examples = simulator_examples(rows, chat, recipe.training.examples)
     checkpoints, adapter = folder / "checkpoints", folder / "adapter"
@@ -277,7 +309,8 @@ def load_learned(settings: LearnedSettings) -> LearnedSource:
     adapter = check_adapter(settings)
     config = ModelConfig(path=settings.model, dtype=settings.dtype, template_options=settings.template_options)
     chat = chat_of(config)
-    model = load_policy(config, adapter).merge_and_unload().eval().requires_grad_(False)
+    with torch.random.fork_rng():  # a policy that is made after it starts as it would have without
+        model = load_policy(config, adapter).merge_and_unload().eval().requires_grad_(False)
     positions = longest_input(model.config)
     room = None if positions is None else positions - settings.max_new_tokens
     prompt = SimulatorPrompt.from_file(prompt_file(adapter))

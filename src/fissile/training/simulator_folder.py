@@ -18,10 +18,13 @@ from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import SimulatorSettings
 from fissile.simulator.sources import LEARNED
 
+ADAPTER = "adapter"
+"""Folder of the trained adapter inside a simulator's folder."""
+
 
 def data_settings(recipe: SimulatorRecipe) -> dict[str, JSON]:
     """All that shapes the data, the contents of files included."""
-    fields: dict[str, JSON] = recipe.model_dump(mode="json", include={"data", "seed"})
+    fields: dict[str, JSON] = {"data": recipe.data.shaping, "seed": recipe.seed}
     if recipe.data.split_like is not None:
         fields["split_like"] = digest(recipe.data.split_like)
     if ENDPOINT in recipe.data.teachers:
@@ -71,7 +74,7 @@ class SimulatorFolder:
     @property
     def adapter(self) -> Path:
         """The trained adapter; it exists exactly when it is whole."""
-        return self.path / "adapter"
+        return self.path / ADAPTER
 
     @property
     def meter(self) -> Path:

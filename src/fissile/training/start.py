@@ -68,6 +68,19 @@ TEMPLATE = (
 PIECES = Regex(r"[A-Za-z]+|[0-9]|[^A-Za-z0-9]+")
 """Words, single digits, and runs of everything else: a word is the same tokens wherever it stands."""
 
+EASY = {"calls": (1.0,), "undocumented": 0.0, "paraphrased": 0.0}
+EASY_SHARE = 0.3
+"""Dials of the first lessons, and their share: one call, everything documented, the tools' own words."""
+
+PART_TASKS = 4800
+"""Tasks that are in memory at once: their schemas take far more room than the tokens that come of them."""
+
+SORTED_BATCHES = 64
+"""Batches' worth of examples that are sorted by length together."""
+
+DECAY_SHARE = 0.4
+"""Share of the steps, the last ones, in which the learning rate goes to 0."""
+
 TOKENIZER_TASKS = 2000
 """Tasks whose texts the tokenizer is made from."""
 
@@ -87,18 +100,28 @@ def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCal
     tokenizer = make_tokenizer(pretraining_tasks(config.procedural, TOKENIZER_TASKS, draw), config.vocabulary, draw)
     chat = ChatFormat(tokenizer, DIALECT)
     model = LlamaForCausalLM(_architecture(config, tokenizer))
-    tasks = pretraining_tasks(config.procedural, config.examples, draw)
     checkpoints = folder.with_name(f".{folder.name}.checkpoints")
-    if config.drills:
-        drills = list(_drills(tasks[: config.drills], chat))
-        _pretrain(model, tokenizer, drills, config, checkpoints / "drills", callbacks)
-    loss = _pretrain(model, tokenizer, _lessons(tasks, chat, config), config, checkpoints / "tasks", callbacks)
+    loss = _pretrain(model, tokenizer, _examples(config, chat, draw), config, checkpoints, callbacks)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     about = {"config": config.model_dump(mode="json"), "parameters": model.num_parameters(), "loss": loss, **machine()}
     write_json(folder / "start.json", about)
     shutil.rmtree(checkpoints)
     return folder
+
+
+def _examples(config: StartConfig, chat: ChatFormat, draw: random.Random) -> list[Example]:
+    """All that is shown, in order: the drills, then the lessons; the tasks of a part are forgotten before the next."""
+    drills: list[Example] = []
+    lessons: list[Example] = []
+    while len(lessons) < config.examples:
+        count = min(PART_TASKS, config.examples - len(lessons))
+        easy = len(lessons) < EASY_SHARE * config.examples
+        tasks = pretraining_tasks(config.procedural.model_copy(update=EASY) if easy else config.procedural, count, draw)
+        drills += _drills(tasks[: config.drills - len(drills)], chat)
+        part = _lessons(tasks, chat, config, config.seed + len(lessons))
+        lessons += batched_by_length(part, config.batch_examples, draw)
+    return [*batched_by_length(drills, config.batch_examples, draw), *lessons]
 
 
 def _drills(tasks: Sequence[Task], chat: ChatFormat) -> Iterator[Example]:
@@ -109,14 +132,35 @@ def _drills(tasks: Sequence[Task], chat: ChatFormat) -> Iterator[Example]:
         yield {"input_ids": [*prompt, *said], "labels": [-100] * len(prompt) + list(said)}
 
 
-def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig) -> list[Example]:
+def batched_by_length(examples: Sequence[Example], size: int, draw: random.Random) -> list[Example]:
+    """The same examples in another order: those of a batch are about as long as each other, the batches are shuffled.
+
+    Args:
+        examples: any.
+        size: of a batch.
+        draw: shuffles.
+    """
+    shuffled = draw.sample(list(examples), len(examples))
+    ordered: list[Example] = []
+    for start in range(0, len(shuffled), size * SORTED_BATCHES):
+        part = sorted(shuffled[start : start + size * SORTED_BATCHES], key=lambda example: len(example["input_ids"]))
+        batches = [part[at : at + size] for at in range(0, len(part), size)]
+        whole = [batch for batch in batches if len(batch) == size]
+        draw.shuffle(whole)
+        ordered += [
+            example for batch in [*whole, *(batch for batch in batches if len(batch) < size)] for example in batch
+        ]
+    return ordered
+
+
+def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig, seed: int) -> list[Example]:
     """Right calls, some of them after a corrupted one; in a share of the tasks whole episodes in the live world."""
     live = round(config.live_share * len(tasks))
     shown = ColdStartConfig(examples=len(tasks), recovery_share=config.recovery_share, feedback=config.feedback)
-    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, config.seed)
+    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, seed)
     attempter = Attempter(chat, SingleStep(DIALECT))
     single = [replace(task, world=None) for task in tasks[live:]]
-    return [*episodes, *supervised_examples(single, attempter, shown, config.seed)]
+    return [*episodes, *supervised_examples(single, attempter, shown, seed)]
 
 
 def make_tokenizer(tasks: Sequence[Task], vocabulary: int, draw: random.Random) -> PreTrainedTokenizerFast:
@@ -194,18 +238,19 @@ def _pretrain(
     checkpoints: Path,
     callbacks: Sequence[TrainerCallback],
 ) -> float:
-    """Train all weights, each example once; the loss is on the answers only. Returns the last loss, in nats a token."""
+    """Train all weights, each example once, in order. Returns the last loss, in nats a token of the answers."""
     steps = -(-len(examples) // config.batch_examples)
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_examples,
         num_train_epochs=1,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": max(1, int(DECAY_SHARE * steps)), "decay_type": "linear"},
         warmup_steps=max(1, min(100, steps // 10)),
         adam_beta2=0.98,
         weight_decay=0.01,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="sequential",
         logging_steps=max(1, min(50, steps // 10)),
         save_steps=max(1, steps // 4),
         save_total_limit=1,

@@ -64,8 +64,8 @@ def _text(pattern: str) -> dict[str, JSON]:
     return {"type": "string", "pattern": pattern}
 
 
-def _long_date(day: date) -> str:
-    return f"{day.day} {words.MONTHS[day.month - 1]} {day.year}"
+def _spoken_date(day: date) -> str:
+    return f"{day.day} {words.MONTHS[day.month - 1]}"
 
 
 COUNT = Kind(
@@ -83,11 +83,11 @@ DAY = Kind(
     {"day": "date", "start": "beginning", "due": "deadline", "arrival": "coming"},
     words.day,
     ("{p} {v}", "with {p} {v}"),
-    _long_date,
+    _spoken_date,
     (
-        Convention("iso", _text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), "YYYY-MM-DD", lambda day: f"{day:%Y-%m-%d}"),
-        Convention("points", _text("^[0-9]{2}[.][0-9]{2}[.][0-9]{4}$"), "DD.MM.YYYY", lambda day: f"{day:%d.%m.%Y}"),
-        Convention("slashes", _text("^[0-9]{2}/[0-9]{2}/[0-9]{4}$"), "MM/DD/YYYY", lambda day: f"{day:%m/%d/%Y}"),
+        Convention("dash", _text("^[0-9]{2}-[0-9]{2}$"), "MM-DD", lambda day: f"{day:%m-%d}"),
+        Convention("point", _text("^[0-9]{2}[.][0-9]{2}$"), "DD.MM", lambda day: f"{day:%d.%m}"),
+        Convention("slash", _text("^[0-9]{2}/[0-9]{2}$"), "MM/DD", lambda day: f"{day:%m/%d}"),
     ),
 )
 
@@ -97,8 +97,8 @@ CODE = Kind(
     ('{p} "{v}"',),
     str,
     (
-        Convention("upper", _text("^([A-Z][0-9]){2}$"), "upper case", str),
-        Convention("lower", _text("^([a-z][0-9]){2}$"), "lower case", str.lower),
+        Convention("upper", _text("^[A-Z][0-9]$"), "upper case", str),
+        Convention("lower", _text("^[a-z][0-9]$"), "lower case", str.lower),
     ),
 )
 

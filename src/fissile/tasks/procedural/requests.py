@@ -140,7 +140,7 @@ def _meaning(operation: Operation) -> dict[str, JSON]:
 
 
 def pretraining_tasks(settings: ProceduralSettings, count: int, draw: random.Random) -> list[Task]:
-    """Live tasks over tools that are drawn anew every `CATALOGUE_TASKS` tasks, of the training side's names and values."""
+    """Live tasks of the training side's names and values; the tools are drawn anew every `CATALOGUE_TASKS` tasks."""
     settings = settings.model_copy(update={"live": True})
     tasks: list[Task] = []
     while len(tasks) < count:

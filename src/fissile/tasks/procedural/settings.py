@@ -14,10 +14,10 @@ class ProceduralSettings(BaseModel):
     train_tasks: int = Field(2000, ge=1, description="Tasks to train on.")
     test_tasks: int = Field(200, ge=1, description="Tasks to test on: other tools, other values.")
     train_tools: int = Field(300, ge=8, description="Tools of the training tasks.")
-    test_tools: int = Field(100, ge=8, description="Tools of the test tasks, none of them among the former.")
-    offered: int = Field(3, ge=1, le=8, description="Tools that a task offers, those of its calls included.")
+    test_tools: int = Field(80, ge=8, description="Tools of the test tasks, none of them among the former.")
+    offered: int = Field(2, ge=1, le=8, description="Tools that a task offers, those of its calls included.")
     calls: tuple[float, ...] = Field(
-        (0.6, 0.25, 0.1, 0.05), min_length=1, max_length=4, description="Weights of tasks with 1, 2, 3 and 4 calls."
+        (0.7, 0.22, 0.06, 0.02), min_length=1, max_length=4, description="Weights of tasks with 1, 2, 3 and 4 calls."
     )
     parameters: int = Field(3, ge=1, le=6, description="Parameters of a tool at most; an update has two at least.")
     optional: float = Field(0.2, ge=0, le=1, description="Share of the parameters that a call may leave out.")
@@ -27,8 +27,12 @@ class ProceduralSettings(BaseModel):
     unusual: float = Field(
         0.4, ge=0, le=1, description="Share of the parameters with another than the most usual convention."
     )
-    paraphrased: float = Field(0.3, ge=0, le=1, description="Share of words that a request says otherwise.")
+    paraphrased: float = Field(0.2, ge=0, le=1, description="Share of words that a request says otherwise.")
     live: bool = Field(False, description="The tasks run in a live world, which executes the calls.")
     transient: float = Field(
-        0.0, ge=0, lt=1, description="Live: share of the calls that time out or raise when they are first made."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Live: share of the calls that time out or raise when they are first made, and work when made "
+        "again. Leave it 0 where failures are fissioned: a recovery begins in the world as it was before the failed call.",
     )
