@@ -7,6 +7,7 @@ from fissile.config import RunConfig, load_config, parse_config
 from fissile.config.loading import _apply
 from fissile.config.simulator import load_simulator_recipe
 from fissile.errors import ConfigError
+from fissile.lab import load_spec
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -14,7 +15,8 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_says_how_to_run_it(recipe: Path) -> None:
     head = recipe.read_text(encoding="utf-8").split("\n\n")[0]
-    load = load_simulator_recipe if "Command:  fissile simulate" in head else load_config
+    commands = {"fissile lab run": load_spec, "Command:  fissile simulate": load_simulator_recipe}
+    load = next((loader for command, loader in commands.items() if command in head), load_config)
     load(recipe)
     for word in ("Purpose:", "Hardware:", "Minutes:", "Command:"):
         assert word in head

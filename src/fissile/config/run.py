@@ -43,6 +43,9 @@ class ModelConfig(Section):
     lora_alpha: int = Field(32, ge=1, description="LoRA alpha.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
     lora_targets: str | list[str] = Field("all-linear", description="Modules that get an adapter.")
+    lora_whole: list[str] = Field(
+        [], description="Modules that are trained whole and saved with the adapter: ['embed_tokens'] teaches new words."
+    )
 
 
 class TasksConfig(Section):

@@ -114,6 +114,8 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
                 lora_alpha=config.lora_alpha,
                 lora_dropout=config.lora_dropout,
                 target_modules=config.lora_targets,
+                modules_to_save=config.lora_whole or None,
+                ensure_weight_tying=bool(config.lora_whole),
                 task_type="CAUSAL_LM",
             ),
         )
