@@ -39,6 +39,7 @@ worlds = st.builds(
     optional=share,
     undocumented=share,
     unusual=share,
+    shuffled=share,
     paraphrased=share,
     live=st.booleans(),
 )
@@ -64,17 +65,13 @@ READERS: dict[str, Reader] = {
     "day": lambda text: datetime.strptime(f"{text} 2026", "%d %B %Y").date(),
     "code": lambda text: text.strip('"'),
     "label": lambda text: text.strip('"'),
-    "flag": {"is": True, "not": False}.__getitem__,
+    "flag": {"yes": True, "no": False}.__getitem__,
 }
 
 
 def read_phrase(phrase: str) -> tuple[str, str, Any]:
-    """(parameter, kind, value) of "with deadline 3 May 2026", "12 people" and the like."""
-    for lead in ("with ", "for "):
-        phrase = phrase.removeprefix(lead)
-    first, _, after = phrase.partition(" ")
-    before, _, last = phrase.rpartition(" ")
-    word, value = (first, after) if first in WORD_TO_PARAMETER else (last, before)
+    """(parameter, kind, value) of "deadline 3 May" and the like."""
+    word, _, value = phrase.partition(" ")
     name, kind = WORD_TO_PARAMETER[word]
     return name, kind, READERS.get(kind, str)(value)
 

@@ -40,7 +40,7 @@ from fissile.journal import write_json
 from fissile.machine import machine
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.tasks import Task
-from fissile.tasks.procedural.requests import pretraining_tasks
+from fissile.tasks.procedural.requests import facts, pretraining_tasks
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.cold_start import live_examples, supervised_examples
@@ -68,7 +68,7 @@ TEMPLATE = (
 PIECES = Regex(r"[A-Za-z]+|[0-9]|[^A-Za-z0-9]+")
 """Words, single digits, and runs of everything else: a word is the same tokens wherever it stands."""
 
-EASY = {"calls": (1.0,), "undocumented": 0.0, "paraphrased": 0.0}
+EASY = {"calls": (1.0,), "undocumented": 0.0, "paraphrased": 0.0, "shuffled": 0.0}
 EASY_SHARE = 0.3
 """Dials of the first lessons, and their share: one call, everything documented, the tools' own words."""
 
@@ -111,25 +111,24 @@ def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCal
 
 
 def _examples(config: StartConfig, chat: ChatFormat, draw: random.Random) -> list[Example]:
-    """All that is shown, in order: the drills, then the lessons; the tasks of a part are forgotten before the next."""
-    drills: list[Example] = []
+    """All that is shown, in order: drills, easy lessons, lessons. The tasks of a part are forgotten before the next."""
+    drills = [_drill(draw, chat) for _ in range(config.drills)]
     lessons: list[Example] = []
     while len(lessons) < config.examples:
         count = min(PART_TASKS, config.examples - len(lessons))
         easy = len(lessons) < EASY_SHARE * config.examples
         tasks = pretraining_tasks(config.procedural.model_copy(update=EASY) if easy else config.procedural, count, draw)
-        drills += _drills(tasks[: config.drills - len(drills)], chat)
         part = _lessons(tasks, chat, config, config.seed + len(lessons))
         lessons += batched_by_length(part, config.batch_examples, draw)
     return [*batched_by_length(drills, config.batch_examples, draw), *lessons]
 
 
-def _drills(tasks: Sequence[Task], chat: ChatFormat) -> Iterator[Example]:
-    """Each request, to be said again word for word."""
-    for task in tasks:
-        prompt = chat.prompt_ids(task.messages, ())
-        said = chat.completion_ids(task.messages[-1]["content"])
-        yield {"input_ids": [*prompt, *said], "labels": [-100] * len(prompt) + list(said)}
+def _drill(draw: random.Random, chat: ChatFormat) -> Example:
+    """Some facts, to be said again in another order: a value is found by its name, not by its place."""
+    given, wanted = facts(draw)
+    prompt = chat.prompt_ids([{"role": "user", "content": given}], ())
+    said = chat.completion_ids(wanted)
+    return {"input_ids": [*prompt, *said], "labels": [-100] * len(prompt) + list(said)}
 
 
 def batched_by_length(examples: Sequence[Example], size: int, draw: random.Random) -> list[Example]:

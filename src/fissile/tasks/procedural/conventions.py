@@ -39,14 +39,14 @@ class Kind:
     Attributes:
         names: what tools call such a parameter, each with another word for it that a request may use.
         draw: (draw, held out or not) -> a value.
-        phrases: how a request states it, with the slots {p} for the parameter and {v} for the value.
+        phrase: how a request states it, with the slots {p} for the parameter and {v} for the value.
         surface: the value as a request says it.
         conventions: the first one is the most usual.
     """
 
     names: dict[str, str]
     draw: Callable[[random.Random, bool], Any]
-    phrases: tuple[str, ...]
+    phrase: str
     surface: Callable[[Any], str]
     conventions: tuple[Convention, ...]
 
@@ -71,7 +71,7 @@ def _spoken_date(day: date) -> str:
 COUNT = Kind(
     {"guests": "people", "copies": "prints", "seats": "places", "boxes": "crates", "nights": "sleeps", "hours": "time"},
     words.number,
-    ("{v} {p}", "{p} {v}"),
+    "{p} {v}",
     str,
     (
         Convention("integer", {"type": "integer", "minimum": 1}, "integer", int),
@@ -82,7 +82,7 @@ COUNT = Kind(
 DAY = Kind(
     {"day": "date", "start": "beginning", "due": "deadline", "arrival": "coming"},
     words.day,
-    ("{p} {v}", "with {p} {v}"),
+    "{p} {v}",
     _spoken_date,
     (
         Convention("dash", _text("^[0-9]{2}-[0-9]{2}$"), "MM-DD", lambda day: f"{day:%m-%d}"),
@@ -94,7 +94,7 @@ DAY = Kind(
 CODE = Kind(
     {"ref": "reference", "ticket": "slip", "serial": "tag", "account": "file"},
     words.code,
-    ('{p} "{v}"',),
+    '{p} "{v}"',
     str,
     (
         Convention("upper", _text("^[A-Z][0-9]$"), "upper case", str),
@@ -105,7 +105,7 @@ CODE = Kind(
 LABEL = Kind(
     {"owner": "holder", "client": "customer", "driver": "chauffeur", "city": "town", "sender": "origin"},
     words.label,
-    ('{p} "{v}"', 'for {p} "{v}"'),
+    '{p} "{v}"',
     str,
     (Convention("as_is", {"type": "string"}, "text", str),),
 )
@@ -113,8 +113,8 @@ LABEL = Kind(
 FLAG = Kind(
     {"insured": "covered", "public": "open", "paid": "settled", "gift": "present"},
     lambda draw, _: draw.random() < 0.5,
-    ("{v} {p}",),
-    lambda value: "is" if value else "not",
+    "{p} {v}",
+    lambda value: "yes" if value else "no",
     (
         Convention("boolean", {"type": "boolean"}, "boolean", bool),
         Convention("yes_no", {"type": "string", "enum": ["yes", "no"]}, "yes|no", lambda v: "yes" if v else "no"),
@@ -123,7 +123,7 @@ FLAG = Kind(
 
 
 def _choice(names: dict[str, str], *options: str) -> Kind:
-    return Kind(names, lambda draw, _: draw.choice(options), ("{p} {v}", "with {p} {v}"), str, choice_kind(options))
+    return Kind(names, lambda draw, _: draw.choice(options), "{p} {v}", str, choice_kind(options))
 
 
 KINDS: dict[str, Kind] = {

@@ -20,6 +20,9 @@ SOURCE = "procedural"
 CATALOGUE_TOOLS, CATALOGUE_TASKS = 24, 48
 """Pretraining: tools that are drawn at once, and tasks that are made of them."""
 
+MOST_FACTS = 5
+"""Facts of a drill, at most."""
+
 BYSTANDERS = 2
 """Records beside those that a task speaks of."""
 
@@ -113,7 +116,8 @@ def _clause(operation: Operation, values: dict[str, Any], settings: ProceduralSe
     if draw.random() < settings.paraphrased:
         verb = draw.choice(words.VERBS[operation.action])
     spoken = [parameter for parameter in operation.parameters if parameter.name in values]
-    draw.shuffle(spoken)
+    if draw.random() < settings.shuffled:
+        draw.shuffle(spoken)
     stated = ", ".join(_phrase(parameter, values[parameter.name], settings, draw) for parameter in spoken)
     return f"{verb} the {operation.noun}, {stated}"
 
@@ -121,7 +125,7 @@ def _clause(operation: Operation, values: dict[str, Any], settings: ProceduralSe
 def _phrase(parameter: Parameter, value: Any, settings: ProceduralSettings, draw: random.Random) -> str:
     kind = KINDS[parameter.kind]
     word = kind.names[parameter.name] if draw.random() < settings.paraphrased else parameter.name
-    return draw.choice(kind.phrases).format(p=word, v=kind.surface(value))
+    return kind.phrase.format(p=word, v=kind.surface(value))
 
 
 def _expected(operation: Operation, values: dict[str, Any]) -> ExpectedCall:
@@ -148,3 +152,11 @@ def pretraining_tasks(settings: ProceduralSettings, count: int, draw: random.Ran
         some = range(len(tasks), min(count, len(tasks) + CATALOGUE_TASKS))
         tasks += [draw_task(settings, operations, draw, f"{SOURCE}-pretraining-{index}") for index in some]
     return tasks
+
+
+def facts(draw: random.Random) -> tuple[str, str]:
+    """What a request may say of some parameters, training values only; and the same in another order."""
+    named = [(name, kind) for kind in KINDS.values() for name in kind.names]
+    chosen = draw.sample(named, draw.randint(2, MOST_FACTS))
+    said = [kind.phrase.format(p=name, v=kind.surface(kind.draw(draw, False))) for name, kind in chosen]
+    return f"{', '.join(said)}.", f"{', '.join(draw.sample(said, len(said)))}."

@@ -27,12 +27,15 @@ class ProceduralSettings(BaseModel):
     unusual: float = Field(
         0.4, ge=0, le=1, description="Share of the parameters with another than the most usual convention."
     )
-    paraphrased: float = Field(0.2, ge=0, le=1, description="Share of words that a request says otherwise.")
+    shuffled: float = Field(
+        0.2, ge=0, le=1, description="Share of the calls whose parameters a request states in another order."
+    )
+    paraphrased: float = Field(0.1, ge=0, le=1, description="Share of words that a request says otherwise.")
     live: bool = Field(False, description="The tasks run in a live world, which executes the calls.")
     transient: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="Live: share of the calls that time out or raise when they are first made, and work when made "
-        "again. Leave it 0 where failures are fissioned: a recovery begins in the world as it was before the failed call.",
+        "again. Leave it 0 where failures are fissioned: a recovery begins in the world from before the failed call.",
     )
