@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from fissile.calls import JSON
 from fissile.errors import ConfigError
@@ -75,15 +75,16 @@ class Operation:
         )
 
 
-def tool_names(held_out: bool) -> list[tuple[str, str, str]]:
+@cache
+def tool_names(held_out: bool) -> tuple[tuple[str, str, str], ...]:
     """(action, verb, noun) of every tool of a side."""
-    return [
+    return tuple(
         (action, verb, noun)
         for action, verbs in words.VERBS.items()
         for verb in verbs
         for noun in words.NOUNS
         if words.is_held_out(f"{verb}_{noun}") is held_out
-    ]
+    )
 
 
 def draw_operations(settings: ProceduralSettings, count: int, draw: random.Random, held_out: bool) -> list[Operation]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.tasks.procedural import words
-from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations
+from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations, tool_names
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.splits import Split
@@ -20,8 +20,8 @@ SOURCE = "procedural"
 CATALOGUE_TOOLS, CATALOGUE_TASKS = 24, 48
 """Pretraining: tools that are drawn at once, and tasks that are made of them."""
 
-MOST_FACTS = 5
-"""Facts of a drill, at most."""
+MOST_FACTS = 4
+"""Parameters in a drill, at most."""
 
 BYSTANDERS = 2
 """Records beside those that a task speaks of."""
@@ -155,8 +155,10 @@ def pretraining_tasks(settings: ProceduralSettings, count: int, draw: random.Ran
 
 
 def facts(draw: random.Random) -> tuple[str, str]:
-    """What a request may say of some parameters, training values only; and the same in another order."""
+    """What requests may ask for and say of parameters, training values only; and the same in another order."""
     named = [(name, kind) for kind in KINDS.values() for name in kind.names]
-    chosen = draw.sample(named, draw.randint(2, MOST_FACTS))
+    chosen = draw.sample(named, draw.randint(1, MOST_FACTS))
     said = [kind.phrase.format(p=name, v=kind.surface(kind.draw(draw, False))) for name, kind in chosen]
+    wanted = draw.sample(tool_names(held_out=False), draw.randint(1, 2))
+    said = draw.sample([*said, *(f"{verb} the {noun}" for _, verb, noun in wanted)], len(said) + len(wanted))
     return f"{', '.join(said)}.", f"{', '.join(draw.sample(said, len(said)))}."
