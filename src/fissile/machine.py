@@ -21,5 +21,9 @@ def hardware() -> str:
     if (listing := Path("/proc/cpuinfo")).exists():
         lines = listing.read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+    return f"{name}, {len(usable_cores())} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -52,10 +52,10 @@ def test_it_is_made_once_of_the_start_and_before_the_run_that_asks_it(tmp_path: 
     assert run(spec(tmp_path), only=["grpo"]) == {}
     assert tries(folder) == []
     assert run(spec(tmp_path), only=["learned"]) == {}
-    assert tries(folder) == [str(folder.start)]
+    assert tries(folder) == [str(folder.start.path)]
     settings = folder.run(RunKey("learned", 0)).read_config("").simulator.learned
     assert settings.adapter == str(folder.simulator.adapter)
-    assert (settings.model, settings.dtype) == (str(folder.start), "float32")
+    assert (settings.model, settings.dtype) == (str(folder.start.path), "float32")
     assert run(spec(tmp_path, seeds=2)) == {}
     assert len(tries(folder)) == 1
 

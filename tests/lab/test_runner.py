@@ -129,7 +129,7 @@ def test_the_start_is_made_once_and_its_settings_stay(tmp_path: Path) -> None:
     lab = spec(tmp_path, "grpo", seeds=1, start={"layers": 2})
     folder = LabFolder(tmp_path / "lab")
     assert "making the small policy" in run(lab)[1]
-    assert folder.run(RunKey("grpo", 0)).read_config("").model.path == str(folder.start)
+    assert folder.run(RunKey("grpo", 0)).read_config("").model.path == str(folder.start.path)
     more = spec(tmp_path, "grpo", start={"layers": 2})
     assert "making the small policy" not in run(more)[1]
     with pytest.raises(RunError, match=r"made with other settings \(start.layers: 2 there, 3 now\)"):

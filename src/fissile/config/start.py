@@ -51,5 +51,9 @@ class StartConfig(Section):
     def _heads_divide_the_width(self) -> Self:
         if self.hidden_size % (2 * self.heads):
             raise ValueError(f"heads = {self.heads} must divide hidden_size = {self.hidden_size} into even widths")
+        return self
+
+    @model_validator(mode="after")
+    def _feedback_is_known(self) -> Self:
         get_source(self.feedback)
         return self

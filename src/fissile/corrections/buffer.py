@@ -8,24 +8,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fissile.corrections.correction import Correction
+from fissile.corrections.store import COUNTS, Decision, no_counts, offered
 from fissile.errors import ConfigError, RunError
 
 Order = Literal["lifo", "fifo", "random"]
 """Which correction leaves first: the newest, the oldest, or any."""
-
-COUNTS = ("intercepted", "deduplicated", "evicted", "stale", "used", "leaked")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the buffer did with a correction, and why: "new", or "seen" for a failure it was offered before."""
-
-    kept: bool
-    reason: str
 
 
 class CorrectionBuffer:
@@ -62,7 +52,7 @@ class CorrectionBuffer:
         self.capacity = capacity
         self.order = order
         self.max_staleness = max_staleness
-        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        self.counts = no_counts()
         self._held: list[Correction] = []  # oldest first
         self._seen: dict[str, None] = {}  # ids, in the order in which they were met
         self._rng = random.Random(seed)
@@ -77,17 +67,14 @@ class CorrectionBuffer:
 
     def push(self, correction: Correction) -> Decision:
         """Take a correction, unless its failure was seen before in this run."""
-        self.counts["intercepted"] += 1
-        self.counts["leaked"] += bool(correction.leaked)
-        if self.has_seen(correction.id):
-            self.counts["deduplicated"] += 1
-            return Decision(False, "seen")
-        self._seen[correction.id] = None
-        if len(self._held) == self.capacity:
-            del self._held[0]
-            self.counts["evicted"] += 1
-        self._held.append(correction)
-        return Decision(True, "new")
+        decision = offered(correction, self._seen, self.counts)
+        if decision.kept:
+            self._seen[correction.id] = None
+            if len(self._held) == self.capacity:
+                del self._held[0]
+                self.counts["evicted"] += 1
+            self._held.append(correction)
+        return decision
 
     def available(self, step: int) -> int:
         """Corrections that could be popped at this optimizer step. Changes nothing."""

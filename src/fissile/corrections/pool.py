@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from fissile.corrections.buffer import COUNTS, Decision
 from fissile.corrections.correction import Correction
+from fissile.corrections.store import COUNTS, Decision, no_counts, offered
 from fissile.errors import RunError
 
 
@@ -26,7 +26,7 @@ class CorrectionPool:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        self.counts = no_counts()
         self._kept: dict[str, Correction] = {}
         self._waiting: list[str] = []  # ids of this round, the next one last
         self._seed = seed
@@ -42,13 +42,10 @@ class CorrectionPool:
 
     def push(self, correction: Correction) -> Decision:
         """Keep a correction, unless its failure was seen before; its turn comes in the next round."""
-        self.counts["intercepted"] += 1
-        self.counts["leaked"] += bool(correction.leaked)
-        if self.has_seen(correction.id):
-            self.counts["deduplicated"] += 1
-            return Decision(False, "seen")
-        self._kept[correction.id] = correction
-        return Decision(True, "new")
+        decision = offered(correction, self._kept, self.counts)
+        if decision.kept:
+            self._kept[correction.id] = correction
+        return decision
 
     def available(self, step: int) -> int:
         """Corrections that one draw can give. Changes nothing."""

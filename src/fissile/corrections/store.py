@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fissile.corrections.buffer import Decision
 from fissile.corrections.correction import Correction
+
+COUNTS = ("intercepted", "deduplicated", "evicted", "stale", "used", "leaked")
+"""What becomes of failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a store did with a correction, and why: "new", or "seen" for a failure it was offered before."""
+
+    kept: bool
+    reason: str
+
+
+def no_counts() -> Counter[str]:
+    """`COUNTS`, all of them 0."""
+    return Counter(dict.fromkeys(COUNTS, 0))
+
+
+def offered(correction: Correction, seen: Container[str], counts: Counter[str]) -> Decision:
+    """Count a correction that a store is offered, and decide whether it is new.
+
+    Args:
+        correction: the one that is offered.
+        seen: ids of those that were offered before.
+        counts: of the store.
+    """
+    counts["intercepted"] += 1
+    counts["leaked"] += bool(correction.leaked)
+    if correction.id in seen:
+        counts["deduplicated"] += 1
+        return Decision(False, "seen")
+    return Decision(True, "new")
 
 
 class CorrectionStore(Protocol):

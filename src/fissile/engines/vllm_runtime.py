@@ -9,19 +9,18 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
-import random
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from fissile.engines.adapters import merged_weights, weights_digest
 from fissile.engines.base import longest_input
+from fissile.engines.randomness import kept_randomness
 from fissile.errors import ConfigError, InfrastructureError, InputError, ModelError
 
 _ENVIRONMENT = {
@@ -110,7 +109,7 @@ class VLLMRuntime:
         from vllm import SamplingParams  # noqa: PLC0415
 
         self._llm.reset_prefix_cache()
-        with _random_states_kept(), self._execution():
+        with kept_randomness(), self._execution():  # vLLM seeds all three generators, and draws from torch's
             requests = self._llm.generate(
                 [{"prompt_token_ids": list(prompt)} for prompt in prompts],
                 [SamplingParams(**arguments) for arguments in parameters],
@@ -144,7 +143,7 @@ class VLLMRuntime:
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.get_text_config().tie_word_embeddings = False  # on a CPU vLLM would keep computing with the old ones
-        with _random_states_kept(), self._execution(), tempfile.TemporaryDirectory() as folder:
+        with kept_randomness(), self._execution(), tempfile.TemporaryDirectory() as folder:
             config.save_pretrained(folder)
             try:
                 self._llm = vllm.LLM(
@@ -211,15 +210,3 @@ def _shape(model: PreTrainedModel) -> Any:
     """What vLLM must be restarted for when it changes."""
     config = {key: value for key, value in model.config.to_dict().items() if not key.endswith(_NO_SHAPE)}
     return type(model), model.dtype, config
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    """Undo what vLLM does to Python's, numpy's and torch's generators: it seeds all three, and draws from torch's."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.errors import ToolError
+from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import Task
+
+NO_CALL, WRONG_STATE, MISSING_RESULT = (
+    "empty_turn_model_response",
+    "instance_state_mismatch",
+    "execution_response_mismatch",
+)
+"""Reasons of a verdict in every world: BFCL's official error types, without their prefix "multi_turn:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,11 @@ class Verdict:
 
     errors: tuple[ToolError, ...] = ()
     reason: str = ""
+
+    @classmethod
+    def against(cls, reason: str, kind: ErrorKind, message: str) -> Verdict:
+        """A turn that is wrong for one reason."""
+        return cls((ToolError(kind, message),), reason)
 
     @property
     def valid(self) -> bool:

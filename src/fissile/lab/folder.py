@@ -18,14 +18,12 @@ from fissile.journal import write_json
 from fissile.lab.spec import SIMULATOR, START
 from fissile.training.folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
+from fissile.training.start_folder import StartFolder
 
 try:
     import fcntl
 except ImportError:  # Windows: there the folder is not locked
     fcntl = None  # type: ignore[assignment]
-
-CHECKPOINTS = f".{START}.checkpoints"
-"""Where the pretraining of the small policy keeps what it has, beside the folder of the policy."""
 
 
 class RunKey(NamedTuple):
@@ -50,9 +48,9 @@ class LabFolder:
         return self.path / "lab.json"
 
     @property
-    def start(self) -> Path:
+    def start(self) -> StartFolder:
         """The small policy that every run starts from."""
-        return self.path / START
+        return StartFolder(self.path / START)
 
     @property
     def start_log(self) -> Path:
@@ -139,20 +137,20 @@ class LabFolder:
         Raises:
             RunError: it was made with other settings.
         """
-        made = self.start / "start.json"
-        if start is None or not (made.exists() or (self.path / CHECKPOINTS).exists()):
+        made = self.start.record
+        if start is None or not (made.exists() or self.start.checkpoints.exists()):
             return
         try:
             fields = json.loads(made.read_text(encoding="utf-8"))["config"] if made.exists() else None
             before = StartConfig.model_validate(fields or self.read_lab()["spec"]["start"])
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"'{self.start}' was not made by this version ({error}). {_ELSEWHERE}") from None
+            raise RunError(f"'{self.start.path}' was not made by this version ({error}). {_ELSEWHERE}") from None
         changed = [name for name in StartConfig.model_fields if getattr(before, name) != getattr(start, name)]
         if changed:
             told = "; ".join(
                 f"start.{name}: {getattr(before, name)} there, {getattr(start, name)} now" for name in changed
             )
-            raise RunError(f"'{self.start}' was made with other settings ({told}). {_ELSEWHERE}")
+            raise RunError(f"'{self.start.path}' was made with other settings ({told}). {_ELSEWHERE}")
 
     def refuse_other_simulator(self, recipe: SimulatorRecipe | None) -> None:
         """Whether the error simulator that is there is the one that is asked for.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from fissile.journal import write_json
 from fissile.lab.folder import LabFolder
 from fissile.lab.spec import LabSpec
 from fissile.machine import machine
-from fissile.training.folder import PACKAGES
+from fissile.training.folder import versions
 from fissile.training.simulator_folder import training_settings
 
 MAKERS = ("versions", "commit", "date", "hardware", "command")
@@ -68,17 +66,6 @@ def fingerprint(spec: LabSpec) -> str:
     if recipe is not None and any(map(spec.asks_simulator, spec.arms)):
         made.append(training_settings(recipe))
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """Python, and every package that shapes a figure."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
 
 
 def commit(source: Path | None = None) -> str:

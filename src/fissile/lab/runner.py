@@ -98,10 +98,10 @@ def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Wor
     Raises:
         RunError: it cannot be made.
     """
-    if (folder.start / "start.json").exists():
+    if folder.start.is_finished:
         return
     display.say(f"making the small policy (log: {folder.start_log})")
-    outcome = _done(Job(work.start, (start, folder.start), folder.start_log), worker, display)
+    outcome = _done(Job(work.start, (start, folder.start.path), folder.start_log), worker, display)
     if outcome.error:
         raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fissile.errors import InputError
+from fissile.machine import usable_cores
 
 CONTEXT = multiprocessing.get_context("spawn")
 """A fresh interpreter: nothing of the parent's state, and no lock that a thread of it held."""
@@ -64,7 +65,7 @@ def shares(jobs: int) -> list[tuple[int, ...]]:
     Raises:
         InputError: there are fewer cores than jobs.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = usable_cores()
     if jobs > len(cores):
         raise InputError(f"--jobs {jobs}: this process may use {len(cores)} cores. Give at most --jobs {len(cores)}.")
     each = len(cores) // jobs

@@ -29,6 +29,10 @@ class Plan:
     contexts: tuple[Context, ...]
     samples: int
 
+    def groups(self, scored: Sequence[Scored]) -> list[Sequence[Scored]]:
+        """Its outcome, cut into the rollouts of each context."""
+        return [scored[start : start + self.samples] for start in range(0, len(scored), self.samples)]
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:

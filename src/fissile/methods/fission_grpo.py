@@ -141,14 +141,14 @@ class FissionGRPO:
         self._seconds, self._staleness = 0.0, None
         if plan.phase is Phase.FISSION:
             self._staleness = sum(step - correction.step for correction in self._in_flight) / len(self._in_flight)
-            for correction, group in zip(self._in_flight, _groups(plan, scored), strict=True):
+            for correction, group in zip(self._in_flight, plan.groups(scored), strict=True):
                 self._journal(_fission_record(correction, self._tasks[correction.task_id], group, step))
             self._in_flight = ()
 
     def intercept(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
         """Turn the failures of a plan into corrections."""
         before = self.diagnoser.seconds
-        self._intercept([failed for group in _groups(plan, scored) for failed in self._chosen(group)], step)
+        self._intercept([failed for group in plan.groups(scored) for failed in self._chosen(group)], step)
         self._seconds += self.diagnoser.seconds - before
 
     def counts(self) -> dict[str, int]:
@@ -239,10 +239,6 @@ class FissionGRPO:
         self.buffer.push(correction)
         fallback = {"fallback": feedback.fallback} if feedback.fallback else {}
         self._journal({"event": "intercepted", "step": step, **correction.to_dict(), **fallback})
-
-
-def _groups(plan: Plan, scored: Sequence[Scored]) -> list[Sequence[Scored]]:
-    return [scored[start : start + plan.samples] for start in range(0, len(scored), plan.samples)]
 
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:

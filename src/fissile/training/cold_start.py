@@ -15,7 +15,7 @@ from fissile.faults import corrupt
 from fissile.feedback import Diagnoser, get_source
 from fissile.rollouts import Completion, LiveRollout, Response, Rollout, Step
 from fissile.tasks import Task
-from fissile.training.supervised import Example
+from fissile.training.supervised import Example, example
 
 
 def supervised_examples(
@@ -60,10 +60,7 @@ def _corrupted(context: Context, attempter: Attempter, draw: random.Random) -> S
 def _example(context: Context, attempter: Attempter) -> Example:
     """The right calls behind a context."""
     answer = attempter.chat.completion_ids(attempter.chat.dialect.render_calls(context.task.oracle_calls()))
-    return {
-        "input_ids": [*context.prompt_ids, *answer],
-        "labels": [-100] * len(context.prompt_ids) + list(answer),
-    }
+    return example(context.prompt_ids, answer)
 
 
 def live_examples(tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int) -> list[Example]:

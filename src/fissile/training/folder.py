@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +15,11 @@ from fissile.config import RunConfig
 from fissile.errors import RunError
 from fissile.journal import write_json
 
-STEP_STAGE = re.compile(r"step_\d+")
+STEP_STAGE = re.compile(r"step_(\d+)")
 """Stages of evaluations during the training, of fewer tasks."""
 
 PACKAGES = ("fissile", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+"""Those that shape a figure."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,21 @@ class RunFolder:
         """The recovery report of a stage."""
         return self.path / "evaluations" / f"{stage}.json"
 
+    def step_evaluation(self, step: int) -> Path:
+        """The recovery report of the policy in training, after an optimizer step."""
+        return self.evaluation(f"step_{step}")
+
     def stages(self) -> list[Path]:
         """The recovery reports that there are, without those of single steps."""
-        found = (self.path / "evaluations").glob("*.json")
-        return [report for report in found if not STEP_STAGE.fullmatch(report.stem)]
+        return [report for report in self._evaluations() if not STEP_STAGE.fullmatch(report.stem)]
+
+    def step_evaluations(self) -> dict[int, Path]:
+        """Optimizer step to its recovery report, of those that there are, in order."""
+        found = {report: STEP_STAGE.fullmatch(report.stem) for report in self._evaluations()}
+        return dict(sorted((int(match[1]), report) for report, match in found.items() if match))
+
+    def _evaluations(self) -> Iterator[Path]:
+        return (self.path / "evaluations").glob("*.json")
 
     def episodes(self, stage: str) -> Path:
         """Every attempt of a stage's evaluation."""
@@ -104,13 +117,12 @@ class RunFolder:
             return
         if self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no run. Choose another folder with --output.")
-        versions = {name: _version(name) for name in PACKAGES}
         write_json(
             self.config,
             {
                 "config": config.model_dump(mode="json"),
                 "fingerprint": config.fingerprint,
-                "versions": {"python": platform.python_version(), **versions},
+                "versions": versions(),
                 "platform": platform.platform(),
             },
         )
@@ -148,6 +160,11 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in fields.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of `PACKAGES`; "unknown" for one that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str:

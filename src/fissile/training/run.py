@@ -190,7 +190,7 @@ class Run:
 
     def _evaluate_step(self, course: Course, trainer: FissionGRPOTrainer, step: int) -> None:
         """Measure the policy in training on the first held-out tasks, unless that was done before."""
-        stage = f"step_{step}"
+        stage = self.folder.step_evaluation(step).stem
         if self.folder.evaluation(stage).exists():
             return
         with self.meter.phase("evaluate_steps"):

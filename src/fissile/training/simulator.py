@@ -42,7 +42,7 @@ from fissile.training.course import SingleStepCourse, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
-from fissile.training.supervised import Example, fine_tune
+from fissile.training.supervised import Example, example, fine_tune
 
 PROMPT_FILE = "prompt.txt"
 """In an adapter's folder: the prompt that it was taught with."""
@@ -212,12 +212,10 @@ def make_rows(
 def simulator_examples(rows: Sequence[DiagnosedFailure], chat: ChatFormat, limit: int) -> list[Example]:
     """The first `limit` training rows as examples: the prompt, then the diagnosis, which alone carries loss."""
     prompt = SimulatorPrompt.named(LEARNED)
-    examples = []
-    for row in [row for row in rows if row.side == "train"][:limit]:
-        ids = chat.prompt_ids(prompt.messages(row.failure), ())
-        answer = chat.completion_ids(row.diagnosis)
-        examples.append({"input_ids": [*ids, *answer], "labels": [-100] * len(ids) + list(answer)})
-    return examples
+    shown = [row for row in rows if row.side == "train"][:limit]
+    return [
+        example(chat.prompt_ids(prompt.messages(row.failure), ()), chat.completion_ids(row.diagnosis)) for row in shown
+    ]
 
 
 @dataclass(frozen=True)

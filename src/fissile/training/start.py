@@ -44,7 +44,8 @@ from fissile.tasks.procedural.requests import facts, pretraining_tasks
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.cold_start import live_examples, supervised_examples
-from fissile.training.supervised import Example
+from fissile.training.start_folder import StartFolder
+from fissile.training.supervised import Example, example
 
 DIALECT = get_dialect("hermes")
 
@@ -93,20 +94,20 @@ def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCal
         folder: it exists exactly when the policy is finished.
         callbacks: of the trainer.
     """
-    if (folder / "start.json").exists():
+    place = StartFolder(folder)
+    if place.is_finished:
         return folder
     torch.manual_seed(config.seed)
     draw = random.Random(config.seed)
     tokenizer = make_tokenizer(pretraining_tasks(config.procedural, TOKENIZER_TASKS, draw), config.vocabulary, draw)
     chat = ChatFormat(tokenizer, DIALECT)
     model = LlamaForCausalLM(_architecture(config, tokenizer))
-    checkpoints = folder.with_name(f".{folder.name}.checkpoints")
-    loss = _pretrain(model, tokenizer, _examples(config, chat, draw), config, checkpoints, callbacks)
+    loss = _pretrain(model, tokenizer, _examples(config, chat, draw), config, place.checkpoints, callbacks)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     about = {"config": config.model_dump(mode="json"), "parameters": model.num_parameters(), "loss": loss, **machine()}
-    write_json(folder / "start.json", about)
-    shutil.rmtree(checkpoints)
+    write_json(place.record, about)
+    shutil.rmtree(place.checkpoints)
     return folder
 
 
@@ -126,9 +127,7 @@ def _examples(config: StartConfig, chat: ChatFormat, draw: random.Random) -> lis
 def _drill(draw: random.Random, chat: ChatFormat) -> Example:
     """Some facts, to be said again in another order: a value is found by its name, not by its place."""
     given, wanted = facts(draw)
-    prompt = chat.prompt_ids([{"role": "user", "content": given}], ())
-    said = chat.completion_ids(wanted)
-    return {"input_ids": [*prompt, *said], "labels": [-100] * len(prompt) + list(said)}
+    return example(chat.prompt_ids([{"role": "user", "content": given}], ()), chat.completion_ids(wanted))
 
 
 def batched_by_length(examples: Sequence[Example], size: int, draw: random.Random) -> list[Example]:
@@ -143,12 +142,10 @@ def batched_by_length(examples: Sequence[Example], size: int, draw: random.Rando
     ordered: list[Example] = []
     for start in range(0, len(shuffled), size * SORTED_BATCHES):
         part = sorted(shuffled[start : start + size * SORTED_BATCHES], key=lambda example: len(example["input_ids"]))
-        batches = [part[at : at + size] for at in range(0, len(part), size)]
-        whole = [batch for batch in batches if len(batch) == size]
-        draw.shuffle(whole)
-        ordered += [
-            example for batch in [*whole, *(batch for batch in batches if len(batch) < size)] for example in batch
-        ]
+        rest = len(part) - len(part) % size
+        batches = [part[at : at + size] for at in range(0, rest, size)]
+        draw.shuffle(batches)
+        ordered += [one for batch in batches for one in batch] + part[rest:]
     return ordered
 
 

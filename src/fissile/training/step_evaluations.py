@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from fissile.engines.randomness import kept_randomness
 
 
 class StepEvaluations(TrainerCallback):  # type: ignore[misc]
@@ -30,15 +28,3 @@ class StepEvaluations(TrainerCallback):  # type: ignore[misc]
         if state.global_step % self._every == 0 and state.is_world_process_zero:
             with kept_randomness():
                 self._evaluate(state.global_step)
-
-
-@contextmanager
-def kept_randomness() -> Iterator[None]:
-    """Leave the global random states of Python, NumPy and torch as they were."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)

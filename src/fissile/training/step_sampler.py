@@ -35,7 +35,7 @@ class Sampled:
 
     plan: Plan
     scored: list[Scored]
-    discarded: tuple[tuple[Context, list[Scored]], ...] = ()
+    discarded: tuple[tuple[Context, Sequence[Scored]], ...] = ()
 
     @property
     def observed(self) -> tuple[Plan, list[Scored]]:
@@ -117,8 +117,8 @@ class StepSampler:
             sample: samples the groups that come.
         """
         plan = sampled.plan
-        contexts, groups = list(plan.contexts), _groups(sampled.scored, plan.samples)
-        discarded: list[tuple[Context, list[Scored]]] = []
+        contexts, groups = list(plan.contexts), plan.groups(sampled.scored)
+        discarded: list[tuple[Context, Sequence[Scored]]] = []
         for round_ in range(rounds):
             silent = [place for place, group in enumerate(groups) if is_silent(group)]
             seen = [*contexts, *(context for context, _ in discarded)]
@@ -126,7 +126,7 @@ class StepSampler:
             if not drawn:
                 break
             coming = self.injected(replace(plan, contexts=tuple(drawn)), step)
-            made = _groups(sample(coming, f"refill-{round_}"), plan.samples)
+            made = coming.groups(sample(coming, f"refill-{round_}"))
             for place, context, group in zip(silent, coming.contexts, made, strict=False):  # the last tasks may be few
                 discarded.append((contexts[place], groups[place]))
                 contexts[place], groups[place] = context, group
@@ -143,10 +143,6 @@ class StepSampler:
             text = chat.dialect.render_calls(task.oracle_calls())
             self._reference_lengths[task.id] = len(chat.completion_ids(text))
         return self._reference_lengths[task.id]
-
-
-def _groups(scored: list[Scored], samples: int) -> list[list[Scored]]:
-    return [scored[start : start + samples] for start in range(0, len(scored), samples)]
 
 
 def is_silent(group: Sequence[Scored]) -> bool:

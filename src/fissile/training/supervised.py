@@ -21,6 +21,11 @@ Example = dict[str, list[int]]
 """{"input_ids": prompt and answer, "labels": the answer, -100 over the prompt}."""
 
 
+def example(prompt: Sequence[int], answer: Sequence[int]) -> Example:
+    """An example of token ids, with the loss on the whole answer."""
+    return {"input_ids": [*prompt, *answer], "labels": [-100] * len(prompt) + list(answer)}
+
+
 def fine_tune(
     policy: Any,
     tokenizer: PreTrainedTokenizerBase,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
 from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, refused
 from fissile.environments.bfcl.fingerprint import fingerprint
 from fissile.environments.bfcl.instances import plain_copy, public_state
@@ -19,19 +19,15 @@ from fissile.environments.bfcl.truth import PerTask, TurnTruth, first_values, tu
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import Task
 
-EMPTY, STATE, RESULTS = "empty_turn_model_response", "instance_state_mismatch", "execution_response_mismatch"
-"""Reasons of a verdict: the official error types, without their prefix "multi_turn:"."""
-
-
-def _invalid(reason: str, kind: ErrorKind, message: str) -> Verdict:
-    return Verdict((ToolError(kind, message),), reason)
-
-
 _VALID = Verdict()
 _INVALID = {
-    EMPTY: _invalid(EMPTY, ErrorKind.MISSING_CALL, "no tool was called in a turn that needs one."),
-    STATE: _invalid(STATE, ErrorKind.WRONG_STATE, "the tools ran, but they did not do what was asked."),
-    RESULTS: _invalid(RESULTS, ErrorKind.MISSING_CALL, "a call that the request needs was not made, or differently."),
+    NO_CALL: Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called in a turn that needs one."),
+    WRONG_STATE: Verdict.against(
+        WRONG_STATE, ErrorKind.WRONG_STATE, "the tools ran, but they did not do what was asked."
+    ),
+    MISSING_RESULT: Verdict.against(
+        MISSING_RESULT, ErrorKind.MISSING_CALL, "a call that the request needs was not made, or differently."
+    ),
 }
 
 
@@ -137,10 +133,10 @@ class BFCLWorld:
         if not truth.results:
             return _VALID
         if calls == 0:
-            return _INVALID[EMPTY]
+            return _INVALID[NO_CALL]
         if truth.state_differs(self._episode.instances):
-            return _INVALID[STATE]
-        return _INVALID[RESULTS] if truth.results_missing(self._given) else _VALID
+            return _INVALID[WRONG_STATE]
+        return _INVALID[MISSING_RESULT] if truth.results_missing(self._given) else _VALID
 
     def _begin(self) -> None:
         self._episode = Episode(self._scenario)

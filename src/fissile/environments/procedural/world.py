@@ -8,30 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
-from fissile.environments.base import Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
 from fissile.environments.procedural.complaints import complaints
 from fissile.environments.procedural.records import ACTIONS, Meaning, Records, canonical, signature
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.functions import DomainError
 from fissile.tasks import Task, World
-
-WORLD = "procedural"
-"""`World.name` of the tasks for this environment."""
+from fissile.tasks.procedural import SOURCE as WORLD
 
 MAX_COMPLAINTS = 4
 """Things that an answer objects to at once."""
 
 
-def _invalid(reason: str, kind: ErrorKind, message: str) -> Verdict:
-    return Verdict((ToolError(kind, message),), reason)
-
-
-_NO_CALL = _invalid("empty_turn_model_response", ErrorKind.MISSING_CALL, "no tool was called.")
-_WRONG_STATE = _invalid(
-    "instance_state_mismatch", ErrorKind.WRONG_STATE, "the records are not as the request wants them."
-)
-_NOT_READ = _invalid(
-    "execution_response_mismatch", ErrorKind.MISSING_CALL, "a record that was asked for was not looked up as asked."
+_NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
+_WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the records are not as the request wants them.")
+_NOT_READ = Verdict.against(
+    MISSING_RESULT, ErrorKind.MISSING_CALL, "a record that was asked for was not looked up as asked."
 )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
 from fissile.environments.python.calling import State, run_call
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.limits import CallLimits
@@ -156,10 +156,8 @@ class PythonWorld:
 
 
 _VALID = Verdict()
-_NO_CALL = Verdict((ToolError(ErrorKind.MISSING_CALL, "no tool was called."),), "empty_turn_model_response")
-_WRONG_STATE = Verdict(
-    (ToolError(ErrorKind.WRONG_STATE, "the calls did not leave what was asked for."),), "instance_state_mismatch"
-)
-_MISSING_RESULT = Verdict(
-    (ToolError(ErrorKind.MISSING_CALL, "something that was asked for was not called."),), "execution_response_mismatch"
+_NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
+_WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls did not leave what was asked for.")
+_MISSING_RESULT = Verdict.against(
+    MISSING_RESULT, ErrorKind.MISSING_CALL, "something that was asked for was not called."
 )

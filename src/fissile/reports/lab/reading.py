@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fissile.errors import RunError
+from fissile.lab.folder import LabFolder, RunKey
 from fissile.reports.lab.record import KNOB, KNOBS, Arm, Lab, LabRun, RunState
 from fissile.reports.records import StageReport, Step
 from fissile.reports.wording import plural
+from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.folder import RunFolder
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
@@ -23,8 +24,6 @@ STARTS = ("cold_start", "base")
 PROVENANCE = ("fingerprint", "versions", "commit", "date", "hardware", "earlier")
 """Keys of `lab.json` that say what made the figures."""
 
-_CHECKPOINT = re.compile(r"step_(\d+)")
-
 
 def read_lab(folder: Path) -> Lab:
     """Read a lab folder.
@@ -32,11 +31,12 @@ def read_lab(folder: Path) -> Lab:
     Raises:
         RunError: it holds no `lab.json`, or one of another shape.
     """
-    path = folder / "lab.json"
+    layout = LabFolder(folder)
+    path = layout.lab
     try:
         written = _object(path)
         spec = written["spec"]
-        arms = tuple(_arm(folder, name, fields, spec) for name, fields in spec["arms"].items())
+        arms = tuple(_arm(layout, name, fields, spec) for name, fields in spec["arms"].items())
         lab = Lab(
             name=folder.resolve().name,
             title=str(spec.get("title") or folder.resolve().name),
@@ -45,7 +45,7 @@ def read_lab(folder: Path) -> Lab:
             order=tuple(map(str, spec.get("order") or ())),
             arms=arms,
             has_start=bool(spec.get("start")),
-            draws_worlds=_setting(spec, "run", "tasks", "source") == "procedural",
+            draws_worlds=_setting(spec, "run", "tasks", "source") == PROCEDURAL,
             provenance={key: written[key] for key in PROVENANCE if written.get(key)},
         )
     except MALFORMED as error:
@@ -56,7 +56,7 @@ def read_lab(folder: Path) -> Lab:
     return lab
 
 
-def _arm(folder: Path, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
+def _arm(layout: LabFolder, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
     wanted = fields.get("seeds")
     seeds = int(spec["seeds"] if wanted is None else wanted)
     group = str(fields.get("group") or (KNOBS if name.startswith(KNOB) else ""))
@@ -65,16 +65,15 @@ def _arm(folder: Path, name: str, fields: Mapping[str, Any], spec: Mapping[str, 
         label=str(fields.get("label") or name),
         group=group,
         reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
-        runs=tuple(_run(folder / "arms" / name, seed) for seed in range(seeds)),
+        runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(seeds)),
     )
 
 
-def _run(arm: Path, seed: int) -> LabRun:
-    folder = RunFolder(arm / f"seed-{seed}")
-    failure = arm / f"seed-{seed}.failure.json"
+def _run(layout: LabFolder, key: RunKey) -> LabRun:
+    folder, failure, seed = layout.run(key), layout.failure(key), key.seed
     if not folder.summary.is_file():
         if failure.is_file():
-            return LabRun(seed, RunState.FAILED, _failure(failure))
+            return LabRun(seed, RunState.FAILED, _failure(failure, layout.path))
         if not folder.path.is_dir():
             return LabRun(seed, RunState.MISSING, "no folder yet")
         return LabRun(seed, RunState.UNFINISHED, f"{plural(_lines(folder.metrics), 'step')} so far")
@@ -87,17 +86,15 @@ def _run(arm: Path, seed: int) -> LabRun:
 def _finished(folder: RunFolder, seed: int) -> LabRun:
     summary = _object(folder.summary)
     config = _object(folder.config)["config"]
-    stages = {path.stem: path for path in sorted((folder.path / "evaluations").glob("*.json"))}
-    checkpoints = {int(match[1]): path for path in stages.values() if (match := _CHECKPOINT.fullmatch(path.stem))}
-    final = _final_stage([stage for stage in stages if not _CHECKPOINT.fullmatch(stage)], config)
+    final = _final_stage(sorted(path.stem for path in folder.stages()), config)
     steps = _steps(folder.metrics)
     timed = _object(folder.meter) if folder.meter.is_file() else summary
     settings = config["training"]
     return LabRun(
         seed=seed,
         state=RunState.FINISHED,
-        final=_stage(stages[final]),
-        checkpoints={step: _stage(checkpoints[step]) for step in sorted(checkpoints)},
+        final=_stage(folder.evaluation(final)),
+        checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
         steps=steps,
         spent=_spent(summary, steps),
         seconds={str(name): float(value) for name, value in timed["seconds"].items()},
@@ -146,11 +143,10 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
-def _failure(path: Path) -> str:
+def _failure(path: Path, lab: Path) -> str:
     """The reason that a failed run left, with paths relative to the lab folder: the page is read elsewhere."""
-    lab = path.resolve().parents[2]
     try:
-        return str(_object(path)["error"]).replace(f"{lab}/", "")
+        return str(_object(path)["error"]).replace(f"{lab.resolve()}/", "")
     except MALFORMED as error:
         return f"{path.name} cannot be read ({error!r})"
 

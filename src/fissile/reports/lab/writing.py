@@ -36,9 +36,13 @@ class _Report:
     plots: dict[str, Markup]
     folder: Path
 
-    def write(self) -> None:
-        """Write `results.json` and the plots; plots of an earlier report that are not made any more are removed."""
-        write_json(self.folder / "results.json", _rounded(self.results.to_dict()))
+    def write(self, *copies: Path) -> None:
+        """Write `results.json`, into the folders `copies` too, and the plots; those of an earlier report that are not
+        made any more are removed.
+        """
+        figures = _rounded(self.results.to_dict())
+        for folder in (self.folder, *copies):
+            write_json(folder / "results.json", figures)
         drawn = {f"{name}.svg": plot for name, plot in self.plots.items()}
         for name, plot in drawn.items():
             _write(self.folder / "plots" / name, f"{plot}\n")
@@ -88,8 +92,7 @@ def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
     for report in reports:
         text = replace_section(text, report.results.lab.name, report.section(page), page)
     for folder, report in zip(folders, reports, strict=True):
-        report.write()
-        write_json(folder / "results.json", _rounded(report.results.to_dict()))
+        report.write(folder)
     _write(page, text)
     return [report.results for report in reports]
 
