@@ -17,7 +17,7 @@ test: $(STAMP)   ## lint, types, import contracts and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-slow: $(STAMP)   ## the tests that take minutes
 	$(BIN)/pytest -m slow
