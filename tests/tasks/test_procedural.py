@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -16,14 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fissile.calls import JSON, canonical_json
-from fissile.errors import ConfigError
+from fissile.dialects import get_dialect
+from fissile.environments import judge
+from fissile.errors import ConfigError, ErrorKind
 from fissile.tasks import Task
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.catalogue import tool_names
 from fissile.tasks.procedural.conventions import KINDS
+from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import procedural_split
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tools import Tool
+
+DIALECT = get_dialect("hermes")
 
 share = st.sampled_from([0.0, 0.3, 1.0])
 worlds = st.builds(
@@ -160,6 +166,7 @@ def test_another_seed_is_another_world() -> None:
 
 PRINT_A_DIGEST = """
 import hashlib
+from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import procedural_split
 from fissile.tasks.procedural.settings import ProceduralSettings
 split = procedural_split(ProceduralSettings(seed=3, train_tasks=60, test_tasks=30, live=True, transient=0.1))
@@ -241,3 +248,38 @@ def test_a_small_catalogue_offers_what_it_has() -> None:
             ProceduralSettings(seed=seed, train_tasks=3, test_tasks=3, train_tools=8, test_tools=8, offered=8)
         )
         assert all(len(task.tools) in range(4, 9) for task in (*split.train, *split.test))
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_kind_reads_is_what_any_of_its_conventions_wrote() -> None:
+    draw = random.Random(0)
+    for kind in KINDS.values():
+        for _ in range(50):
+            value = kind.draw(draw, draw.random() < 0.5)
+            for convention in kind.conventions:
+                assert kind.read(convention.write(value)) == value
+
+
+@given(worlds, st.integers(0, 9))
+def test_a_miswritten_call_is_refused_for_one_value_and_nothing_else(world: ProceduralSettings, seed: int) -> None:
+    for task in every_task(world):
+        wrong = miswritten(task, random.Random(seed))
+        if wrong is None:
+            continue
+        right = task.oracle_calls()
+        (at,) = [index for index, call in enumerate(right) if call.signature != wrong[index].signature]
+        changed = {name for name, value in (right[at].arguments or {}).items() if wrong[at].arguments[name] != value}
+        errors = judge(task, DIALECT.parse(DIALECT.render_calls(wrong)))
+        assert {(error.call_index, error.argument) for error in errors} == {(at, *changed)}
+        assert {error.kind for error in errors} <= {ErrorKind.WRONG_VALUE, ErrorKind.WRONG_TYPE}
+
+
+def test_a_call_whose_values_have_one_convention_cannot_be_miswritten() -> None:
+    world = ProceduralSettings(train_tasks=300, parameters=1, calls=(1.0,))
+    labelled = [
+        task for task in every_task(world) if set(task.oracle_calls()[0].arguments or {}) <= set(KINDS["label"].names)
+    ]
+    assert labelled
+    assert all(miswritten(task, random.Random(0)) is None for task in labelled)

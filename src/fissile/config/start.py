@@ -24,18 +24,18 @@ class StartConfig(Section):
         ge=0,
         description="Lists of facts that are said again in another order, before the tasks: they teach copying.",
     )
-    examples: int = Field(48_000, ge=1, description="Tasks that are shown, each once.")
+    examples: int = Field(96_000, ge=1, description="Tasks that are shown, each once.")
     live_share: float = Field(
         0.15, ge=0, le=1, description="Share of the examples that are whole episodes in the live world, to their end."
     )
     batch_examples: int = Field(16, ge=1, description="Examples of one optimizer step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak; short warm-up, linear decay at the end.")
     recovery_share: float = Field(
-        0.15,
+        0.25,
         ge=0,
         le=1,
-        description="Share of the examples that are demonstrated recoveries: a corrupted call, its error, the right "
-        "calls; the loss is on the right calls only.",
+        description="Share of the examples that are demonstrated recoveries: a wrong call, its error, the right calls; "
+        "the loss is on the right calls only. Half of the wrong ones are in another convention than the tool's.",
     )
     feedback: str = Field(
         "environment", description="Source of the error in demonstrated recoveries; a live world answers itself."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fissile.config import ColdStartConfig
 from fissile.corrections.context import Context
+from fissile.dialects import Dialect
 from fissile.engines.attempts import Attempter
 from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
@@ -17,9 +18,23 @@ from fissile.rollouts import Completion, LiveRollout, Response, Rollout, Step
 from fissile.tasks import Task
 from fissile.training.supervised import Example, example
 
+Mistake = Callable[[Task, Dialect, random.Random], str | None]
+"""Draws a wrong response to a task; None where it knows none."""
+
+
+def corrupted(task: Task, dialect: Dialect, draw: random.Random) -> str | None:
+    """The right calls with any fault in them."""
+    faulty = corrupt(task, dialect, draw)
+    return None if faulty is None else faulty.text
+
 
 def supervised_examples(
-    tasks: Sequence[Task], attempter: Attempter, config: ColdStartConfig, seed: int, diagnoser: Diagnoser | None = None
+    tasks: Sequence[Task],
+    attempter: Attempter,
+    config: ColdStartConfig,
+    seed: int,
+    diagnoser: Diagnoser | None = None,
+    mistake: Mistake = corrupted,
 ) -> list[Example]:
     """One example for each of the first `config.examples` tasks of a seeded shuffle.
 
@@ -32,13 +47,14 @@ def supervised_examples(
         config: how many examples of which kind.
         seed: of every draw.
         diagnoser: answers the corrupted calls, all at once; by default the source that the configuration names.
+        mistake: draws what is recovered from.
     """
     draw = random.Random(seed)
     chosen = _chosen(tasks, config, draw)
     contexts = [attempter.context(task) for task in chosen]
     failed: dict[int, Step] = {}
     for index, context in enumerate(contexts):
-        if draw.random() < config.recovery_share and (step := _corrupted(context, attempter, draw)) is not None:
+        if draw.random() < config.recovery_share and (step := _failed(context, attempter, mistake, draw)):
             failed[index] = step
     if failed:
         diagnoser = diagnoser or Diagnoser(get_source(config.feedback))
@@ -48,12 +64,12 @@ def supervised_examples(
     return [_example(context, attempter) for context in contexts]
 
 
-def _corrupted(context: Context, attempter: Attempter, draw: random.Random) -> Step | None:
-    """A failed step: the right calls with a fault in them; None where they cannot be corrupted."""
-    faulty = corrupt(context.task, attempter.chat.dialect, draw)
-    if faulty is None:
+def _failed(context: Context, attempter: Attempter, mistake: Mistake, draw: random.Random) -> Step | None:
+    """A failed step; None where no mistake is known."""
+    text = mistake(context.task, attempter.chat.dialect, draw)
+    if text is None:
         return None
-    step = attempter.judge(context, Completion(attempter.chat.completion_ids(faulty.text)))
+    step = attempter.judge(context, Completion(attempter.chat.completion_ids(text)))
     return step if step.attempt.failed else None
 
 
@@ -63,7 +79,9 @@ def _example(context: Context, attempter: Attempter) -> Example:
     return example(context.prompt_ids, answer)
 
 
-def live_examples(tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int) -> list[Example]:
+def live_examples(
+    tasks: Sequence[Task], sampler: LiveSampler, config: ColdStartConfig, seed: int, mistake: Mistake = corrupted
+) -> list[Example]:
     """One example for each of the first `config.examples` tasks of a seeded shuffle: the whole episode.
 
     The world answers the demonstrated calls, and every response but a corrupted one carries loss. In a share
@@ -71,7 +89,9 @@ def live_examples(tasks: Sequence[Task], sampler: LiveSampler, config: ColdStart
     error; where the world has no objection to it, or the calls cannot be corrupted, the turn stays plain.
     """
     draw = random.Random(seed)
-    return [_episode_example(task, sampler, config.recovery_share, draw) for task in _chosen(tasks, config, draw)]
+    return [
+        _episode_example(task, sampler, config.recovery_share, mistake, draw) for task in _chosen(tasks, config, draw)
+    ]
 
 
 def _chosen(tasks: Sequence[Task], config: ColdStartConfig, draw: random.Random) -> list[Task]:
@@ -81,14 +101,16 @@ def _chosen(tasks: Sequence[Task], config: ColdStartConfig, draw: random.Random)
     return shuffled[: config.examples]
 
 
-def _episode_example(task: Task, sampler: LiveSampler, recovery_share: float, draw: random.Random) -> Example:
+def _episode_example(
+    task: Task, sampler: LiveSampler, recovery_share: float, mistake: Mistake, draw: random.Random
+) -> Example:
     rollout = LiveRollout(sampler.make_environment(task), TokenWriter(sampler.chat), sampler.protocol)
     rollout.begin(task)
     while (context := rollout.context) is not None:
         goal = task.at_turn(context.turn)
         if goal.ground_truth:
             if draw.random() < recovery_share:
-                _demonstrate_error(rollout, goal, sampler, draw)
+                _demonstrate_error(rollout, goal, sampler, mistake, draw)
             rollout.answer(sampler.demonstrate(goal.oracle_calls()))
         if rollout.context is not None:
             rollout.answer(sampler.demonstrate(()))
@@ -100,13 +122,14 @@ def _episode_example(task: Task, sampler: LiveSampler, recovery_share: float, dr
     return {"input_ids": [*prompt, *record.completion_ids], "labels": [-100] * len(prompt) + labels}
 
 
-def _demonstrate_error(rollout: LiveRollout, goal: Task, sampler: LiveSampler, draw: random.Random) -> None:
-    """Answer with a corrupted call, if the world answers it with an error and nothing else changes."""
-    faulty = corrupt(goal, sampler.chat.dialect, draw)
-    if faulty is None or rollout.context is None:
+def _demonstrate_error(
+    rollout: LiveRollout, goal: Task, sampler: LiveSampler, mistake: Mistake, draw: random.Random
+) -> None:
+    """Answer with a mistake, if the world answers it with an error and nothing else changes."""
+    text = mistake(goal, sampler.chat.dialect, draw)
+    if text is None or rollout.context is None:
         return
-    parsed = sampler.chat.dialect.parse(faulty.text)
-    response = Response(faulty.text, parsed, Completion(sampler.chat.completion_ids(faulty.text)))
+    response = Response(text, sampler.chat.dialect.parse(text), Completion(sampler.chat.completion_ids(text)))
     trial = LiveRollout(sampler.make_environment(goal), TokenWriter(sampler.chat), sampler.protocol)
     trial.resume(rollout.context)
     trial.answer(response)

@@ -29,21 +29,21 @@ from transformers import (
 from fissile.calls import ToolCall
 from fissile.config.run import ColdStartConfig
 from fissile.config.start import StartConfig
-from fissile.dialects import ChatFormat, get_dialect
+from fissile.dialects import ChatFormat, Dialect, get_dialect
 from fissile.engines.attempts import Attempter
 from fissile.engines.live import LiveSampler
 from fissile.environments import SingleStep
 from fissile.environments.worlds import make_environment
-from fissile.faults import corrupt
 from fissile.feedback import Failure, get_source
 from fissile.journal import write_json
 from fissile.machine import machine
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.tasks import Task
+from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import facts, pretraining_tasks
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import latest_checkpoint
-from fissile.training.cold_start import live_examples, supervised_examples
+from fissile.training.cold_start import corrupted, live_examples, supervised_examples
 from fissile.training.start_folder import StartFolder
 from fissile.training.supervised import Example, example
 
@@ -72,6 +72,9 @@ PIECES = Regex(r"[A-Za-z]+|[0-9]|[^A-Za-z0-9]+")
 EASY = {"calls": (1.0,), "undocumented": 0.0, "paraphrased": 0.0, "shuffled": 0.0}
 EASY_SHARE = 0.3
 """Dials of the first lessons, and their share: one call, everything documented, the tools' own words."""
+
+MISWRITTEN_SHARE = 0.5
+"""Share of the demonstrated mistakes that are a value in another convention than the tool's."""
 
 PART_TASKS = 4800
 """Tasks that are in memory at once: their schemas take far more room than the tokens that come of them."""
@@ -153,10 +156,17 @@ def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig, seed:
     """Right calls, some of them after a corrupted one; in a share of the tasks whole episodes in the live world."""
     live = round(config.live_share * len(tasks))
     shown = ColdStartConfig(examples=len(tasks), recovery_share=config.recovery_share, feedback=config.feedback)
-    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, seed)
+    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, seed, _mistake)
     attempter = Attempter(chat, SingleStep(DIALECT))
     single = [replace(task, world=None) for task in tasks[live:]]
-    return [*episodes, *supervised_examples(single, attempter, shown, seed)]
+    return [*episodes, *supervised_examples(single, attempter, shown, seed, mistake=_mistake)]
+
+
+def _mistake(task: Task, dialect: Dialect, draw: random.Random) -> str | None:
+    """What a policy could answer wrongly: a convention of the tool's that it does not know, or any fault."""
+    if draw.random() < MISWRITTEN_SHARE and (calls := miswritten(task, draw)) is not None:
+        return dialect.render_calls(calls)
+    return corrupted(task, dialect, draw)
 
 
 def make_tokenizer(tasks: Sequence[Task], vocabulary: int, draw: random.Random) -> PreTrainedTokenizerFast:
@@ -194,8 +204,8 @@ def _texts(tasks: Sequence[Task], draw: random.Random) -> Iterator[str]:
         for tool in task.tools:
             parameters = ", ".join(f"{name}: {rule.get('description', '')}" for name, rule in tool.properties.items())
             yield f"{tool.name}({parameters})\n"
-        if (faulty := corrupt(task, DIALECT, draw)) is not None:
-            failure = Failure(task, judge.attempt(task, faulty.text))
+        if (wrong := _mistake(task, DIALECT, draw)) is not None:
+            failure = Failure(task, judge.attempt(task, wrong))
             yield from _answers(task, failure.attempt.calls)
             yield from (message["content"] for message in puts.messages(failure))
             for voice in ("environment", "rules", "service"):

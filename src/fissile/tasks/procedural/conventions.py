@@ -41,6 +41,7 @@ class Kind:
         draw: (draw, held out or not) -> a value.
         phrase: how a request states it, with the slots {p} for the parameter and {v} for the value.
         surface: the value as a request says it.
+        read: the value itself from what any of the conventions writes.
         conventions: the first one is the most usual.
     """
 
@@ -48,6 +49,7 @@ class Kind:
     draw: Callable[[random.Random, bool], Any]
     phrase: str
     surface: Callable[[Any], str]
+    read: Callable[[Any], Any]
     conventions: tuple[Convention, ...]
 
 
@@ -68,11 +70,18 @@ def _spoken_date(day: date) -> str:
     return f"{day.day} {words.MONTHS[day.month - 1]}"
 
 
+def _read_date(written: str) -> date:
+    first, second = int(written[:2]), int(written[3:])
+    month, day = (second, first) if written[2] == "." else (first, second)
+    return date(words.YEAR, month, day)
+
+
 COUNT = Kind(
     {"guests": "people", "copies": "prints", "seats": "places", "boxes": "crates", "nights": "sleeps", "hours": "time"},
     words.number,
     "{p} {v}",
     str,
+    int,
     (
         Convention("integer", {"type": "integer", "minimum": 1}, "integer", int),
         Convention("digits", _text("^[0-9]+$"), "digits as text", str),
@@ -84,6 +93,7 @@ DAY = Kind(
     words.day,
     "{p} {v}",
     _spoken_date,
+    _read_date,
     (
         Convention("dash", _text("^[0-9]{2}-[0-9]{2}$"), "MM-DD", lambda day: f"{day:%m-%d}"),
         Convention("point", _text("^[0-9]{2}[.][0-9]{2}$"), "DD.MM", lambda day: f"{day:%d.%m}"),
@@ -96,6 +106,7 @@ CODE = Kind(
     words.code,
     '{p} "{v}"',
     str,
+    str.upper,
     (
         Convention("upper", _text("^[A-Z][0-9]$"), "upper case", str),
         Convention("lower", _text("^[a-z][0-9]$"), "lower case", str.lower),
@@ -107,6 +118,7 @@ LABEL = Kind(
     words.label,
     '{p} "{v}"',
     str,
+    str,
     (Convention("as_is", {"type": "string"}, "text", str),),
 )
 
@@ -115,6 +127,7 @@ FLAG = Kind(
     lambda draw, _: draw.random() < 0.5,
     "{p} {v}",
     lambda value: "yes" if value else "no",
+    lambda written: written in (True, "yes"),
     (
         Convention("boolean", {"type": "boolean"}, "boolean", bool),
         Convention("yes_no", {"type": "string", "enum": ["yes", "no"]}, "yes|no", lambda v: "yes" if v else "no"),
@@ -123,7 +136,7 @@ FLAG = Kind(
 
 
 def _choice(names: dict[str, str], *options: str) -> Kind:
-    return Kind(names, lambda draw, _: draw.choice(options), "{p} {v}", str, choice_kind(options))
+    return Kind(names, lambda draw, _: draw.choice(options), "{p} {v}", str, str.lower, choice_kind(options))
 
 
 KINDS: dict[str, Kind] = {

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+YEAR = 2026
+"""Of every day."""
+
 MONTHS = (
     "January",
     "February",
@@ -71,8 +74,8 @@ def number(draw: random.Random, held_out: bool) -> int:
 
 
 def day(draw: random.Random, held_out: bool) -> date:
-    """A day of some year, which nobody says."""
-    return _of_side(lambda: date(2026, draw.randint(1, 12), draw.randint(1, 28)), held_out)
+    """A day of `YEAR`, which nobody says."""
+    return _of_side(lambda: date(YEAR, draw.randint(1, 12), draw.randint(1, 28)), held_out)
 
 
 def code(draw: random.Random, held_out: bool) -> str:
