@@ -212,3 +212,22 @@ def test_seconds_of_a_phase_within_another_are_its_own(monkeypatch: pytest.Monke
             with meter.phase("inner"):
                 pass
     assert meter.seconds == {"inner": 4.0, "outer": 26.0}
+
+
+def test_what_a_killed_phase_took_is_added_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # outer, inner, inner, inner, written, inner, outer; the clock of the next process: outer, outer, written
+    clock = iter([0.0, 10.0, 13.0, 20.0, 21.0, 30.0, 40.0, 100.0, 105.0, 106.0])
+    monkeypatch.setattr("fissile.training.meter.time.perf_counter", lambda: next(clock))
+    killed, kept = Meter(), tmp_path / "meter.json"
+    with killed.phase("outer"):
+        with killed.phase("inner"):
+            pass
+        with killed.phase("inner"):
+            killed.write(kept)
+    assert killed.seconds == {"inner": 13.0, "outer": 27.0}
+    resumed = Meter.read(kept)
+    assert resumed.seconds == {"inner": 4.0, "outer": 17.0}
+    with resumed.phase("outer"):
+        pass
+    resumed.write(kept)
+    assert Meter.read(kept).seconds == {"inner": 4.0, "outer": 22.0}
