@@ -179,6 +179,33 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert max(map(len, lines_with(text, "| \\&lt;img") or lines_with(text, "| &lt;img"))) < 2500
 
 
+def test_a_command_holds_no_mark(tmp_path: Path) -> None:
+    folder, page = write_lab(tmp_path / "lab", {"grpo": {}}), tmp_path / "page.md"
+    fields = json.loads((folder / "lab.json").read_text())
+    write_object(folder / "lab.json", {**fields, "command": "fissile lab run '<!-- /lab: lab -->.toml'"})
+    update_page([folder], page)
+    text = page.read_text()
+    assert "fissile lab run '<! -- /lab: lab -->.toml'" in text
+    update_page([folder], page)
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("name", [".", "notes", "notes.txt", "folder.md"])
+def test_what_is_no_markdown_page_is_refused_before_anything_is_written(lab: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(RunError, match=r"that is no Markdown file\. Give one, such as docs/results.md"):
+        update_page([lab], Path(name) if name == "." else tmp_path / name)
+    assert not (lab / "results.json").exists()
+    assert not list(tmp_path.rglob("*.svg"))
+
+
+def test_a_page_that_is_no_text_is_one_message(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_bytes(b"caf\xe9")
+    with pytest.raises(RunError, match=r"page.md' cannot be read .*Write it in UTF-8"):
+        update_page([lab], tmp_path / "page.md")
+    assert not (lab / "results.json").exists()
+
+
 def test_text_is_escaped_and_a_fence_outlasts_its_content() -> None:
     assert plain_text("a|b *c* <d>\n e_f") == "a\\|b \\*c\\* &lt;d&gt; e\\_f"
     assert code_block("a ``` b") == "````\na ``` b\n````"
