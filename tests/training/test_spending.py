@@ -10,8 +10,10 @@ from trl import GRPOConfig
 
 from fissile import FissionGRPOTrainer
 from fissile.engines import ScriptedEngine
+from fissile.errors import ConfigError
 from fissile.methods import OfflineGRPO, OfflineSettings, Scored
 from fissile.training.meter import Meter
+from fissile.training.packed_trainer import PackedGRPOTrainer
 from fissile.training.spending import Budget, Spent
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
@@ -90,6 +92,19 @@ def test_a_budget_lets_all_updates_on_its_last_rollouts_pass(tmp_path: Path) -> 
     made = trainer(tmp_path, 8, {"num_iterations": 2}, budget=Budget(rollouts=9), method="grpo")
     made.train()
     assert (made.state.global_step, made.spent.rollouts) == (4, 16)
+
+
+def test_a_budget_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = PackedGRPOTrainer.__init__
+
+    def beside_another(self: PackedGRPOTrainer, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        monkeypatch.setattr(type(self.accelerator), "num_processes", 2)
+
+    monkeypatch.setattr(PackedGRPOTrainer, "__init__", beside_another)
+    with pytest.raises(ConfigError, match=r"training\.tokens.*Train in one process, or limit training\.steps"):
+        trainer(tmp_path, budget=Budget(tokens=9), method="grpo")
+    trainer(tmp_path, budget=Budget(), method="grpo")
 
 
 def test_the_largest_share_of_a_limit_is_the_progress() -> None:
