@@ -47,6 +47,22 @@ def test_checkpoints_must_not_split_the_updates_on_one_batch() -> None:
         parse_config({"training": {"iterations": 2, "save_steps": 3}})
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"tasks": {"procedural": {"calls": [0.0]}}}, r"tasks\.procedural\.calls: \[0\.0\] are no weights"),
+        ({"tasks": {"procedural": {"calls": [float("nan")]}}}, r"tasks\.procedural\.calls: \[nan\] are no weights"),
+        ({"tasks": {"procedural": {"calls": [-1, 2]}}}, r"numbers from 0 up, one of them above 0"),
+        ({"tasks": {"procedural": {"test_tools": 500}}}, r"test_tools: .* less than or equal to 155 \(got 500\)"),
+        ({"tasks": {"procedural": {"train_tools": 900}}}, r"train_tools: .* less than or equal to 565 \(got 900\)"),
+        ({"tasks": {"source": "procedural"}, "evaluation": {"split": "validation"}}, r"no such side; take 'test'"),
+    ],
+)
+def test_a_procedural_world_that_cannot_be_drawn_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_config(fields)
+
+
 def test_evaluation_must_not_use_the_feedback_that_was_trained_with() -> None:
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config({"evaluation": {"feedback": "rules"}})

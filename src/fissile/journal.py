@@ -118,6 +118,19 @@ class JsonLines:
         self._file = self.path.open("ab")
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds anything else.
+    """
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path.name} is no JSON object")
+    return fields
+
+
 def write_json(path: str | Path, fields: Any) -> None:
     """Write JSON so that the file is whole or unchanged.
 

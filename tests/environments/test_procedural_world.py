@@ -79,9 +79,9 @@ def schema(required: list[str], **properties: dict[str, JSON]) -> dict[str, JSON
     return {"type": "object", "properties": properties, "required": required}
 
 
-REF = {"type": "string", "pattern": "^([a-z][0-9]){2}$"}
+REF = {"type": "string", "pattern": "^[a-z][0-9]$"}
 COLOUR = {"type": "string", "enum": ["RED", "BLUE"]}
-DAY = {"type": "string", "pattern": "^[0-9]{2}[.][0-9]{2}[.][0-9]{4}$"}
+DAY = {"type": "string", "pattern": "^[0-9]{2}[.][0-9]{2}$"}
 GUESTS = {"type": "integer", "minimum": 1}
 
 TOOLS = (
@@ -106,14 +106,14 @@ def task_of(*truth: ToolCall, transient: float = 0.0, name: str = "boats") -> Ta
         ({"role": "user", "content": "Please see to the boats."},),
         TOOLS,
         tuple(ExpectedCall.exactly(made.name or "", made.arguments or {}) for made in truth),
-        world=World("procedural", {"records": {"boat": ["A1B2", "C3D4"]}, "tools": MEANINGS, "transient": transient}),
+        world=World("procedural", {"records": {"boat": ["A1", "C3"]}, "tools": MEANINGS, "transient": transient}),
     )
 
 
-BOOK = call("book_boat", {"ref": "e5f6", "guests": 3})
-PAINT = call("change_boat", {"ref": "a1b2", "colour": "RED"})
-CANCEL = call("cancel_boat", {"ref": "c3d4", "gift": True})
-SHOW = call("show_boat", {"ref": "a1b2"})
+BOOK = call("book_boat", {"ref": "e5", "guests": 3})
+PAINT = call("change_boat", {"ref": "a1", "colour": "RED"})
+CANCEL = call("cancel_boat", {"ref": "c3", "gift": True})
+SHOW = call("show_boat", {"ref": "a1"})
 LAMP = call("add_lamp", {"guests": 2})
 BOATS = task_of(BOOK, PAINT, CANCEL, SHOW, LAMP)
 
@@ -121,11 +121,11 @@ BOATS = task_of(BOOK, PAINT, CANCEL, SHOW, LAMP)
 def test_calls_are_carried_out_and_answered() -> None:
     world = begun(BOATS)
     first, painted, gone, lamp, shown = world.execute([BOOK, PAINT, CANCEL, LAMP, SHOW])
-    assert first.content == "boat E5F6 created."
-    assert painted.content == "boat A1B2 updated."
-    assert gone.content == "boat C3D4 deleted."
+    assert first.content == "boat E5 created."
+    assert painted.content == "boat A1 updated."
+    assert gone.content == "boat C3 deleted."
     assert lamp.content == "lamp created."
-    assert shown.content == 'boat A1B2: {"colour": "RED"}'
+    assert shown.content == 'boat A1: {"colour": "RED"}'
     assert shown.call_index == 4
     assert world.judge(0).valid
 
@@ -139,46 +139,46 @@ REFUSALS: list[tuple[ToolCall, ErrorKind, str | None, str]] = [
         "this is no readable call.",
     ),
     (
-        call("change_boat", {"ref": "a1b2"}),
+        call("change_boat", {"ref": "a1"}),
         ErrorKind.MISSING_ARGUMENT,
         "colour",
         "change_boat does not work without colour: RED or BLUE.",
     ),
     (
-        call("show_boat", {"ref": "a1b2", "size": 1}),
+        call("show_boat", {"ref": "a1", "size": 1}),
         ErrorKind.UNEXPECTED_ARGUMENT,
         "size",
         "show_boat knows no size.",
     ),
     (
-        call("book_boat", {"ref": "e5f6", "guests": "3"}),
+        call("book_boat", {"ref": "e5", "guests": "3"}),
         ErrorKind.WRONG_TYPE,
         "guests",
         "guests of book_boat has to be a whole number from 1 up, without quotes.",
     ),
     (
-        call("book_boat", {"ref": "e5f6", "guests": True}),
+        call("book_boat", {"ref": "e5", "guests": True}),
         ErrorKind.WRONG_TYPE,
         "guests",
         "guests of book_boat has to be a whole number from 1 up, without quotes.",
     ),
     (
-        call("change_boat", {"ref": "a1b2", "colour": "red"}),
+        call("change_boat", {"ref": "a1", "colour": "red"}),
         ErrorKind.WRONG_VALUE,
         "colour",
         "colour of change_boat has to be RED or BLUE.",
     ),
     (
-        call("change_boat", {"ref": "a1b2", "colour": "RED", "day": "2026-03-01"}),
+        call("change_boat", {"ref": "a1", "colour": "RED", "day": "2026-03-01"}),
         ErrorKind.WRONG_VALUE,
         "day",
-        'day of change_boat has to be text like "00.00.0000".',
+        'day of change_boat has to be text like "00.00".',
     ),
-    (call("show_boat", {"ref": "A1B2"}), ErrorKind.WRONG_VALUE, "ref", 'ref of show_boat has to be text like "a0a0".'),
-    (call("show_boat", {"ref": "z9z9"}), ErrorKind.DOMAIN_ERROR, None, "there is no boat Z9Z9."),
-    (call("book_boat", {"ref": "a1b2", "guests": 1}), ErrorKind.DOMAIN_ERROR, None, "boat A1B2 exists already."),
+    (call("show_boat", {"ref": "A1"}), ErrorKind.WRONG_VALUE, "ref", 'ref of show_boat has to be text like "a0".'),
+    (call("show_boat", {"ref": "z9"}), ErrorKind.DOMAIN_ERROR, None, "there is no boat Z9."),
+    (call("book_boat", {"ref": "a1", "guests": 1}), ErrorKind.DOMAIN_ERROR, None, "boat A1 exists already."),
     (
-        call("show_boat", {"ref": "a1b2", "city": "x" * 500}),
+        call("show_boat", {"ref": "a1", "city": "x" * 500}),
         ErrorKind.WRONG_VALUE,
         "city",
         "city of show_boat is far too large.",
@@ -209,7 +209,7 @@ def test_a_refusal_is_typed_and_changes_nothing(
 def test_several_faults_are_told_at_once() -> None:
     (result,) = begun(BOATS).execute([call("book_boat", {"guests": 0, "colour": "RED"})])
     assert result.content == (
-        'Error: book_boat does not work without ref: text like "a0a0". '
+        'Error: book_boat does not work without ref: text like "a0". '
         "guests of book_boat has to be a whole number from 1 up, without quotes. book_boat knows no colour."
     )
 
@@ -217,11 +217,11 @@ def test_several_faults_are_told_at_once() -> None:
 def test_what_was_deleted_is_gone_until_it_is_made_anew() -> None:
     world = begun(BOATS)
     world.execute([CANCEL])
-    for gone in (CANCEL, call("show_boat", {"ref": "c3d4"}), call("change_boat", {"ref": "c3d4", "colour": "RED"})):
+    for gone in (CANCEL, call("show_boat", {"ref": "c3"}), call("change_boat", {"ref": "c3", "colour": "RED"})):
         (result,) = world.execute([gone])
         assert (result.error and result.error.kind) == ErrorKind.DOMAIN_ERROR
-        assert result.content == "Error: boat C3D4 was deleted before."
-    (again,) = world.execute([call("book_boat", {"ref": "c3d4", "guests": 1})])
+        assert result.content == "Error: boat C3 was deleted before."
+    (again,) = world.execute([call("book_boat", {"ref": "c3", "guests": 1})])
     assert again.error is None
 
 
@@ -232,18 +232,18 @@ def test_what_was_deleted_is_gone_until_it_is_made_anew() -> None:
         ((), (BOOK,), ""),
         ((SHOW,), (), "empty_turn_model_response"),
         ((SHOW,), (SHOW, SHOW), ""),
-        ((SHOW,), (call("show_boat", {"ref": "c3d4"}),), "execution_response_mismatch"),
-        ((SHOW,), (call("show_boat", {"ref": "a1b2", "city": "Bo"}),), "execution_response_mismatch"),
+        ((SHOW,), (call("show_boat", {"ref": "c3"}),), "execution_response_mismatch"),
+        ((SHOW,), (call("show_boat", {"ref": "a1", "city": "Bo"}),), "execution_response_mismatch"),
         ((SHOW, SHOW), (SHOW,), "execution_response_mismatch"),
         ((SHOW,), (SHOW, PAINT), "instance_state_mismatch"),
-        ((PAINT,), (call("change_boat", {"ref": "c3d4", "colour": "RED"}),), "instance_state_mismatch"),
-        ((PAINT,), (call("change_boat", {"ref": "a1b2", "colour": "BLUE"}), PAINT), ""),
-        ((CANCEL,), (call("cancel_boat", {"ref": "c3d4", "gift": False}),), "instance_state_mismatch"),
-        ((CANCEL,), (call("cancel_boat", {"ref": "c3d4"}),), "instance_state_mismatch"),
+        ((PAINT,), (call("change_boat", {"ref": "c3", "colour": "RED"}),), "instance_state_mismatch"),
+        ((PAINT,), (call("change_boat", {"ref": "a1", "colour": "BLUE"}), PAINT), ""),
+        ((CANCEL,), (call("cancel_boat", {"ref": "c3", "gift": False}),), "instance_state_mismatch"),
+        ((CANCEL,), (call("cancel_boat", {"ref": "c3"}),), "instance_state_mismatch"),
         ((LAMP,), (LAMP, LAMP), "instance_state_mismatch"),
         ((LAMP, LAMP), (LAMP,), "instance_state_mismatch"),
         ((LAMP,), (call("add_lamp", {"guests": 2.0}),), ""),
-        ((BOOK,), (call("book_boat", {"ref": "e5f6", "guests": 4}), call("cancel_boat", {"ref": "e5f6"}), BOOK), ""),
+        ((BOOK,), (call("book_boat", {"ref": "e5", "guests": 4}), call("cancel_boat", {"ref": "e5"}), BOOK), ""),
         ((BOOK,), (BOOK, BOOK), ""),  # the second one was refused
         ((BOOK,), (call("nothing", {}),), "instance_state_mismatch"),
     ],
@@ -347,7 +347,7 @@ json_values = st.recursive(
 names = st.sampled_from([tool.name for tool in TOOLS]) | st.text(max_size=12) | st.none()
 arguments = st.none() | st.dictionaries(
     st.sampled_from(["ref", "guests", "colour", "day", "gift", "city"]) | st.text(max_size=8),
-    json_values | st.sampled_from(["a1b2", "RED", 3, 1e300, 10**6000, float("nan"), "a1b2\n", "\ud800", "x" * 10**5]),
+    json_values | st.sampled_from(["a1", "RED", 3, 1e300, 10**6000, float("nan"), "a1\n", "\ud800", "x" * 10**5]),
     max_size=4,
 )
 
@@ -410,9 +410,10 @@ def test_every_convention_is_described_apart_from_the_others_of_its_kind() -> No
     ("pattern", "example"),
     [
         ("^[0-9]+$", "00"),
-        ("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "0000-00-00"),
-        ("^[0-9]{2}/[0-9]{2}/[0-9]{4}$", "00/00/0000"),
-        ("^([A-Z][0-9]){2}$", "A0A0"),
+        ("^[0-9]{2}-[0-9]{2}$", "00-00"),
+        ("^[0-9]{2}[.][0-9]{2}$", "00.00"),
+        ("^[0-9]{2}/[0-9]{2}$", "00/00"),
+        ("^[A-Z][0-9]$", "A0"),
     ],
 )
 def test_the_shape_of_a_pattern(pattern: str, example: str) -> None:

@@ -1,5 +1,6 @@
 """The error simulator that a laboratory makes for the arms that ask it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_one_of_other_settings_is_refused_before_anything_runs(
     with pytest.raises(RunError, match=rf"holds {stage} of another recipe \({stage}\)(.|\n)*take \[simulator\] back"):
         run(spec(tmp_path, simulator={**SIMULATOR, **changed}, seeds=2))
     assert not LabFolder(tmp_path / "lab").is_begun(RunKey("grpo", 0))
+
+
+def test_one_that_is_gone_is_made_again_as_it_was_asked(tmp_path: Path) -> None:
+    other = {**SIMULATOR, "training": {"examples": 3}}
+    run(spec(tmp_path), only=["grpo"])
+    run(spec(tmp_path, simulator=other), only=["learned"])
+    shutil.rmtree(LabFolder(tmp_path / "lab").simulator.path)
+    with pytest.raises(RunError, match=r"a simulator of other settings.*or remove the whole laboratory"):
+        run(spec(tmp_path, seeds=2))
+    assert run(spec(tmp_path, simulator=other, seeds=2)) == {}
 
 
 def test_runs_that_do_not_ask_it_stay_what_they_were(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,42 @@ def test_the_start_is_made_once_and_its_settings_stay(tmp_path: Path) -> None:
     assert "making the small policy" not in run(more)[1]
     with pytest.raises(RunError, match=r"made with other settings \(start.layers: 2 there, 3 now\)"):
         run(spec(tmp_path, "grpo", start={"layers": 3}))
+    shutil.rmtree(folder.start.path)
+    with pytest.raises(RunError, match=r"layers: 2 there, 3 now\).*or remove the whole laboratory"):
+        run(spec(tmp_path, "grpo", start={"layers": 3}))
+    assert run(spec(tmp_path, "grpo", start={"layers": 2}))[0] == {}
+
+
+def test_a_start_that_no_run_began_from_may_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="could not be made"):
+        run(spec(tmp_path, "grpo", start={"seed": 13}))
+    assert run(spec(tmp_path, "grpo", start={"seed": 1}))[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("lab.json", "lab.json is no JSON object.*Remove it"), ("start/start.json", "start.json is no JSON object")],
+)
+def test_a_file_of_another_shape_is_one_message(tmp_path: Path, name: str, told: str) -> None:
+    lab = spec(tmp_path, "grpo", seeds=1, start={})
+    run(lab)
+    (tmp_path / "lab" / name).write_text("[]", encoding="utf-8")
+    with pytest.raises(RunError, match=told):
+        run(lab)
+
+
+def test_a_summary_of_another_shape_is_one_message(tmp_path: Path) -> None:
+    lab = spec(tmp_path, "grpo", seeds=1)
+    run(lab)
+    LabFolder(tmp_path / "lab").run(RunKey("grpo", 0)).summary.write_text("[]", encoding="utf-8")
+    with pytest.raises(RunError, match=r"summary.json is no JSON object.*Remove the folder of that run"):
+        run(lab)
+
+
+def test_a_file_is_no_folder_of_a_laboratory(tmp_path: Path) -> None:
+    (tmp_path / "lab").touch()
+    with pytest.raises(RunError, match=r"lab' cannot be the folder of a laboratory .*--set output=FOLDER"):
+        run(spec(tmp_path, "grpo"))
 
 
 def test_a_start_that_cannot_be_made_ends_the_laboratory(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ def test_every_arm_is_validated_when_the_file_is_read(tmp_path: Path) -> None:
         ("arms.grpo.match=fission", "arms.grpo has 3 seeds and matches 'fission', which has 2"),
         ("arms.grpo.seeds=0", "arms.grpo.seeds"),
         ("arms.Grpo/..={}", "arms"),
+        ("arms.fission.label=GRPO", "arms.grpo and arms.fission are both called 'GRPO': rename one"),
+        ("arms.grpo.label=fission", "arms.grpo and arms.fission are both called 'fission': rename one"),
+        ("run.training=7", "training: Input should be a valid dictionary"),
     ],
 )
 def test_what_cannot_be_run_is_told(tmp_path: Path, override: str, told: str) -> None:
@@ -107,6 +110,21 @@ def test_what_cannot_be_run_is_told(tmp_path: Path, override: str, told: str) ->
 def test_what_the_start_gives_is_not_set_by_hand(tmp_path: Path) -> None:
     assert "[run] sets model.path" in refused(tmp_path, TWO_ARMS, "start={}", "run.model.path=x")
     assert load_spec(write(tmp_path, TWO_ARMS), ["run.model.path=x"]).run_config("grpo", 0, Path()).model.path == "x"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("run.model=x", "  model: Input should be a valid dictionary or instance of ModelConfig (got 'x')"),
+        ("arms.grpo.set.model=x", "  model: Input should be a valid dictionary or instance of ModelConfig (got 'x')"),
+        ("run.tasks.procedural=7", "  tasks.procedural: Input should be a valid dictionary"),
+        ("simulator.model=x", "[simulator] cannot be run:\n  model: Input should be a valid dictionary"),
+        ("run.simulator=7", "  simulator: Input should be a valid dictionary"),
+    ],
+)
+def test_a_value_in_the_place_of_a_table_is_told(tmp_path: Path, override: str, told: str) -> None:
+    own = ("start={}", "simulator.data.source=procedural", "run.tasks.source=procedural")
+    assert told in refused(tmp_path, TWO_ARMS, *own, override)
 
 
 def test_arms_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:
@@ -151,7 +169,8 @@ def test_what_lies_above_wins_and_neither_table_changes(below: dict[str, Any], a
     before = (leaves(below), leaves(above))
     both = leaves(merged(below, above))
     assert before == (leaves(below), leaves(above))
-    assert before[1].items() <= both.items()
+    lost = [key for key in before[1] if both.get(key) != before[1][key]]
+    assert all(any(key.startswith(f"{place}.") for place in before[0]) for key in lost), "there a value stays"
     assert both.keys() <= before[0].keys() | before[1].keys()
     assert leaves(merged(merged(below, above), above)) == both
     assert merged(below, {}) == below

@@ -82,3 +82,9 @@ def test_constant_and_negative_lines_stay_inside_the_drawing(column: list[float 
     ]
     assert numbers
     assert all(0 <= number <= 340 for number in numbers)
+
+
+def test_later_updates_on_the_same_rollouts_are_of_no_phase() -> None:
+    sampled = {"fission/is_fission": 0.0, "errors/wrong_value": 4.0}
+    (curve,) = error_curves([Step(1, sampled), Step(2, {"grad_norm": 1.0}), Step(3, sampled), Step(4, {})])
+    assert curve.ends == (("explore", "4.00", "4.00"),)

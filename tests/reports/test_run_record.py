@@ -35,7 +35,7 @@ def test_a_finished_run_is_read_whole(finished: Path) -> None:
     assert [stage.stage for stage in run.stages] == ["base", "cold_start", "fission"]
     assert (len(run.fissions), len(run.interceptions)) == (48, 144)
     assert run.fissions[0].step == 4, "the file counts the steps before a step, the page counts from 1"
-    assert run.steps[3].is_fission
+    assert [step.phase for step in run.steps[2:4]] == ["explore", "fission"]
 
 
 def test_the_headline_sets_the_last_stage_against_the_one_before(finished: Path) -> None:

@@ -15,18 +15,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fissile.calls import JSON, canonical_json
 from fissile.dialects import get_dialect
 from fissile.environments import judge
-from fissile.errors import ConfigError, ErrorKind
+from fissile.errors import ErrorKind
 from fissile.tasks import Task
 from fissile.tasks.procedural import words
-from fissile.tasks.procedural.catalogue import tool_names
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import procedural_split
 from fissile.tasks.procedural.settings import ProceduralSettings
+from fissile.tasks.procedural.words import tool_names
 from fissile.tools import Tool
 
 DIALECT = get_dialect("hermes")
@@ -238,8 +239,11 @@ def test_undocumented_conventions_are_in_the_schema_alone(undocumented: float, d
 
 def test_a_catalogue_has_no_more_tools_than_names() -> None:
     assert len(tool_names(held_out=True)) + len(tool_names(held_out=False)) == 12 * len(words.NOUNS)
-    with pytest.raises(ConfigError, match="Lower 'test_tools'"):
-        procedural_split(ProceduralSettings(train_tasks=1, test_tasks=1, test_tools=5000))
+    most = len(tool_names(held_out=True))
+    split = procedural_split(ProceduralSettings(train_tasks=1, test_tasks=1, test_tools=most))
+    assert len(split.test) == 1
+    with pytest.raises(ValidationError, match=rf"test_tools\n.*less than or equal to {most}"):
+        ProceduralSettings(test_tools=most + 1)
 
 
 def test_a_small_catalogue_offers_what_it_has() -> None:

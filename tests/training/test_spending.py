@@ -10,8 +10,10 @@ from trl import GRPOConfig
 
 from fissile import FissionGRPOTrainer
 from fissile.engines import ScriptedEngine
+from fissile.errors import ConfigError
 from fissile.methods import OfflineGRPO, OfflineSettings, Scored
 from fissile.training.meter import Meter
+from fissile.training.packed_trainer import PackedGRPOTrainer
 from fissile.training.spending import Budget, Spent
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
@@ -90,6 +92,19 @@ def test_a_budget_lets_all_updates_on_its_last_rollouts_pass(tmp_path: Path) -> 
     made = trainer(tmp_path, 8, {"num_iterations": 2}, budget=Budget(rollouts=9), method="grpo")
     made.train()
     assert (made.state.global_step, made.spent.rollouts) == (4, 16)
+
+
+def test_a_budget_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = PackedGRPOTrainer.__init__
+
+    def beside_another(self: PackedGRPOTrainer, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        monkeypatch.setattr(type(self.accelerator), "num_processes", 2)
+
+    monkeypatch.setattr(PackedGRPOTrainer, "__init__", beside_another)
+    with pytest.raises(ConfigError, match=r"training\.tokens.*Train in one process, or limit training\.steps"):
+        trainer(tmp_path, budget=Budget(tokens=9), method="grpo")
+    trainer(tmp_path, budget=Budget(), method="grpo")
 
 
 def test_the_largest_share_of_a_limit_is_the_progress() -> None:
@@ -212,3 +227,22 @@ def test_seconds_of_a_phase_within_another_are_its_own(monkeypatch: pytest.Monke
             with meter.phase("inner"):
                 pass
     assert meter.seconds == {"inner": 4.0, "outer": 26.0}
+
+
+def test_what_a_killed_phase_took_is_added_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # outer, inner, inner, inner, written, inner, outer; the clock of the next process: outer, outer, written
+    clock = iter([0.0, 10.0, 13.0, 20.0, 21.0, 30.0, 40.0, 100.0, 105.0, 106.0])
+    monkeypatch.setattr("fissile.training.meter.time.perf_counter", lambda: next(clock))
+    killed, kept = Meter(), tmp_path / "meter.json"
+    with killed.phase("outer"):
+        with killed.phase("inner"):
+            pass
+        with killed.phase("inner"):
+            killed.write(kept)
+    assert killed.seconds == {"inner": 13.0, "outer": 27.0}
+    resumed = Meter.read(kept)
+    assert resumed.seconds == {"inner": 4.0, "outer": 17.0}
+    with resumed.phase("outer"):
+        pass
+    resumed.write(kept)
+    assert Meter.read(kept).seconds == {"inner": 4.0, "outer": 22.0}

@@ -1,17 +1,22 @@
 """A whole run with everything that counts, ends and measures it on the way, resumed and compared."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from fissile.config import load_config
 from fissile.reports.run_record import read_run
 from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.step_evaluations import StepEvaluations
 from tiny_world import make_world
 
 SETTINGS = (
@@ -82,6 +87,48 @@ def test_a_training_does_not_notice_its_evaluations(finished: Path, tmp_path: Pa
         assert plain[name] == measured[name]
     weights = "adapter/adapter_model.safetensors"
     assert (tmp_path / "plain" / weights).read_bytes() == (finished / weights).read_bytes()
+
+
+def test_seconds_are_kept_at_every_checkpoint(tmp_path: Path) -> None:
+    """What a run that is killed after a checkpoint has taken is not lost: here it looks at its own folder."""
+    kept: list[dict[str, float]] = []
+
+    class Looking(Progress):
+        def step(self, name: str) -> Any:
+            return lambda step, steps, logs: kept.append(json.loads(meter.read_text()) if meter.exists() else {})
+
+    recipe = make_world(tmp_path, steps=3)
+    config = load_config(recipe, [*SETTINGS, "evaluation.every=1", "evaluation.every_tasks=2"])
+    folder = RunFolder(tmp_path / "run")
+    meter = folder.meter
+    folder.enter(config, resume=False)
+    Run(config, folder, Looking()).execute()
+    assert not kept[1], "before the checkpoint of step 2"
+    seconds = kept[2]["seconds"]
+    assert 0 < seconds["offline"] < json.loads(meter.read_text())["seconds"]["offline"]
+    assert seconds["evaluate_steps"] > 0
+
+
+def test_an_evaluation_leaves_the_random_numbers_as_they_were(tmp_path: Path) -> None:
+    drawn: list[tuple[float, float, float]] = []
+
+    def draw(step: int = 0) -> tuple[float, float, float]:
+        drawn.append((random.random(), float(np.random.rand()), float(torch.rand(()))))
+        return drawn[-1]
+
+    def seed() -> None:
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+
+    seed()
+    expected = draw()
+    seed()
+    made = StepEvaluations(2, draw)
+    for step in (1, 2):
+        made.on_step_end(TrainingArguments(str(tmp_path)), TrainerState(global_step=step), TrainerControl())
+    assert len(drawn) == 2, "only after every second step"
+    assert draw() == expected
 
 
 def test_a_resumed_run_collects_and_evaluates_nothing_twice(finished: Path, tmp_path: Path) -> None:

@@ -292,6 +292,12 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _held_out_side_exists(self) -> RunConfig:
+        if self.tasks.source == PROCEDURAL and self.evaluation.split == "validation":
+            raise ValueError("evaluation.split = 'validation': the procedural world has no such side; take 'test'")
+        return self
+
+    @model_validator(mode="after")
     def _categories_are_of_one_kind(self) -> RunConfig:
         kinds = {category.startswith(MULTI_TURN) for category in self.tasks.categories}
         if self.tasks.source == "bfcl" and len(kinds) > 1:

@@ -129,7 +129,7 @@ class Display:
         return time.monotonic() - self._began.pop(key, time.monotonic())
 
     def _learn(self, key: RunKey, summary: Mapping[str, Any], seconds: float) -> None:
-        """Remember how long a run takes; what its summary says includes the parts before an interruption."""
+        """Remember how long a run takes; its summary includes earlier parts, each up to its last checkpoint."""
         measured = sum(summary.get("seconds", {}).values()) or seconds
         if measured:
             self._taken.setdefault(key.arm, []).append(measured)

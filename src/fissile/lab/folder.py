@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import Any, NamedTuple
 from fissile.config import SimulatorRecipe
 from fissile.config.start import StartConfig
 from fissile.errors import RunError
-from fissile.journal import write_json
-from fissile.lab.spec import SIMULATOR, START
+from fissile.journal import read_object, write_json
+from fissile.lab.spec import SIMULATOR, START, LabSpec
 from fissile.training.folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 from fissile.training.start_folder import StartFolder
@@ -93,6 +92,12 @@ class LabFolder:
         run = self.run(key)
         return any(run.config.name not in path.name for path in run.path.glob("*"))
 
+    def begun(self) -> list[RunKey]:
+        """The runs that have begun, finished or not; those of arms that are not asked any more, too."""
+        found = [path for path in self.path.glob("arms/*/seed-*") if path.name.removeprefix("seed-").isdecimal()]
+        keys = [RunKey(path.parent.name, int(path.name.removeprefix("seed-"))) for path in found]
+        return sorted(key for key in keys if self.is_begun(key))
+
     def clear_unbegun(self, key: RunKey) -> None:
         """Remove the configuration, whole or torn, of a run that failed or was killed before it did anything."""
         if not self.is_begun(key):
@@ -111,12 +116,25 @@ class LabFolder:
             RunError: it cannot be read.
         """
         try:
-            fields: dict[str, Any] = json.loads(self.lab.read_text(encoding="utf-8"))
+            return read_object(self.lab)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
             raise RunError(f"'{self.lab}' cannot be read ({error}). Remove it; the runs beside it are kept.") from None
-        return fields
+
+    def read_summary(self, key: RunKey) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        summary = self.run(key).summary
+        try:
+            return read_object(summary)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"'{summary}' cannot be read ({error}). Remove the folder of that run to repeat it."
+            ) from None
 
     def spent_tokens(self, key: RunKey) -> int:
         """Context and sampled tokens that a finished run has spent on reinforcement learning.
@@ -124,27 +142,28 @@ class LabFolder:
         Raises:
             RunError: its summary does not tell.
         """
-        summary = self.run(key).summary
+        summary = self.read_summary(key)
         try:
-            spent = json.loads(summary.read_text(encoding="utf-8"))["spent"]
-            return int(spent["context_tokens"]) + int(spent["sampled_tokens"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise RunError(f"'{summary}' does not tell the tokens that {key} has spent. Repeat that run.") from None
+            return int(summary["spent"]["context_tokens"]) + int(summary["spent"]["sampled_tokens"])
+        except (ValueError, KeyError, TypeError):
+            raise RunError(
+                f"'{self.run(key).summary}' does not tell the tokens that {key} has spent. Remove the folder of that "
+                "run to repeat it."
+            ) from None
 
     def refuse_other_start(self, start: StartConfig | None) -> None:
-        """Whether the small policy that is there, or half there, is the one that is asked for.
+        """Whether the small policy that is there, half there, or gone and was begun from is the one that is asked for.
 
         Raises:
             RunError: it was made with other settings.
         """
-        made = self.start.record
-        if start is None or not (made.exists() or self.start.checkpoints.exists()):
+        if start is None:
             return
         try:
-            fields = json.loads(made.read_text(encoding="utf-8"))["config"] if made.exists() else None
-            before = StartConfig.model_validate(fields or self.read_lab()["spec"]["start"])
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"'{self.start.path}' was not made by this version ({error}). {_ELSEWHERE}") from None
+            fields = self._start_settings()
+            before = start if fields is None else StartConfig.model_validate(fields)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"What '{self.start.path}' was made with cannot be told ({error}). {_ELSEWHERE}") from None
         changed = [name for name in StartConfig.model_fields if getattr(before, name) != getattr(start, name)]
         if changed:
             told = "; ".join(
@@ -152,8 +171,16 @@ class LabFolder:
             )
             raise RunError(f"'{self.start.path}' was made with other settings ({told}). {_ELSEWHERE}")
 
+    def _start_settings(self) -> Any:
+        """Those of the small policy that the runs began from, or will; None where there was none."""
+        if self.start.record.exists():
+            return read_object(self.start.record)["config"]
+        if self.start.checkpoints.exists() or self.begun():
+            return self.read_lab()["spec"]["start"]
+        return None
+
     def refuse_other_simulator(self, recipe: SimulatorRecipe | None) -> None:
-        """Whether the error simulator that is there is the one that is asked for.
+        """Whether the error simulator that is there, or gone and was asked by a run, is the one that is asked for.
 
         Raises:
             RunError: its data or its adapter was made with other settings.
@@ -165,6 +192,26 @@ class LabFolder:
             self.simulator.refuse_other("training", training_settings(recipe))
         except RunError as error:
             raise RunError(f"{error}\nOf a laboratory: take [simulator] back to that. {_ELSEWHERE}") from None
+        before = self._asked_simulator()
+        if before is not None and training_settings(before) != training_settings(recipe):
+            raise RunError(
+                f"Runs of '{self.path}' have asked a simulator of other settings. Take [simulator] back to what "
+                f"{self.lab.name} holds. {_ELSEWHERE}"
+            )
+
+    def _asked_simulator(self) -> SimulatorRecipe | None:
+        """How the error simulator was made that runs have asked; None where none has."""
+        begun = self.begun()
+        if not begun:
+            return None
+        try:
+            spec = LabSpec.model_validate(self.read_lab()["spec"])
+        except (ValueError, KeyError) as error:
+            raise RunError(
+                f"What '{self.simulator.path}' was made with cannot be told ({error}). {_ELSEWHERE}"
+            ) from None
+        asked = any(spec.asks_simulator(key.arm) for key in begun if key.arm in spec.arms)
+        return spec.simulator_recipe() if asked else None
 
     def has_simulator(self, recipe: SimulatorRecipe) -> bool:
         """Whether the error simulator is there."""
@@ -175,9 +222,15 @@ class LabFolder:
         """Nobody else runs this laboratory meanwhile; the lock ends with the process, however it ends.
 
         Raises:
-            RunError: somebody does.
+            RunError: somebody does, or the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"'{self.path}' cannot be the folder of a laboratory ({error.strerror}). Choose another one with "
+                "--set output=FOLDER."
+            ) from None
         with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
             if fcntl is not None:
                 try:
@@ -194,4 +247,4 @@ class LabFolder:
             yield
 
 
-_ELSEWHERE = "Choose another folder for this laboratory, with --set output=FOLDER, or remove that one."
+_ELSEWHERE = "Choose another folder for this laboratory, with --set output=FOLDER, or remove the whole laboratory."

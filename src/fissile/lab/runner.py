@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def run_lab(
         folder.refuse_other_start(spec.start)
         folder.refuse_other_simulator(recipe)
         refuse_other_runs(spec, folder, make_plan(spec))
-        summaries = {run.key: _summary(folder, run.key) for run in plan if folder.is_finished(run.key)}
+        summaries = {run.key: folder.read_summary(run.key) for run in plan if folder.is_finished(run.key)}
         schedule = Schedule.of(plan, summaries)
         write_lab(folder, spec, command, runs=bool(schedule.waiting))
         display.open(spec.title, [run.key for run in schedule.waiting], summaries)
@@ -186,13 +185,3 @@ class _Session:
         for key, reason in self.schedule.fail(failed, outcome.error):
             self.folder.write_failure(key, reason, outcome.traceback if key == failed else "")
             self.display.failed(key, reason, self.folder.log(failed))
-
-
-def _summary(folder: LabFolder, key: RunKey) -> dict[str, Any]:
-    """The summary of a finished run."""
-    path = folder.run(key).summary
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}' cannot be read ({error}). Remove the folder of that run to repeat it.") from None
-    return fields

@@ -93,6 +93,15 @@ class LabSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_tell_the_arms_apart(self) -> Self:
+        named: dict[str, str] = {}
+        for name in self.arms:
+            other = named.setdefault(self.label_of(name), name)
+            if other != name:
+                raise ValueError(f"arms.{other} and arms.{name} are both called '{self.label_of(name)}': rename one")
+        return self
+
+    @model_validator(mode="after")
     def _compared_arms_exist(self) -> Self:
         named = {f"arms.{name}.reference": arm.reference for name, arm in self.arms.items() if arm.reference}
         named |= {f"order, place {place}": arm for place, arm in enumerate(self.order, 1)}
@@ -230,12 +239,14 @@ def _find(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables laid over each other; values and lists of `above` replace those `below`."""
+    """Nested tables laid over each other; values and lists of `above` replace those `below`.
+
+    A value `below` in the place of a table stays, for the validation to name it.
+    """
     result = dict(below)
     for key, over in above.items():
-        under = result.get(key)
-        if isinstance(over, Mapping) and isinstance(under, Mapping):
-            result[key] = merged(under, over)
-        else:
+        if not isinstance(over, Mapping):
             result[key] = over
+        elif isinstance(under := result.get(key, {}), Mapping):
+            result[key] = merged(under, over)
     return result

@@ -185,7 +185,7 @@ def _do(job: Job, prepare: Callable[[], None] | None) -> Outcome:
 
 
 def _end_with_parent() -> None:
-    """End this process at once when its parent ends, however it does: everything a run has done is kept on disk."""
+    """End this process at once when its parent ends, however it does: a run goes on from its last checkpoint."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

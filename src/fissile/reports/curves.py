@@ -136,11 +136,7 @@ def _curves(panels: Iterator[Panel] | Sequence[Panel], steps: Sequence[Step]) ->
 
 
 def _line(panel: Panel, phase: str, key: str, steps: Sequence[Step]) -> Line:
-    found = (
-        (float(step.step), step.figures.get(key, panel.absent))
-        for step in steps
-        if phase == ("fission" if step.is_fission else "explore")
-    )
+    found = ((float(step.step), step.figures.get(key, panel.absent)) for step in steps if step.phase == phase)
     return Line(phase, tuple((step, value) for step, value in found if value is not None))
 
 

@@ -96,8 +96,8 @@ def _method(run: RunRecord) -> str:
 
 
 def _steps(run: RunRecord) -> str:
-    fissions = sum(step.is_fission for step in run.steps)
-    explores = len(run.steps) - fissions
+    phases = [step.phase for step in run.steps]
+    fissions, explores = phases.count("fission"), phases.count("explore")
     if not run.steps:
         return ""
     if not fissions:

@@ -113,7 +113,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "fallbacks": fallback_counts(run),
         "staleness": histogram(staleness, "Corrections used, by staleness in steps", "steps") if staleness else "",
         "meter": meter,
-        "has_fission": any(step.is_fission for step in run.steps),
+        "has_fission": any(step.phase == "fission" for step in run.steps),
         "is_grpo": run.setting("method") == "grpo",
         "configuration": _sections(run.config),
     }

@@ -33,9 +33,10 @@ class Step:
     not_finite: tuple[str, ...] = ()
 
     @property
-    def is_fission(self) -> bool:
-        """True when the step sampled recoveries."""
-        return self.figures.get("fission/is_fission", 0.0) >= 0.5
+    def phase(self) -> str | None:
+        """What the step sampled: "explore" or "fission"; None where it learned from the rollouts of the one before."""
+        fission = self.figures.get("fission/is_fission")
+        return None if fission is None else "fission" if fission >= 0.5 else "explore"
 
     @classmethod
     def from_dict(cls, fields: Fields) -> Step:

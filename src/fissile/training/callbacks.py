@@ -60,6 +60,18 @@ class CompleteMark(TrainerCallback):  # type: ignore[misc]
         save_state(f"{args.output_dir}/checkpoint-{state.global_step}", {"fingerprint": self._fingerprint})
 
 
+class AfterCheckpoint(TrainerCallback):  # type: ignore[misc]
+    """Does something in the first process whenever a checkpoint is written."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called when the trainer has written the checkpoint."""
+        if state.is_world_process_zero:
+            self._act()
+
+
 class LearningWatch(TrainerCallback):  # type: ignore[misc]
     """Stops a run whose groups have had no variance for `patience` steps, and keeps the reason."""
 

@@ -20,6 +20,15 @@ SAMPLE_SECONDS = 0.2
 
 
 @dataclass
+class _Running:
+    """A phase that is measured at the moment; `inner` are the seconds of the ended phases within it."""
+
+    name: str
+    started: float
+    inner: float = 0.0
+
+
+@dataclass
 class Meter:
     """Accumulates over phases, and over the parts of an interrupted run.
 
@@ -30,7 +39,7 @@ class Meter:
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: dict[str, int] = field(default_factory=dict)
-    _inner: float = field(default=0.0, init=False)  # seconds of the phases within the one at hand
+    _running: list[_Running] = field(default_factory=list, init=False)  # the outermost first
 
     @classmethod
     def read(cls, path: Path) -> Meter:
@@ -38,8 +47,8 @@ class Meter:
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
 
     def write(self, path: Path) -> None:
-        """Keep it for a later part."""
-        write_json(path, {"seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes})
+        """Keep it for a later part, with what the running phases took so far."""
+        write_json(path, {"seconds": self._so_far(), "peak_memory_bytes": dict(self.peak_memory_bytes)})
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -47,8 +56,7 @@ class Meter:
 
         The seconds of a phase within another are its own, not the other's.
         """
-        started = time.perf_counter()
-        outer, self._inner = self._inner, 0.0
+        self._running.append(_Running(name, time.perf_counter()))
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(name, done), daemon=True)
         watch.start()
@@ -57,9 +65,20 @@ class Meter:
         finally:
             done.set()
             watch.join()
-            took = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + took - self._inner
-            self._inner = outer + took
+            phase = self._running.pop()
+            took = time.perf_counter() - phase.started
+            self.seconds[name] = self.seconds.get(name, 0.0) + took - phase.inner
+            if self._running:
+                self._running[-1].inner += took
+
+    def _so_far(self) -> dict[str, float]:
+        """Seconds of every phase, the running ones included."""
+        seconds, within, now = dict(self.seconds), 0.0, time.perf_counter()
+        for phase in reversed(self._running):
+            took = now - phase.started
+            seconds[phase.name] = seconds.get(phase.name, 0.0) + took - phase.inner - within
+            within = took
+        return seconds
 
     def _watch(self, name: str, done: threading.Event) -> None:
         process = psutil.Process()

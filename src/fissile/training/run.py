@@ -28,7 +28,7 @@ from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
-from fissile.training.callbacks import CompleteMark, LearningWatch, MetricsLog, StepProgress
+from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
 from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.course import Course, Records, make_course
 from fissile.training.engines import Engines
@@ -108,7 +108,11 @@ class Run:
                     settings,
                     checkpoints,
                     self.config.seed,
-                    [StepProgress(self.progress.step("cold start")), CompleteMark(self.config.fingerprint)],
+                    [
+                        StepProgress(self.progress.step("cold start")),
+                        CompleteMark(self.config.fingerprint),
+                        AfterCheckpoint(self._keep_meter),
+                    ],
                     resume_from=latest_checkpoint(checkpoints),
                 )
                 save_adapter(policy, adapter)
@@ -152,7 +156,11 @@ class Run:
             fingerprint=self.config.fingerprint,
             make_engine=partial(self.engines.over, remember=self.config.is_live),
             **course.trainer_settings,
-            callbacks=[MetricsLog(metrics), StepProgress(self.progress.step(self.stage))],
+            callbacks=[
+                MetricsLog(metrics),
+                StepProgress(self.progress.step(self.stage)),
+                AfterCheckpoint(self._keep_meter),
+            ],
         )
         watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
         trainer.add_callback(watch)
@@ -270,7 +278,11 @@ class Run:
             with self.meter.phase(name), self.progress.phase(name):
                 yield
         finally:
-            self.meter.write(self.folder.meter)
+            self._keep_meter()
+
+    def _keep_meter(self) -> None:
+        """Write the seconds so far: a run that is killed goes on from its last checkpoint, and counts on from there."""
+        self.meter.write(self.folder.meter)
 
     def _summarize(self) -> dict[str, JSON]:
         stages = {

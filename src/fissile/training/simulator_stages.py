@@ -12,7 +12,7 @@ from fissile.feedback import FeedbackSource
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE
-from fissile.training.callbacks import StepProgress
+from fissile.training.callbacks import AfterCheckpoint, StepProgress
 from fissile.training.meter import Meter
 from fissile.training.progress import Progress
 from fissile.training.simulator import make_rows, train_simulator
@@ -73,7 +73,7 @@ def _taught(
 ) -> dict[str, JSON]:
     """What the training says of itself, its seconds and memory among it; those of an earlier part are added."""
     meter = Meter.read(folder.meter)
-    callbacks = [StepProgress(progress.step("simulator"))]
+    callbacks = [StepProgress(progress.step("simulator")), AfterCheckpoint(lambda: meter.write(folder.meter))]
     try:
         with meter.phase("training"), progress.phase("training"):
             taught = train_simulator(recipe, rows, folder.path, fingerprint(dict(settings)), callbacks)

@@ -94,7 +94,7 @@ def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCal
 
     Args:
         config: what is made.
-        folder: it exists exactly when the policy is finished.
+        folder: of the policy, which is finished when its `start.json` is there.
         callbacks: of the trainer.
     """
     place = StartFolder(folder)

@@ -117,12 +117,13 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
             limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
             injector: forces failures in the explore contexts of training; see `fissile.engines.injection`.
             offline: what "offline_grpo" collects.
-            budget: the training ends after the update that spends it, if that is before `max_steps`.
+            budget: the training ends after the update that spends it, if that is before `max_steps`. For one process.
             refills: rounds of dynamic sampling in an explore step at most; see `StepSampler.refilled`.
             trl_arguments: everything else that `trl.GRPOTrainer` takes.
 
         Raises:
-            ConfigError: a batch shape that splits a group, or an unknown method, dialect or feedback.
+            ConfigError: a batch shape that splits a group, an unknown method, dialect or feedback, or what several
+                processes cannot do.
             DataError: a row that is no task.
         """
         tasks = list(tasks_from_rows(train_dataset or []))
@@ -161,6 +162,11 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
             raise ConfigError(
                 "Live rollouts and refills take a different number of rounds in each process, and TRL's vLLM samples "
                 "for all of them at once. Train in one process, or without use_vllm."
+            )
+        if self._budget != Budget() and self.accelerator.num_processes > 1:
+            raise ConfigError(
+                "Every process counts a budget (training.rollouts, training.tokens) for itself, so they would end at "
+                "different steps. Train in one process, or limit training.steps alone."
             )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         inner = bare_model(self.model)

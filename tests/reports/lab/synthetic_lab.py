@@ -69,6 +69,8 @@ def write_run(
     steps: Sequence[Mapping[str, float]] = (),
     spent: Mapping[str, int] | None = None,
     seconds: Mapping[str, float] | None = None,
+    ended_by: str = "",
+    stopped: str = "",
 ) -> Path:
     """A finished run; `steps` are the lines of its metrics without their numbers."""
     path = folder / "arms" / arm / f"seed-{seed}"
@@ -81,5 +83,7 @@ def write_run(
     lines = [json.dumps({"step": number, **step}) for number, step in enumerate(steps, start=1)]
     (path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
     write_object(path / "meter.json", {"seconds": dict(seconds or {stage: 10.0, f"evaluate_{stage}": 2.0})})
-    write_object(path / "summary.json", {"method": "grpo", "spent": dict(spent or {})})
+    write_object(
+        path / "summary.json", {"method": "grpo", "spent": dict(spent or {}), "ended_by": ended_by, "stopped": stopped}
+    )
     return path

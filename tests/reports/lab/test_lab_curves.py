@@ -73,6 +73,18 @@ def test_phases_are_told_apart_and_errors_counted_by_rollout(tmp_path: Path) -> 
     }
 
 
+def test_later_updates_on_the_same_rollouts_sample_nothing(tmp_path: Path) -> None:
+    write_lab(tmp_path, {"grpo": {}}, seeds=1)
+    later = {"grad_norm": 9.0}
+    steps = [EXPLORE | {"errors/wrong_value": 4.0} | spent(100, 10), later, EXPLORE | spent(200, 20), later]
+    write_run(tmp_path, "grpo", 0, (1, 4), checkpoints={2: (1, 4), 4: (2, 4)}, steps=steps)
+    (arm,) = read_lab(tmp_path).arms
+    figures = {figure.name: figure.panels[0][1][0] for figure in training_figures([arm], False) if figure.panels}
+    assert [(point.x, point.y) for point in figures["error_kinds"].points] == [(1, 0.5), (3, 0.0)]
+    assert [(point.x, point.y) for point in figures["gradient_norm"].points] == [(1, 1.0), (3, 1.0)]
+    assert [point.x for point in held_out_line(arm, "recovery_rate", by_tokens=True)] == [110.0, 220.0]
+
+
 def test_accuracy_in_training_stands_in_for_missing_checkpoints(tmp_path: Path) -> None:
     write_lab(tmp_path, {"start": {}, "grpo": {}}, seeds=1)
     write_run(tmp_path, "start", 0, (1, 4), stage="base")
@@ -110,7 +122,13 @@ def test_one_value_everywhere_can_be_drawn(value: float) -> None:
 
 def test_plots_are_files_of_their_own(tmp_path: Path) -> None:
     write_lab(
-        tmp_path, {"grpo": {}, "rules": {"label": "Fission, rules"}, "knob_x": {"reference": "rules"}, "late": {}}
+        tmp_path,
+        {
+            "grpo": {},
+            "rules": {"label": "Fission, rules"},
+            "knob_x": {"group": "Knobs", "reference": "rules"},
+            "late": {},
+        },
     )
     cost = {"context_tokens": 1_500_000, "sampled_tokens": 500_000}
     for seed in range(2):

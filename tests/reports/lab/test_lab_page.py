@@ -23,7 +23,7 @@ def lab(tmp_path: Path) -> Path:
             "grpo": {"label": "GRPO"},
             "fixed": {"label": "Fission | fixed"},
             "rules": {"label": "Fission, rules"},
-            "knob_delta": {"label": "delta 0.5", "reference": "rules"},
+            "knob_delta": {"label": "delta 0.5", "group": "Knobs", "reference": "rules"},
         },
         seeds=3,
         order=["grpo", "fixed", "rules"],
@@ -70,6 +70,24 @@ def test_lost_runs_are_told_with_their_reason(lab: Path) -> None:
     assert "| Fission \\| fixed | 1 of 3 |" in text
     assert "| Fission \\| fixed | 1 | failed | the process died (signal 9) |" in text
     assert "| Fission \\| fixed | 2 | not started | no folder yet |" in text
+
+
+def test_runs_that_ended_early_are_told_with_why(tmp_path: Path) -> None:
+    arms = {"grpo": {}, "rules": {"label": "Fission | rules"}, "more": {"label": "GRPO, tokens", "match": "rules"}}
+    folder = write_lab(tmp_path, arms, seeds=4)
+    for seed, ended_by in enumerate(("steps", "tokens", "steps", "patience")):
+        stopped = "no group had any variance" if ended_by == "patience" else ""
+        write_run(folder, "more", seed, (1, 4), steps=[STEP], ended_by=ended_by, stopped=stopped)
+        write_run(folder, "rules", seed, (1, 4), stage="fission", steps=[STEP], ended_by="steps")
+    write_run(folder, "grpo", 0, (1, 4), steps=[STEP], ended_by="patience", stopped="nothing | learned")
+    write_lab_report(folder)
+    section = (folder / "results.md").read_text().partition("### Runs that ended early")[2].partition("###")[0]
+    missed = "has not spent the tokens of Fission \\| rules: ended by"
+    assert lines_with(section, "| ")[2:] == [
+        "| grpo | 0 | stopped: nothing \\| learned |",
+        f"| GRPO, tokens | 0, 2 | {missed} steps |",
+        f"| GRPO, tokens | 3 | {missed} patience; stopped: no group had any variance |",
+    ]
 
 
 def test_every_plot_is_linked_and_there(lab: Path) -> None:
@@ -159,6 +177,33 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert text.count("<!-- /lab: lab -->") == 1
     assert "\u202e" not in text
     assert max(map(len, lines_with(text, "| \\&lt;img") or lines_with(text, "| &lt;img"))) < 2500
+
+
+def test_a_command_holds_no_mark(tmp_path: Path) -> None:
+    folder, page = write_lab(tmp_path / "lab", {"grpo": {}}), tmp_path / "page.md"
+    fields = json.loads((folder / "lab.json").read_text())
+    write_object(folder / "lab.json", {**fields, "command": "fissile lab run '<!-- /lab: lab -->.toml'"})
+    update_page([folder], page)
+    text = page.read_text()
+    assert "fissile lab run '<! -- /lab: lab -->.toml'" in text
+    update_page([folder], page)
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("name", [".", "notes", "notes.txt", "folder.md"])
+def test_what_is_no_markdown_page_is_refused_before_anything_is_written(lab: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(RunError, match=r"that is no Markdown file\. Give one, such as docs/results.md"):
+        update_page([lab], Path(name) if name == "." else tmp_path / name)
+    assert not (lab / "results.json").exists()
+    assert not list(tmp_path.rglob("*.svg"))
+
+
+def test_a_page_that_is_no_text_is_one_message(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_bytes(b"caf\xe9")
+    with pytest.raises(RunError, match=r"page.md' cannot be read .*Write it in UTF-8"):
+        update_page([lab], tmp_path / "page.md")
+    assert not (lab / "results.json").exists()
 
 
 def test_text_is_escaped_and_a_fence_outlasts_its_content() -> None:

@@ -59,8 +59,13 @@ def test_a_trained_run_without_its_evaluation_does_not_count(tmp_path: Path) -> 
     assert "0 final evaluations" in run.reason
 
 
-def test_variations_are_grouped_by_their_name_or_their_group(tmp_path: Path) -> None:
-    arms = {"grpo": {}, "knob_delta": {"reference": "rules"}, "slow": {"group": "Real model"}, "rules": {}}
+def test_variations_are_grouped_by_their_group(tmp_path: Path) -> None:
+    arms = {
+        "grpo": {},
+        "knob_delta": {"group": "Knobs", "reference": "rules"},
+        "slow": {"group": "Real model"},
+        "rules": {},
+    }
     lab = read_lab(write_lab(tmp_path, arms, order=["grpo", "rules"]))
     assert [arm.name for arm in lab.main] == ["grpo", "rules"]
     assert {group: [arm.name for arm in held] for group, held in lab.variations.items()} == {
@@ -73,7 +78,7 @@ def test_variations_are_grouped_by_their_name_or_their_group(tmp_path: Path) -> 
 
 def test_tokens_of_an_older_summary_come_from_the_last_step(tmp_path: Path) -> None:
     write_lab(tmp_path, {"grpo": {}}, seeds=1)
-    write_run(tmp_path, "grpo", 0, (1, 4), steps=[{"spent/rollouts": 8.0}, {"spent/rollouts": 16.0}])
+    write_run(tmp_path, "grpo", 0, (1, 4), steps=[{"spent/rollouts": 8.0}, {"spent/rollouts": 16.0}, {}])
     (run,) = read_lab(tmp_path).arms[0].runs
     assert run.spent == {"rollouts": 16.0}
 

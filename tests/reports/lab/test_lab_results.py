@@ -14,7 +14,7 @@ def results(tmp_path: Path) -> LabResults:
     """GRPO with three seeds, rules with two of them and a worse one, offline between the two."""
     write_lab(
         tmp_path,
-        {"grpo": {}, "offline": {}, "rules": {}, "knob_lifo": {"reference": "rules"}},
+        {"grpo": {}, "offline": {}, "rules": {}, "knob_lifo": {"group": "Knobs", "reference": "rules"}},
         seeds=3,
         order=["grpo", "offline", "rules"],
     )

@@ -1,7 +1,7 @@
 """What is wrong with the arguments of a call, in the words of the procedural world.
 
 What a value should look like is said from the schema alone: a choice by its options, a pattern by its shape
-("00.00.0000"). So a policy hears from the world what the rules could tell it too, in other sentences.
+("00.00"). So a policy hears from the world what the rules could tell it too, in other sentences.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fissile.errors import ErrorKind, ToolError
 from fissile.tools import Tool
 
 MAX_TEXT = 80
-"""Characters of a value; what the tasks ask for has 10 at most."""
+"""Characters of a value; what the tasks ask for has 7 at most."""
 
 MAX_NUMBER = 10**9
 """What the tasks ask for is below 100."""
@@ -64,13 +64,12 @@ _TYPES = {"string": "text", "boolean": "true or false, without quotes", "integer
 
 
 def shape(pattern: str) -> str:
-    """An example of what a pattern matches: 0 for a digit, A and a for letters, "0000-00-00" for an ISO date.
+    """An example of what a pattern matches: 0 for a digit, A and a for letters, "00.00" for a day.
 
-    Knows classes of characters, groups, counts and "+", which is all that the conventions use.
+    Knows classes of characters, counts and "+", which is all that the conventions use.
     """
     text = pattern.removeprefix("^").removesuffix("$")
     text = re.sub(r"\[(.)[^\]]*\]", r"\1", text)
-    text = re.sub(r"\(([^()]*)\)\{(\d+)\}", lambda group: group[1] * int(group[2]), text)
     text = re.sub(r"(.)\{(\d+)\}", lambda letter: letter[1] * int(letter[2]), text)
     return re.sub(r"(.)\+", r"\1\1", text)
 

@@ -64,7 +64,7 @@ def mean_over_seeds(values: Sequence[float], resamples: int = RESAMPLES) -> Esti
     mean = math.fsum(values) / count
     if count == 1:
         return Estimate(mean, None, None, 1)
-    means = (sum(map(values.__getitem__, drawn)) / count for drawn in itertools.islice(_drawn(count), resamples))
+    means = (sum(map(values.__getitem__, drawn)) / count for drawn in _resamples(count)[:resamples])
     return Estimate(mean, *_interval(means), count)
 
 
@@ -83,7 +83,7 @@ def ratio_over_seeds(counts: Sequence[tuple[int, int]], resamples: int = RESAMPL
         return Ratio(num, den, num / den, None, None)
     totals = (
         (sum(map(nums.__getitem__, drawn)), sum(map(dens.__getitem__, drawn)))
-        for drawn in itertools.islice(_drawn(len(counts)), resamples)
+        for drawn in _resamples(len(counts))[:resamples]
     )
     return Ratio(num, den, num / den, *_interval(one / whole for one, whole in totals if whole))
 
@@ -113,10 +113,6 @@ def _interval(statistics: Iterator[float]) -> tuple[float, float]:
     ordered = sorted(statistics)
     low, high = (percentile(ordered, share) for share in TAILS)
     return low, high
-
-
-def _drawn(count: int) -> Iterator[tuple[int, ...]]:
-    return iter(_resamples(count))
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fissile.reports.definitions import METRICS
 from fissile.reports.lab.bootstrap import BAND_RESAMPLES, ratio_over_seeds
 from fissile.reports.lab.curves import CurveFigure, Line, Point
-from fissile.reports.lab.record import Arm, Lab, LabRun
+from fissile.reports.lab.record import Arm, Lab, LabRun, last_spent
 
 FOLLOWED = ("recovery_rate", "final_accuracy", "repeat_rate")
 """Metrics with a curve."""
@@ -50,10 +50,7 @@ def held_out_line(arm: Arm, metric: str, by_tokens: bool) -> tuple[Point, ...]:
 
 def _tokens(runs: Sequence[LabRun], step: int) -> float | None:
     """Tokens that a run had spent by a step, the mean of the runs; None where one of them did not count."""
-    spent = []
-    for run in runs:
-        figures = next((held.figures for held in run.steps if held.step == step), {})
-        if "spent/context_tokens" not in figures or "spent/sampled_tokens" not in figures:
-            return None
-        spent.append(figures["spent/context_tokens"] + figures["spent/sampled_tokens"])
-    return math.fsum(spent) / len(spent)
+    spent = [last_spent(held for held in run.steps if held.step <= step) for run in runs]
+    if not all({"context_tokens", "sampled_tokens"} <= held.keys() for held in spent):
+        return None
+    return math.fsum(held["context_tokens"] + held["sampled_tokens"] for held in spent) / len(spent)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.reports.lab.bootstrap import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
 from fissile.reports.lab.markdown import code_block, plain_text, table
-from fissile.reports.lab.record import Lab
+from fissile.reports.lab.record import Arm, Lab, LabRun
 from fissile.reports.lab.results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
 from fissile.reports.wording import NONE, count_text, interval_text, listed, plural, ratio_text
 
@@ -76,6 +76,7 @@ def lab_page(results: LabResults, images: Images) -> str:
         *_costs(results),
         *images.of("costs"),
         *(("### During training", *images.of(*images.others)) if images.others else ()),
+        *_ended_early(results.lab),
         *_lost(results.lab),
     ]
     return "\n\n".join(parts) + "\n"
@@ -255,6 +256,28 @@ def _cost_text(cost: Estimate | None) -> str:
     if cost.low is None or cost.high is None or cost.low == cost.high:
         return f"{cost.value:,.0f}"
     return f"{cost.value:,.0f}, {cost.low:,.0f} to {cost.high:,.0f}"
+
+
+def _ended_early(lab: Lab) -> Iterator[str]:
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for arm in lab.arms:
+        for run in arm.finished:
+            if why := _why_early(lab, arm, run):
+                seeds.setdefault((plain_text(arm.label), why), []).append(str(run.seed))
+    if seeds:
+        yield "### Runs that ended early"
+        yield "They count in all figures above."
+        yield table(["arm", "seeds", "why"], [[label, ", ".join(held), why] for (label, why), held in seeds.items()])
+
+
+def _why_early(lab: Lab, arm: Arm, run: LabRun) -> str:
+    """What a finished run lacks of what was asked for; "" where it lacks nothing."""
+    missed = arm.match and run.ended_by not in ("", "tokens")
+    parts = [
+        f"has not spent the tokens of {_label(lab, arm.match)}: ended by {run.ended_by}" if missed else "",
+        f"stopped: {plain_text(run.stopped)}" if run.stopped else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def _lost(lab: Lab) -> Iterator[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fissile.errors import RunError
+from fissile.journal import read_object
 from fissile.lab.folder import LabFolder, RunKey
-from fissile.reports.lab.record import KNOB, KNOBS, Arm, Lab, LabRun, RunState
+from fissile.reports.lab.record import Arm, Lab, LabRun, RunState, last_spent
 from fissile.reports.records import StageReport, Step
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
@@ -34,7 +35,7 @@ def read_lab(folder: Path) -> Lab:
     layout = LabFolder(folder)
     path = layout.lab
     try:
-        written = _object(path)
+        written = read_object(path)
         spec = written["spec"]
         arms = tuple(_arm(layout, name, fields, spec) for name, fields in spec["arms"].items())
         lab = Lab(
@@ -59,11 +60,11 @@ def read_lab(folder: Path) -> Lab:
 def _arm(layout: LabFolder, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
     wanted = fields.get("seeds")
     seeds = int(spec["seeds"] if wanted is None else wanted)
-    group = str(fields.get("group") or (KNOBS if name.startswith(KNOB) else ""))
     return Arm(
         name=name,
         label=str(fields.get("label") or name),
-        group=group,
+        group=str(fields.get("group") or ""),
+        match=str(fields.get("match") or ""),
         reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
         runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(seeds)),
     )
@@ -84,11 +85,11 @@ def _run(layout: LabFolder, key: RunKey) -> LabRun:
 
 
 def _finished(folder: RunFolder, seed: int) -> LabRun:
-    summary = _object(folder.summary)
-    config = _object(folder.config)["config"]
+    summary = read_object(folder.summary)
+    config = read_object(folder.config)["config"]
     final = _final_stage(sorted(path.stem for path in folder.stages()), config)
     steps = _steps(folder.metrics)
-    timed = _object(folder.meter) if folder.meter.is_file() else summary
+    timed = read_object(folder.meter) if folder.meter.is_file() else summary
     settings = config["training"]
     return LabRun(
         seed=seed,
@@ -97,6 +98,8 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
         checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
         steps=steps,
         spent=_spent(summary, steps),
+        ended_by=str(summary.get("ended_by", "")),
+        stopped=str(summary.get("stopped", "")),
         seconds={str(name): float(value) for name, value in timed["seconds"].items()},
         rollouts_per_step=int(settings["prompts_per_step"]) * int(settings["group_size"]),
     )
@@ -117,17 +120,14 @@ def _final_stage(stages: Sequence[str], config: Mapping[str, Any]) -> str:
 
 
 def _spent(summary: Mapping[str, Any], steps: Sequence[Step]) -> dict[str, float]:
-    """What the summary says; for a run that did not count it there, its last step."""
+    """What the summary says; for a run that did not count it there, its steps."""
     if summary.get("spent"):
         return {str(name): float(value) for name, value in summary["spent"].items()}
-    if not steps:
-        return {}
-    figures = steps[-1].figures
-    return {key.removeprefix("spent/"): value for key, value in figures.items() if key.startswith("spent/")}
+    return last_spent(steps)
 
 
 def _stage(path: Path) -> StageReport:
-    return StageReport.from_dict(path.stem, _object(path))
+    return StageReport.from_dict(path.stem, read_object(path))
 
 
 def _steps(path: Path) -> tuple[Step, ...]:
@@ -146,16 +146,9 @@ def _lines(path: Path) -> int:
 def _failure(path: Path, lab: Path) -> str:
     """The reason that a failed run left, with paths relative to the lab folder: the page is read elsewhere."""
     try:
-        return str(_object(path)["error"]).replace(f"{lab.resolve()}/", "")
+        return str(read_object(path)["error"]).replace(f"{lab.resolve()}/", "")
     except MALFORMED as error:
         return f"{path.name} cannot be read ({error!r})"
-
-
-def _object(path: Path) -> dict[str, Any]:
-    fields = json.loads(path.read_bytes())
-    if not isinstance(fields, dict):
-        raise TypeError(f"{path.name} is no JSON object")
-    return fields
 
 
 def _setting(fields: Any, *keys: str) -> Any:

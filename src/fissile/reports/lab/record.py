@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from fissile.reports.records import StageReport, Step
-
-KNOB = "knob_"
-"""Arms whose name starts so are knobs, whatever their group."""
-
-KNOBS = "Knobs"
-"""The group of a knob that names none."""
 
 
 class RunState(StrEnum):
@@ -38,6 +32,9 @@ class LabRun:
         checkpoints: optimizer step to the evaluation made there.
         steps: one for each optimizer step, in order.
         spent: rollouts, context_tokens and sampled_tokens of the training.
+        ended_by: the limit that ended the training ("steps", "rollouts", "tokens"), or "patience"; "" where it is not
+            known or nothing was trained.
+        stopped: why it stopped early; "" where it did not.
         seconds: phase to seconds.
         rollouts_per_step: of an explore step.
     """
@@ -49,6 +46,8 @@ class LabRun:
     checkpoints: Mapping[int, StageReport] | None = None
     steps: tuple[Step, ...] = ()
     spent: Mapping[str, float] | None = None
+    ended_by: str = ""
+    stopped: str = ""
     seconds: Mapping[str, float] | None = None
     rollouts_per_step: int = 1
 
@@ -71,6 +70,7 @@ class Arm:
         name: its key in the specification.
         label: its name on the page.
         group: "" for an arm of the comparison itself; otherwise the group of variations that it belongs to.
+        match: name of the arm whose tokens it was to spend; "" for none.
         reference: the arm that a variation is compared with.
         runs: one for each seed that was asked for, whatever became of it.
     """
@@ -78,6 +78,7 @@ class Arm:
     name: str
     label: str
     group: str
+    match: str
     reference: str
     runs: tuple[LabRun, ...]
 
@@ -132,3 +133,11 @@ class Lab:
     def find(self, name: str) -> Arm | None:
         """The arm of that name."""
         return next((arm for arm in self.arms if arm.name == name), None)
+
+
+def last_spent(steps: Iterable[Step]) -> dict[str, float]:
+    """What the last of some steps that sampled anything logged as spent since the beginning; empty where none did."""
+    logged: dict[str, float] = {}
+    for step in steps:
+        logged.update((key, count) for key, count in step.figures.items() if key.startswith("spent/"))
+    return {key.removeprefix("spent/"): count for key, count in logged.items()}

@@ -33,17 +33,17 @@ def training_figures(arms: Sequence[Arm], with_accuracy: bool) -> Iterator[Curve
     """
     window = _window(arms)
     if with_accuracy:
-        right = {EXPLORE: _of("explore/correct", fission=False)}
+        right = {EXPLORE: _of("explore/correct", "explore")}
         yield _figure("training_accuracy", "Right rollouts in training", arms, window, right, is_share=True)
     varied = {EXPLORE: _varied("explore"), FISSION: _varied("fission")}
     yield _figure("informative_groups", "Groups whose rewards vary: those that teach", arms, window, varied, True)
-    norms = {EXPLORE: _of("grad_norm", fission=False), FISSION: _of("grad_norm", fission=True)}
+    norms = {EXPLORE: _of("grad_norm", "explore"), FISSION: _of("grad_norm", "fission")}
     yield _figure("gradient_norm", "Gradient norm before clipping", arms, window, norms)
-    repeats = {FISSION: _of("fission/repeat", fission=True)}
+    repeats = {FISSION: _of("fission/repeat", "fission")}
     yield _figure("repeats", "Recoveries that are the failed call again", arms, window, repeats, is_share=True)
     kinds = {plain(key.removeprefix("errors/")): _errors(key) for key in _frequent_kinds(arms)}
     yield _figure("error_kinds", "Errors for each rollout of an explore step, by kind", arms, window, kinds)
-    stale = {FISSION: _of("fission/staleness", fission=True)}
+    stale = {FISSION: _of("fission/staleness", "fission")}
     yield _figure("staleness", "Age of the corrections when used, in steps", arms, window, stale)
 
 
@@ -74,14 +74,14 @@ def _window(arms: Sequence[Arm]) -> int:
     return max(1, math.ceil(longest / WINDOWS))
 
 
-def _of(key: str, fission: bool) -> Read:
-    """A figure of the fission steps, or of the others."""
-    return lambda run, step: step.figures.get(key) if step.is_fission is fission else None
+def _of(key: str, phase: str) -> Read:
+    """A figure of the steps of one phase."""
+    return lambda run, step: step.figures.get(key) if step.phase == phase else None
 
 
 def _varied(phase: str) -> Read:
     """The share of groups with variance, in the steps of one phase."""
-    silent = _of(f"{phase}/zero_variance_groups", fission=phase == "fission")
+    silent = _of(f"{phase}/zero_variance_groups", phase)
 
     def share(run: LabRun, step: Step) -> float | None:
         none = silent(run, step)
@@ -92,7 +92,7 @@ def _varied(phase: str) -> Read:
 
 def _errors(key: str) -> Read:
     """Errors of a kind for each rollout of an explore step; a kind that is not logged did not occur."""
-    return lambda run, step: None if step.is_fission else step.figures.get(key, 0.0) / run.rollouts_per_step
+    return lambda run, step: step.figures.get(key, 0.0) / run.rollouts_per_step if step.phase == "explore" else None
 
 
 def _figure(
@@ -109,7 +109,7 @@ def _figure(
 
 def _frequent_kinds(arms: Sequence[Arm]) -> list[str]:
     counts: Counter[str] = Counter()
-    for step in (step for arm in arms for run in arm.finished for step in run.steps if not step.is_fission):
+    for step in (step for arm in arms for run in arm.finished for step in run.steps if step.phase == "explore"):
         for key, count in step.figures.items():
             if key.startswith("errors/"):
                 counts[key] += int(count)

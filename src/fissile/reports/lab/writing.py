@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from fissile.errors import RunError
 from fissile.journal import write_json
+from fissile.lab.folder import LabFolder
 from fissile.reports.lab.page import Images, lab_page
 from fissile.reports.lab.plots import lab_plots
 from fissile.reports.lab.reading import read_lab
@@ -42,7 +43,7 @@ class _Report:
         """
         figures = _rounded(self.results.to_dict())
         for folder in (self.folder, *copies):
-            write_json(folder / "results.json", figures)
+            write_json(LabFolder(folder).results, figures)
         drawn = {f"{name}.svg": plot for name, plot in self.plots.items()}
         for name, plot in drawn.items():
             _write(self.folder / "plots" / name, f"{plot}\n")
@@ -81,14 +82,14 @@ def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
     files go to `docs/results/NAME/`.
 
     Raises:
-        RunError: a folder is no lab folder, two have one name, a mark of the page is without its other one, or the
-            disk cannot be written.
+        RunError: it is no Markdown page, a folder is no lab folder, two have one name, a mark of the page is without
+            its other one, or the disk cannot be written.
     """
+    text = _read_page(page)
     names = Counter(folder.resolve().name for folder in folders)
     if twice := [name for name, count in names.items() if count > 1]:
         raise RunError(f"Two lab folders are called '{twice[0]}', which names a section of the page. Rename one.")
     reports = [_report(folder, page.with_suffix("") / folder.resolve().name) for folder in folders]
-    text = page.read_text(encoding="utf-8") if page.is_file() else HEAD
     for report in reports:
         text = replace_section(text, report.results.lab.name, report.section(page), page)
     for folder, report in zip(folders, reports, strict=True):
@@ -98,13 +99,13 @@ def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
 
 
 def replace_section(text: str, name: str, section: str, page: Path) -> str:
-    """The page with the section between the marks of `name`, at the end where it has none.
+    """The page with the section between the marks of `name`, at the end where it has none. No text in it is a mark.
 
     Raises:
         RunError: a mark is there without its other one, more than once, or in the wrong order.
     """
     begin, end = f"<!-- lab: {name} -->", f"<!-- /lab: {name} -->"
-    marked = f"{begin}\n{section.strip()}\n{end}"
+    marked = f"{begin}\n{section.strip().replace('<!--', '<! --')}\n{end}"
     marks = re.findall(f"{re.escape(begin)}|{re.escape(end)}", text)
     if not marks:
         return f"{text.rstrip()}\n\n{marked}\n"
@@ -112,6 +113,22 @@ def replace_section(text: str, name: str, section: str, page: Path) -> str:
         raise RunError(f"'{page}' should hold '{begin}' and, after it, '{end}', once each. Put them right and go on.")
     before, _, rest = text.partition(begin)
     return f"{before}{marked}{rest.partition(end)[2]}"
+
+
+def _read_page(page: Path) -> str:
+    """What the page holds; its head where it is not there yet.
+
+    Raises:
+        RunError: it is no Markdown page, or cannot be read.
+    """
+    if page.suffix != ".md" or page.is_dir():
+        raise RunError(f"--page {page}: that is no Markdown file. Give one, such as docs/results.md.")
+    try:
+        return page.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return HEAD
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"'{page}' cannot be read ({error}). Write it in UTF-8, or give another --page.") from None
 
 
 def _report(lab_folder: Path, target: Path) -> _Report:

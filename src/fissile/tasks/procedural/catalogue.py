@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from fissile.calls import JSON
-from fissile.errors import ConfigError
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.conventions import KINDS, Convention, Kind
 from fissile.tasks.procedural.settings import ProceduralSettings
@@ -75,29 +74,10 @@ class Operation:
         )
 
 
-@cache
-def tool_names(held_out: bool) -> tuple[tuple[str, str, str], ...]:
-    """(action, verb, noun) of every tool of a side."""
-    return tuple(
-        (action, verb, noun)
-        for action, verbs in words.VERBS.items()
-        for verb in verbs
-        for noun in words.NOUNS
-        if words.is_held_out(f"{verb}_{noun}") is held_out
-    )
-
-
 def draw_operations(settings: ProceduralSettings, count: int, draw: random.Random, held_out: bool) -> list[Operation]:
-    """`count` tools with different names.
-
-    Raises:
-        ConfigError: there are not so many names.
-    """
-    names = tool_names(held_out)
-    if count > len(names):
-        field = "test_tools" if held_out else "train_tools"
-        raise ConfigError(f"The procedural world has names for {len(names)} such tools, not {count}. Lower '{field}'.")
-    return [Operation(*name, tuple(_parameters(name[0], settings, draw))) for name in draw.sample(names, count)]
+    """`count` tools with different names; there are names for as many as `settings` allow."""
+    names = draw.sample(words.tool_names(held_out), count)
+    return [Operation(*name, tuple(_parameters(name[0], settings, draw))) for name in names]
 
 
 def _parameters(action: str, settings: ProceduralSettings, draw: random.Random) -> Iterator[Parameter]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.tasks.procedural import words
-from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations, tool_names
+from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.splits import Split
@@ -159,6 +159,6 @@ def facts(draw: random.Random) -> tuple[str, str]:
     named = [(name, kind) for kind in KINDS.values() for name in kind.names]
     chosen = draw.sample(named, draw.randint(1, MOST_FACTS))
     said = [kind.phrase.format(p=name, v=kind.surface(kind.draw(draw, False))) for name, kind in chosen]
-    wanted = draw.sample(tool_names(held_out=False), draw.randint(1, 2))
+    wanted = draw.sample(words.tool_names(held_out=False), draw.randint(1, 2))
     said = draw.sample([*said, *(f"{verb} the {noun}" for _, verb, noun in wanted)], len(said) + len(wanted))
     return f"{', '.join(said)}.", f"{', '.join(draw.sample(said, len(said)))}."

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import math
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fissile.tasks.procedural.words import tool_names
 
 
 class ProceduralSettings(BaseModel):
@@ -13,8 +17,13 @@ class ProceduralSettings(BaseModel):
     seed: int = Field(0, description="Another seed, another world.")
     train_tasks: int = Field(2000, ge=1, description="Tasks to train on.")
     test_tasks: int = Field(200, ge=1, description="Tasks to test on: other tools, other values.")
-    train_tools: int = Field(300, ge=8, description="Tools of the training tasks.")
-    test_tools: int = Field(80, ge=8, description="Tools of the test tasks, none of them among the former.")
+    train_tools: int = Field(300, ge=8, le=len(tool_names(held_out=False)), description="Tools of the training tasks.")
+    test_tools: int = Field(
+        80,
+        ge=8,
+        le=len(tool_names(held_out=True)),
+        description="Tools of the test tasks, none of them among the former.",
+    )
     offered: int = Field(2, ge=1, le=8, description="Tools that a task offers, those of its calls included.")
     calls: tuple[float, ...] = Field(
         (0.7, 0.22, 0.06, 0.02), min_length=1, max_length=4, description="Weights of tasks with 1, 2, 3 and 4 calls."
@@ -39,3 +48,10 @@ class ProceduralSettings(BaseModel):
         description="Live: share of the calls that time out or raise when they are first made, and work when made "
         "again. Leave it 0 where failures are fissioned: a recovery begins in the world from before the failed call.",
     )
+
+    @field_validator("calls")
+    @classmethod
+    def _weights_can_be_drawn_by(cls, calls: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(weight) and weight >= 0 for weight in calls) or not any(calls):
+            raise ValueError(f"{list(calls)} are no weights: give numbers from 0 up, one of them above 0")
+        return calls

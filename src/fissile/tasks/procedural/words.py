@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -60,6 +61,18 @@ HELD_OUT_SHARE = 5
 def is_held_out(value: object) -> bool:
     """Whether a value belongs to the held-out ones, by its hash."""
     return hashlib.sha256(str(value).encode()).digest()[0] % HELD_OUT_SHARE == 0
+
+
+@cache
+def tool_names(held_out: bool) -> tuple[tuple[str, str, str], ...]:
+    """(action, verb, noun) of every tool of a side."""
+    return tuple(
+        (action, verb, noun)
+        for action, verbs in VERBS.items()
+        for verb in verbs
+        for noun in NOUNS
+        if is_held_out(f"{verb}_{noun}") is held_out
+    )
 
 
 def _of_side(draw: Callable[[], T], held_out: bool) -> T:
