@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -29,6 +26,7 @@ from fissile.tasks.procedural.requests import procedural_split
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.procedural.words import tool_names
 from fissile.tools import Tool
+from hash_seeds import printed_under_hash_seeds
 
 DIALECT = get_dialect("hermes")
 
@@ -167,7 +165,6 @@ def test_another_seed_is_another_world() -> None:
 
 PRINT_A_DIGEST = """
 import hashlib
-from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import procedural_split
 from fissile.tasks.procedural.settings import ProceduralSettings
 split = procedural_split(ProceduralSettings(seed=3, train_tasks=60, test_tasks=30, live=True, transient=0.1))
@@ -176,16 +173,7 @@ print(hashlib.sha256(repr((split.train, split.test)).encode()).hexdigest())
 
 
 def test_the_same_settings_give_the_same_tasks_in_another_process() -> None:
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", PRINT_A_DIGEST],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
+    digests = printed_under_hash_seeds(PRINT_A_DIGEST)
     assert len(digests) == 1
     assert digests != {""}
 
