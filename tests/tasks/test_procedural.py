@@ -254,6 +254,7 @@ def test_what_a_kind_reads_is_what_any_of_its_conventions_wrote() -> None:
                 assert kind.read(convention.write(value)) == value
 
 
+@settings(max_examples=25, deadline=None)
 @given(worlds, st.integers(0, 9))
 def test_a_miswritten_call_is_refused_for_one_value_and_nothing_else(world: ProceduralSettings, seed: int) -> None:
     for task in every_task(world):
