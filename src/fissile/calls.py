@@ -64,6 +64,11 @@ class ToolCall:
         return fields
 
     @classmethod
+    def of(cls, name: str, arguments: dict[str, JSON]) -> ToolCall:
+        """A well-formed call, in canonical JSON."""
+        return cls(name, arguments, canonical_json({"name": name, "arguments": arguments}))
+
+    @classmethod
     def from_dict(cls, fields: dict[str, JSON]) -> ToolCall:
         """The inverse of `to_dict`."""
         error = fields.get("parse_error")

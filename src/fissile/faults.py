@@ -120,7 +120,7 @@ class _Scene:
 
     def with_arguments(self, arguments: dict[str, JSON]) -> ToolCall:
         """The call with other arguments."""
-        return _call(self.expected.name, arguments)
+        return ToolCall.of(self.expected.name, arguments)
 
 
 Corrupted = Iterator[tuple[ToolCall, str | None]]
@@ -178,13 +178,13 @@ def _wrong_tool(scene: _Scene) -> Corrupted:
         values = {
             name: scene.arguments.get(name, _plausible(tool.properties.get(name, {}), scene)) for name in tool.required
         }
-        yield _call(tool.name, {name: value for name, value in values.items() if value is not None}), None
+        yield ToolCall.of(tool.name, {name: value for name, value in values.items() if value is not None}), None
 
 
 def _unknown_tool(scene: _Scene) -> Corrupted:
     for name in scene.shuffled(list(_misspelled(scene.expected.name))):
         if scene.task.tool(name) is None:
-            yield _call(name, scene.arguments), None
+            yield ToolCall.of(name, scene.arguments), None
 
 
 def _malformed(scene: _Scene) -> Corrupted:
@@ -206,10 +206,6 @@ _CORRUPTIONS: dict[Fault, Callable[[_Scene], Corrupted]] = {
     Fault.UNKNOWN_TOOL: _unknown_tool,
     Fault.MALFORMED: _malformed,
 }
-
-
-def _call(name: str, arguments: dict[str, JSON]) -> ToolCall:
-    return ToolCall(name, arguments, canonical_json({"name": name, "arguments": arguments}))
 
 
 def _without(arguments: dict[str, JSON], name: str) -> dict[str, JSON]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fissile.calls import ToolCall, canonical_json
+from fissile.calls import ToolCall
 from fissile.corrections.context import Context, Exchange
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
@@ -121,7 +121,7 @@ class StubbornPolicy(ScriptedPolicy):
         """The call, or the end of the turn."""
         if self.give_up_after is not None and len(current_exchanges(context)) >= self.give_up_after:
             return self.closing
-        return self._say([_call(_unknown_name("no_such_tool", context.task.at_turn(context.turn)), {})])
+        return self._say([ToolCall.of(_unknown_name("no_such_tool", context.task.at_turn(context.turn)), {})])
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class RandomPolicy(ScriptedPolicy):
             return self.closing
         borrowed = _borrowed(context)
         drawn = (rng.choice(tools) for _ in range(rng.randint(1, self.max_calls)))
-        text = self._say([_call(tool.name, plausible_arguments(tool, borrowed, rng)) for tool in drawn])
+        text = self._say([ToolCall.of(tool.name, plausible_arguments(tool, borrowed, rng)) for tool in drawn])
         return text[: rng.randrange(len(text))] if rng.random() < self.malformed else text
 
 
@@ -187,15 +187,15 @@ def _settled(exchange: Exchange, offered: Task) -> Iterator[ToolCall]:
 def _explicit_errors(call: ToolCall, task: Task) -> Iterator[ToolCall]:
     """The call with an unknown tool, an argument too many, or each required argument left out; at least one."""
     name, arguments = call.name or "", call.arguments or {}
-    yield _call(_unknown_name(f"{name}_v2", task), arguments)
+    yield ToolCall.of(_unknown_name(f"{name}_v2", task), arguments)
     tool = task.tool(name)
     if tool is None:
         return
-    extra = _call(name, {**arguments, "unasked_for": True})
+    extra = ToolCall.of(name, {**arguments, "unasked_for": True})
     if tool.validate(extra.arguments or {}):
         yield extra
     for argument in tool.required:
-        yield _call(name, {key: value for key, value in arguments.items() if key != argument})
+        yield ToolCall.of(name, {key: value for key, value in arguments.items() if key != argument})
 
 
 def _unknown_name(name: str, task: Task) -> str:
@@ -203,7 +203,3 @@ def _unknown_name(name: str, task: Task) -> str:
     while task.tool(name) is not None:
         name += "_x"
     return name
-
-
-def _call(name: str, arguments: dict[str, object]) -> ToolCall:
-    return ToolCall(name, arguments, canonical_json({"name": name, "arguments": arguments}))

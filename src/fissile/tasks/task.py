@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from fissile.calls import JSON, ToolCall, canonical_json
+from fissile.calls import JSON, ToolCall
 from fissile.errors import DataError
 from fissile.tools import Tool
 
@@ -166,8 +166,7 @@ class Task:
         calls = []
         for expected in self.turns[turn].ground_truth:
             arguments = {name: value(expected.arguments[name][0]) for name in expected.required}
-            text = canonical_json({"name": expected.name, "arguments": arguments})
-            calls.append(ToolCall(expected.name, arguments, text))
+            calls.append(ToolCall.of(expected.name, arguments))
         return tuple(calls)
 
 

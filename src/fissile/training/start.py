@@ -153,7 +153,7 @@ def batched_by_length(examples: Sequence[Example], size: int, draw: random.Rando
 
 
 def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig, seed: int) -> list[Example]:
-    """Right calls, some of them after a corrupted one; in a share of the tasks whole episodes in the live world."""
+    """Right calls, some of them after a wrong one; in a share of the tasks whole episodes in the live world."""
     live = round(config.live_share * len(tasks))
     shown = ColdStartConfig(examples=len(tasks), recovery_share=config.recovery_share, feedback=config.feedback)
     episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, seed, _mistake)

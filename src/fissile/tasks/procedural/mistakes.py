@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
-from fissile.calls import JSON, ToolCall, canonical_json
+from fissile.calls import JSON, ToolCall
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.task import Task
 from fissile.tools import Tool
@@ -23,9 +22,7 @@ def miswritten(task: Task, draw: random.Random) -> list[ToolCall] | None:
     if not choices:
         return None
     at, changed, value = draw.choice(choices)
-    arguments = {**(calls[at].arguments or {}), changed: value}
-    text = canonical_json({"name": calls[at].name, "arguments": arguments})
-    wrong = replace(calls[at], arguments=arguments, text=text)
+    wrong = ToolCall.of(calls[at].name or "", {**(calls[at].arguments or {}), changed: value})
     return [*calls[:at], wrong, *calls[at + 1 :]]
 
 
