@@ -68,6 +68,7 @@ def write_run(
     checkpoints: Mapping[int, Mapping[str, Count] | Count] | None = None,
     steps: Sequence[Mapping[str, float]] = (),
     spent: Mapping[str, int] | None = None,
+    budgets: Mapping[str, int] | None = None,
     seconds: Mapping[str, float] | None = None,
     ended_by: str = "",
     stopped: str = "",
@@ -75,7 +76,8 @@ def write_run(
     """A finished run; `steps` are the lines of its metrics without their numbers."""
     path = folder / "arms" / arm / f"seed-{seed}"
     trained = 0 if stage == "base" else max(1, len(steps))
-    config = {"training": {"steps": trained, "prompts_per_step": 2, "group_size": 4}}
+    limits = {"rollouts": None, "tokens": None, **(budgets or {})}
+    config = {"training": {"steps": trained, "prompts_per_step": 2, "group_size": 4, **limits}}
     write_object(path / "config.json", {"config": config})
     write_object(path / "evaluations" / f"{stage}.json", report_of(final))
     for step, counts in (checkpoints or {}).items():

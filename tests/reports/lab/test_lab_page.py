@@ -74,11 +74,14 @@ def test_lost_runs_are_told_with_their_reason(lab: Path) -> None:
 
 def test_runs_that_ended_early_are_told_with_why(tmp_path: Path) -> None:
     arms = {"grpo": {}, "rules": {"label": "Fission | rules"}, "more": {"label": "GRPO, tokens", "match": "rules"}}
+    arms["dapo"] = {"label": "DAPO"}
     folder = write_lab(tmp_path, arms, seeds=4)
     for seed, ended_by in enumerate(("steps", "tokens", "steps", "patience")):
         stopped = "no group had any variance" if ended_by == "patience" else ""
         write_run(folder, "more", seed, (1, 4), steps=[STEP], ended_by=ended_by, stopped=stopped)
         write_run(folder, "rules", seed, (1, 4), stage="fission", steps=[STEP], ended_by="steps")
+        limit = "rollouts" if seed else "steps"
+        write_run(folder, "dapo", seed, (1, 4), steps=[STEP], ended_by=limit, budgets={"rollouts": 6400})
     write_run(folder, "grpo", 0, (1, 4), steps=[STEP], ended_by="patience", stopped="nothing | learned")
     write_lab_report(folder)
     section = (folder / "results.md").read_text().partition("### Runs that ended early")[2].partition("###")[0]
@@ -87,6 +90,7 @@ def test_runs_that_ended_early_are_told_with_why(tmp_path: Path) -> None:
         "| grpo | 0 | stopped: nothing \\| learned |",
         f"| GRPO, tokens | 0, 2 | {missed} steps |",
         f"| GRPO, tokens | 3 | {missed} patience; stopped: no group had any variance |",
+        "| DAPO | 0 | has not spent its 6,400 rollouts: ended by steps |",
     ]
 
 

@@ -272,12 +272,18 @@ def _ended_early(lab: Lab) -> Iterator[str]:
 
 def _why_early(lab: Lab, arm: Arm, run: LabRun) -> str:
     """What a finished run lacks of what was asked for; "" where it lacks nothing."""
-    missed = arm.match and run.ended_by not in ("", "tokens")
-    parts = [
-        f"has not spent the tokens of {_label(lab, arm.match)}: ended by {run.ended_by}" if missed else "",
-        f"stopped: {plain_text(run.stopped)}" if run.stopped else "",
-    ]
+    parts = [_missed_budget(lab, arm, run), f"stopped: {plain_text(run.stopped)}" if run.stopped else ""]
     return "; ".join(part for part in parts if part)
+
+
+def _missed_budget(lab: Lab, arm: Arm, run: LabRun) -> str:
+    """What was to be spent before something else ended the training; "" where it is spent or nothing was to be."""
+    budgets = {name: f"its {limit:,} {name}" for name, limit in run.budgets.items()}
+    if arm.match:
+        budgets = {"tokens": f"the tokens of {_label(lab, arm.match)}"}
+    if not budgets or run.ended_by in ("", *budgets):
+        return ""
+    return f"has not spent {' or '.join(budgets.values())}: ended by {run.ended_by}"
 
 
 def _lost(lab: Lab) -> Iterator[str]:

@@ -22,6 +22,9 @@ MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError,
 STARTS = ("cold_start", "base")
 """Stages of the policy before training, the later one first."""
 
+BUDGETS = ("rollouts", "tokens")
+"""Keys of a run's training that limit what it spends."""
+
 PROVENANCE = ("fingerprint", "versions", "commit", "date", "hardware", "earlier")
 """Keys of `lab.json` that say what made the figures."""
 
@@ -98,6 +101,7 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
         checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
         steps=steps,
         spent=_spent(summary, steps),
+        budgets={name: int(settings[name]) for name in BUDGETS if settings.get(name)},
         ended_by=str(summary.get("ended_by", "")),
         stopped=str(summary.get("stopped", "")),
         seconds={str(name): float(value) for name, value in timed["seconds"].items()},

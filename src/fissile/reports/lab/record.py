@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -32,6 +32,7 @@ class LabRun:
         checkpoints: optimizer step to the evaluation made there.
         steps: one for each optimizer step, in order.
         spent: rollouts, context_tokens and sampled_tokens of the training.
+        budgets: what the training was to spend, "rollouts" and "tokens", as far as it was limited.
         ended_by: the limit that ended the training ("steps", "rollouts", "tokens"), or "patience"; "" where it is not
             known or nothing was trained.
         stopped: why it stopped early; "" where it did not.
@@ -46,6 +47,7 @@ class LabRun:
     checkpoints: Mapping[int, StageReport] | None = None
     steps: tuple[Step, ...] = ()
     spent: Mapping[str, float] | None = None
+    budgets: Mapping[str, int] = field(default_factory=dict)
     ended_by: str = ""
     stopped: str = ""
     seconds: Mapping[str, float] | None = None
