@@ -13,9 +13,9 @@ from fissile.config import SimulatorRecipe
 from fissile.config.simulator import DataConfig
 from fissile.lab.execution import teach_simulator
 from fissile.simulator.dataset import FoundFailure
-from fissile.simulator.gathering import domain_of
+from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
-from fissile.training.simulator import find_failures, load_learned, make_rows
+from fissile.training.simulator import choose_rows, find_failures, load_learned, make_rows
 from fissile.training.simulator_folder import SimulatorFolder, data_settings
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
@@ -57,6 +57,16 @@ def test_the_sides_of_the_procedural_world_share_no_tool(found: list[FoundFailur
     assert len({one.kind for one in found}) >= 6
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_share_of_the_rows_is_the_mistake_that_the_world_invites(found: list[FoundFailure], share: float) -> None:
+    rows = choose_rows(found, DATA.model_copy(update={"miswritten_share": share}))
+    for side, count in (("train", DATA.rows), ("test", DATA.test_rows)):
+        invited = [row for row in rows if row.side == side and row.fault == MISWRITTEN]
+        assert len(invited) == min(count * share, sum(one.fault == MISWRITTEN for one in found if one.side == side))
+        assert {row.kind for row in invited} <= {"wrong_value", "wrong_type"}
+        assert sum(row.side == side for row in rows) == count
+
+
 def test_a_live_world_adds_what_it_says_itself(found: list[FoundFailure]) -> None:
     live = DATA.model_copy(update={"procedural": SMALL.model_copy(update={"live": True})})
     both = find_failures(live, 0)
@@ -73,12 +83,16 @@ def test_a_live_world_adds_what_it_says_itself(found: list[FoundFailure]) -> Non
 
 def test_settings_hold_what_the_source_uses() -> None:
     plain = data_settings(SimulatorRecipe())
-    assert plain == {"seed": 0, "data": DataConfig().model_dump(mode="json", exclude={"procedural"})}
+    assert plain == {
+        "seed": 0,
+        "data": DataConfig().model_dump(mode="json", exclude={"procedural", "miswritten_share"}),
+    }
     assert "split_like" in SimulatorRecipe().data.shaping
     drawn = data_settings(SimulatorRecipe(data=DATA))
     assert drawn == data_settings(SimulatorRecipe(data=DATA.model_copy(update={"live_categories": []})))
     another = DATA.model_copy(update={"procedural": ProceduralSettings(seed=1)})
     assert drawn != data_settings(SimulatorRecipe(data=another))
+    assert drawn != data_settings(SimulatorRecipe(data=DATA.model_copy(update={"miswritten_share": 0.0})))
 
 
 @pytest.mark.parametrize("fields", [{"split_like": "recipes/reader.toml"}, {"runs": ["runs/run"]}])

@@ -26,6 +26,9 @@ ENDPOINT = "endpoint"
 SPLIT_KEYS = ("categories", "live_categories", "held_out", "split_like", "split_seed", "runs")
 """Keys of `DataConfig` that the procedural world has no use for: its sides are given."""
 
+PROCEDURAL_KEYS = ("procedural", "miswritten_share")
+"""Keys of `DataConfig` for the procedural world alone."""
+
 
 class DataConfig(Section):
     """Failed calls and their diagnoses."""
@@ -52,6 +55,13 @@ class DataConfig(Section):
     rows: int = Field(6000, ge=1, description="Training rows, as even over error kinds as the failures allow.")
     test_rows: int = Field(1200, ge=0, description="Test rows: unseen functions, and an unseen domain.")
     live_share: float = Field(0.35, ge=0, le=1, description="Share of the rows that come from live worlds.")
+    miswritten_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="The procedural world: share of the single-step rows with a value in another convention than the "
+        "tool's, the mistake that its policies make.",
+    )
     faults: list[Fault] = Field(list(Fault), min_length=1, description="Corruptions of right calls.")
     teachers: list[str] = Field(
         ["environment", "rules"],
@@ -99,7 +109,7 @@ class DataConfig(Section):
     @property
     def shaping(self) -> dict[str, JSON]:
         """The keys that decide the data, JSON-ready: without those that the source has no use for."""
-        return self.model_dump(mode="json", exclude=set(SPLIT_KEYS) if self.is_procedural else {"procedural"})
+        return self.model_dump(mode="json", exclude=set(SPLIT_KEYS if self.is_procedural else PROCEDURAL_KEYS))
 
 
 class SimulatorTraining(SupervisedConfig):

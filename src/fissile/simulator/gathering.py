@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 
 from fissile.dialects.base import Dialect
+from fissile.environments import SingleStep
+from fissile.environments.bfcl_ast import is_valid
 from fissile.faults import Fault
+from fissile.feedback import Failure
 from fissile.simulator.corruptions import Corruptor
 from fissile.simulator.dataset import FoundFailure
 from fissile.simulator.harvest import intercepted
 from fissile.simulator.record import Origin, Side
 from fissile.tasks import Task
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
+from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.scenarios import DOMAINS, scenario_index
+
+MISWRITTEN = "miswritten"
+"""The `FoundFailure.fault` of a value in another convention than the tool's."""
 
 
 def corrupted(
@@ -35,6 +43,25 @@ def corrupted(
                 yield FoundFailure(
                     faulty.failure, Origin.CORRUPTION, side, faulty.fault.value, domain_of(task) if task.world else ""
                 )
+
+
+def miswritten_ones(
+    tasks: Sequence[Task], sides: Mapping[str, Side], dialect: Dialect, seed: int
+) -> Iterator[FoundFailure]:
+    """The failures of single-step procedural tasks with one value in another convention than the tool's.
+
+    Args:
+        tasks: those that are on a side and have such a value give one failure each.
+        sides: task id to side.
+        dialect: writes the responses.
+        seed: of every draw.
+    """
+    environment = SingleStep(dialect, official=is_valid)
+    for task in tasks:
+        calls = miswritten(task, random.Random(f"{seed}/{task.id}/{MISWRITTEN}"))
+        if calls is not None and task.id in sides:
+            attempt = environment.attempt(task, dialect.render_calls(calls))
+            yield FoundFailure(Failure(task, attempt), Origin.CORRUPTION, sides[task.id], MISWRITTEN)
 
 
 def harvested(runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str, Side]) -> Iterator[FoundFailure]:

@@ -26,7 +26,7 @@ from fissile.simulator.dataset import (
     statistics,
     unseen_functions_only,
 )
-from fissile.simulator.gathering import corrupted, harvested
+from fissile.simulator.gathering import MISWRITTEN, corrupted, harvested, miswritten_ones
 from fissile.simulator.judging.quality import assess
 from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
@@ -123,6 +123,8 @@ def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
     dialect = get_dialect(config.dialect)
     groups = procedural_groups(config.procedural) if config.is_procedural else loaded_groups(config)
     found = [one for group in groups for one in corrupted(group.tasks, group.sides, dialect, config.faults, seed)]
+    if config.is_procedural:
+        found += miswritten_ones(groups[0].tasks, groups[0].sides, dialect, seed)
     sides = {name: side for group in groups for name, side in group.sides.items()}
     for run in config.runs:
         found += harvested([run], trained_tasks(run), sides)
@@ -144,12 +146,14 @@ def choose_rows(found: Sequence[FoundFailure], config: DataConfig) -> list[Found
     """The failures that get a row: every policy's own on the training side, and corruptions in the wanted shares."""
     own = {one.key: one for one in found if one.run and one.side == "train"}
     chosen = list(own.values())
-    for side, count in (("train", config.rows - len(chosen)), ("test", config.test_rows)):
+    for side, count in (("train", max(0, config.rows - len(chosen))), ("test", config.test_rows)):
         members = [one for one in found if one.side == side and not one.run and one.key not in own]
-        executed = [one for one in members if one.domain]
-        from_live = balanced(executed, round(count * config.live_share) if count > 0 else 0)
+        executed = balanced([one for one in members if one.domain], round(count * config.live_share))
         judged = [one for one in members if not one.domain]
-        chosen += [*balanced(judged, max(0, count - len(from_live))), *from_live]
+        single = count - len(executed)
+        invited = balanced([one for one in judged if one.fault == MISWRITTEN], round(single * config.miswritten_share))
+        others = balanced([one for one in judged if one.fault != MISWRITTEN], single - len(invited))
+        chosen += [*invited, *others, *executed]
     return chosen
 
 
