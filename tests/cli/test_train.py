@@ -136,6 +136,7 @@ def test_the_trained_adapter_evaluates_alike_on_its_own(finished: Path, tmp_path
         ("training.step=3", "training.step: unknown key"),
         ("training.steps=many", "training.steps"),
         ("model.path=./no/such/model", "There is no model at './no/such/model'"),
+        ("model.adapter=./no/such/adapter", "Can't find 'adapter_config.json' at './no/such/adapter'"),
         ("model.dialect=klingon", "klingon"),
         ("fission.feedback=oracle", "oracle"),
         ("tasks.source=none.jsonl", "none.jsonl"),
@@ -145,8 +146,17 @@ def test_the_trained_adapter_evaluates_alike_on_its_own(finished: Path, tmp_path
 )
 def test_bad_input_is_one_message_and_code_2(tmp_path: Path, change: str, told: str) -> None:
     recipe = make_world(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     assert told in fail("train", recipe, "--set", change)
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_evaluation_of_bad_input_leaves_nothing(tmp_path: Path) -> None:
+    recipe = make_world(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    told = fail("eval", "--recipe", recipe, "--adapter", "./none", "--output", tmp_path / "evaluation")
+    assert "Can't find 'adapter_config.json' at './none'" in told
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_tokenizer_without_template_is_told(tmp_path: Path) -> None:

@@ -42,6 +42,6 @@ def evaluate(
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))
-    folder.enter(config, resume=False)
-    Run(config, folder, Progress(console)).evaluate_only()
+    with folder.entered(config, resume=False):
+        Run(config, folder, Progress(console)).evaluate_only()
     console.print(f"report: {folder.evaluation('model')}\nattempts: {folder.episodes('model')}")

@@ -44,8 +44,8 @@ def train(
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))
-    folder.enter(config, resume)
-    summary = Run(config, folder, Progress(console)).execute()
+    with folder.entered(config, resume):
+        summary = Run(config, folder, Progress(console)).execute()
     write_report(folder.path)
     console.print(recovery_table(summary["stages"]))
     updates, corrections = summary["updates"], summary["corrections"]

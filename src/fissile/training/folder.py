@@ -6,13 +6,14 @@ import json
 import platform
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig
-from fissile.errors import RunError
+from fissile.errors import InputError, RunError
 from fissile.journal import write_json
 
 STEP_STAGE = re.compile(r"step_(\d+)")
@@ -110,8 +111,8 @@ class RunFolder:
         if self.config.exists():
             if not resume:
                 raise RunError(
-                    f"'{self.path}' already holds a run. Go on with it with --resume, or choose another folder with "
-                    "--output."
+                    f"'{self.path}' already holds a run. Choose another folder with --output, or go on with it with "
+                    "`fissile train --resume`."
                 )
             self._refuse_other(config)
             return
@@ -126,6 +127,24 @@ class RunFolder:
                 "platform": platform.platform(),
             },
         )
+
+    @contextmanager
+    def entered(self, config: RunConfig, resume: bool) -> Iterator[None]:
+        """As `enter`; where bad input ends the run before it has left anything, no folder is left either.
+
+        Raises:
+            RunError: as `enter` does.
+        """
+        self.enter(config, resume)
+        try:
+            yield
+        except InputError:
+            entry = {self.config, self.meter}
+            if set(self.path.iterdir()) <= entry:
+                for file in entry:
+                    file.unlink(missing_ok=True)
+                self.path.rmdir()
+            raise
 
     def read_config(self, remedy: str) -> RunConfig:
         """The configuration of the run that it holds.
