@@ -21,7 +21,8 @@ def hardware() -> str:
     if (listing := Path("/proc/cpuinfo")).exists():
         lines = listing.read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {len(usable_cores())} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+    cores = len(usable_cores())
+    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def usable_cores() -> list[int]:
