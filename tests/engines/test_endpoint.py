@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -115,18 +116,17 @@ def test_parameters_are_omitted_renamed_and_added() -> None:
 
 def test_requests_run_at_once_and_answers_stay_in_order() -> None:
     contexts = [Context(replace(TASK, messages=({"role": "user", "content": str(n)},)), ()) for n in range(8)]
+    four_are_here = threading.Barrier(4)
 
     def echo(handler: Any) -> None:
         said = handler.body["messages"][0]["content"]
-        handler.server.closing.wait(0.1 + 0.1 * (said < "4"))  # the first answers come last
+        four_are_here.wait(timeout=30)
+        handler.server.closing.wait(0.05 * (3 - int(said) % 4))  # the first answers come last
         handler.send(200, completion(said))
 
     with serving(echo) as server:
-        began = time.monotonic()
         responses = policy(server, concurrency=4).respond(contexts, SAMPLING)
-        seconds = time.monotonic() - began
     assert server.busiest == 4
-    assert 0.3 <= seconds < 1.4
     assert [response.text for response in responses] == [str(n) for n in range(8)]
 
 
@@ -173,7 +173,7 @@ def test_timeouts_are_tried_again(fault: Any) -> None:
     with serving(fault, says("Hi.")) as server:
         began = time.monotonic()
         (response,) = policy(server, timeout_seconds=0.3).respond([CONTEXT], SAMPLING)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
     assert response.text == "Hi."
 
 
@@ -181,11 +181,11 @@ def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     with serving(refuses(429, headers={"Retry-After": "0.5"}), says("Hi.")) as server:
         policy(server).respond([CONTEXT], SAMPLING)
     first, second = server.arrived
-    assert 0.5 <= second - first < 1.5
+    assert 0.5 <= second - first < 5
     with serving(refuses(429, headers={"Retry-After": "3600"}), says("Hi.")) as server:
         policy(server, max_wait_seconds=0.1).respond([CONTEXT], SAMPLING)
     first, second = server.arrived
-    assert 0.1 <= second - first < 1.0
+    assert 0.1 <= second - first < 5
 
 
 def test_one_failed_context_is_infrastructure_and_the_others_go_on() -> None:
