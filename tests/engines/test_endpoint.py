@@ -173,7 +173,7 @@ def test_timeouts_are_tried_again(fault: Any) -> None:
     with serving(fault, says("Hi.")) as server:
         began = time.monotonic()
         (response,) = policy(server, timeout_seconds=0.3).respond([CONTEXT], SAMPLING)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 3
     assert response.text == "Hi."
 
 
@@ -181,11 +181,11 @@ def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     with serving(refuses(429, headers={"Retry-After": "0.5"}), says("Hi.")) as server:
         policy(server).respond([CONTEXT], SAMPLING)
     first, second = server.arrived
-    assert 0.5 <= second - first < 5
+    assert 0.5 <= second - first < 1.5
     with serving(refuses(429, headers={"Retry-After": "3600"}), says("Hi.")) as server:
         policy(server, max_wait_seconds=0.1).respond([CONTEXT], SAMPLING)
     first, second = server.arrived
-    assert 0.1 <= second - first < 5
+    assert 0.1 <= second - first < 1.0
 
 
 def test_one_failed_context_is_infrastructure_and_the_others_go_on() -> None:

@@ -193,7 +193,7 @@ def test_a_fault_costs_a_diagnosis_and_is_told_by_its_reason(fault: Any, reason:
     with serving(fault) as server:
         said, seconds = timed(lambda: source(server, deadline_seconds=0.3).diagnose([failure()]))
     assert said == [NoDiagnosis(reason)]
-    assert seconds < 5
+    assert seconds < 1.0
 
 
 @pytest.mark.parametrize("fault", [refuses(500), hangs_up, cuts(completion(SAID)), sends(200, "{}"), refuses(429)])
@@ -223,7 +223,7 @@ def test_what_is_late_is_left_behind_and_the_rest_is_kept() -> None:
     with serving(says(SAID), HANGS, says(SAID), HANGS) as server:
         said, seconds = timed(lambda: source(server, deadline_seconds=0.4).diagnose(failures(4)))
     assert reasons(said) == {"": 2, "deadline": 2}
-    assert 0.35 < seconds < 5
+    assert 0.35 < seconds < 0.9
 
 
 def test_a_server_that_hangs_costs_the_deadline_once_a_batch_and_soon_nothing() -> None:
@@ -232,10 +232,10 @@ def test_a_server_that_hangs_costs_the_deadline_once_a_batch_and_soon_nothing() 
         for _ in range(VAIN_BATCHES):
             said, seconds = timed(lambda: asked.diagnose(failures(9)))  # more than fit at once
             assert reasons(said) == {"deadline": 9}
-            assert 0.25 < seconds < 1.2  # one after the other they would take 1.35
+            assert 0.25 < seconds < 0.6
         said, seconds = timed(lambda: asked.diagnose(failures(9)))
         assert reasons(said) == {"gone": 9}
-        assert seconds < 0.25
+        assert seconds < 0.1
         assert len(server.bodies) <= 2 * VAIN_BATCHES + 2
 
 

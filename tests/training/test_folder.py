@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fissile.config import RunConfig, load_config
-from fissile.errors import RunError
+from fissile.errors import ModelError, RunError
 from fissile.training.folder import RunFolder
 
 
@@ -15,6 +15,25 @@ def test_a_folder_with_a_run_is_entered_only_to_resume_the_same_run(tmp_path: Pa
     folder.enter(RunConfig(), resume=True)
     with pytest.raises(RunError, match=r"training.steps: 40 there, 41 now"):
         folder.enter(load_config(None, ["training.steps=41"]), resume=True)
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_bad_input_leaves_all_as_it_was_before(tmp_path: Path, was_there: bool) -> None:
+    folder = RunFolder(tmp_path / "run")
+    if was_there:
+        folder.path.mkdir()
+    with pytest.raises(ModelError), folder.entered(RunConfig(), resume=False):
+        raise ModelError("no such model")
+    assert list(tmp_path.rglob("*")) == [folder.path] * was_there
+
+
+def test_bad_input_after_the_first_stage_loses_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.enter(RunConfig(), resume=False)
+    folder.metrics.write_text("{}\n")
+    with pytest.raises(ModelError), folder.entered(RunConfig(), resume=True):
+        raise ModelError("no such adapter")
+    assert {path.name for path in folder.path.iterdir()} == {"config.json", "metrics.jsonl"}
 
 
 def test_a_folder_with_anything_else_is_left_alone(tmp_path: Path) -> None:

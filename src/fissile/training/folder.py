@@ -130,11 +130,12 @@ class RunFolder:
 
     @contextmanager
     def entered(self, config: RunConfig, resume: bool) -> Iterator[None]:
-        """As `enter`; where bad input ends the run before it has left anything, no folder is left either.
+        """As `enter`; where bad input ends the run before it has left anything, all is as it was before.
 
         Raises:
             RunError: as `enter` does.
         """
+        was_there = self.path.exists()
         self.enter(config, resume)
         try:
             yield
@@ -143,7 +144,8 @@ class RunFolder:
             if set(self.path.iterdir()) <= entry:
                 for file in entry:
                     file.unlink(missing_ok=True)
-                self.path.rmdir()
+                if not was_there:
+                    self.path.rmdir()
             raise
 
     def read_config(self, remedy: str) -> RunConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fissile.errors import RunError
 from fissile.journal import read_object
@@ -15,15 +15,13 @@ from fissile.reports.records import StageReport, Step
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.folder import RunFolder
+from fissile.training.spending import Limit
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
 """What a file of another shape raises."""
 
 STARTS = ("cold_start", "base")
 """Stages of the policy before training, the later one first."""
-
-BUDGETS = ("rollouts", "tokens")
-"""Keys of a run's training that limit what it spends."""
 
 PROVENANCE = ("fingerprint", "versions", "commit", "date", "hardware", "earlier")
 """Keys of `lab.json` that say what made the figures."""
@@ -101,7 +99,7 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
         checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
         steps=steps,
         spent=_spent(summary, steps),
-        budgets={name: int(settings[name]) for name in BUDGETS if settings.get(name)},
+        budgets={name: int(settings[name]) for name in get_args(Limit) if settings.get(name)},
         ended_by=str(summary.get("ended_by", "")),
         stopped=str(summary.get("stopped", "")),
         seconds={str(name): float(value) for name, value in timed["seconds"].items()},
