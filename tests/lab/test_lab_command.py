@@ -51,11 +51,17 @@ def test_a_dry_run_tells_the_runs_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "lab").exists()
 
 
+def test_a_dry_run_tells_the_seeds_that_are_asked(tmp_path: Path) -> None:
+    told = fissile("lab", "run", make_spec(tmp_path), "--dry-run", "--seed", "1")
+    assert json.loads(told.stdout)["runs"] == {arm: {"seeds": 1, "finished": 0} for arm in ("start", "grpo", "fission")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("--set", "run.training.stepz=3"), "training.stepz: unknown key"),
         (("--only", "dapo"), "there is no such arm"),
+        (("--seed", "7"), "--seed 7: there is no such seed"),
         (("--jobs", "1000"), "--jobs 1000: this process may use"),
     ],
 )

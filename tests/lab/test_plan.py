@@ -39,6 +39,15 @@ def test_only_takes_what_it_needs_with_it() -> None:
         make_plan(lab, ["dapo"])
 
 
+def test_seeds_can_be_asked_one_by_one() -> None:
+    lab = spec(grpo={}, fission={"seeds": 3}, more={"match": "fission", "seeds": 1})
+    assert keys(make_plan(lab, seeds=[1, 0, 1])) == keys(make_plan(lab))[:5]
+    assert keys(make_plan(lab, seeds=[1])) == ["grpo seed 1", "fission seed 1"]
+    assert keys(make_plan(lab, ["grpo"], [1])) == ["grpo seed 1"]
+    with pytest.raises(ConfigError, match="--seed 2: there is no such seed; there are 2, counted from 0"):
+        make_plan(lab, ["grpo"], [2])
+
+
 @st.composite
 def laboratories(draw: st.DrawFn) -> LabSpec:
     names = "abcde"[: draw(st.integers(1, 5))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fissile.errors import RunError
-from fissile.lab import Display, LabFolder, LabSpec, load_spec, make_plan, run_lab
+from fissile.lab import Display, LabFolder, PlannedRun, load_spec, make_plan, run_lab
 
 app = typer.Typer(help="Compare arms over seeds: run them all, and report.", no_args_is_help=True)
 
@@ -24,6 +24,7 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option(help="An arm; it alone and the arms that it matches. May be repeated.")
     ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="A seed; it alone. May be repeated.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="section.key=value over the specification, such as run.training.steps=4."),
@@ -37,9 +38,11 @@ def run(
     console = Console(highlight=False)
     folder = LabFolder(Path(laboratory.output))
     if dry_run:
-        console.print_json(data={"spec": laboratory.model_dump(mode="json"), "runs": _runs(laboratory, folder, only)})
+        runs = _runs(folder, make_plan(laboratory, only or (), seed or ()))
+        console.print_json(data={"spec": laboratory.model_dump(mode="json"), "runs": runs})
         return
-    failed = run_lab(laboratory, Display(console, jobs), jobs, only or (), command(spec, overrides or ()))
+    repeated = command(spec, overrides or ())
+    failed = run_lab(laboratory, Display(console, jobs), jobs, only or (), seed or (), repeated)
     if failed:
         console.print(f"[bold red]{len(failed)} failed[/bold red]; the same command tries them again:")
         for key, reason in failed.items():
@@ -84,10 +87,10 @@ def command(spec: Path, overrides: Sequence[str]) -> str:
     )
 
 
-def _runs(spec: LabSpec, folder: LabFolder, only: Sequence[str] | None) -> dict[str, dict[str, int]]:
+def _runs(folder: LabFolder, plan: Iterable[PlannedRun]) -> dict[str, dict[str, int]]:
     """Arm to its seeds, and how many of them are finished."""
     runs: dict[str, dict[str, int]] = {}
-    for planned in make_plan(spec, only or ()):
+    for planned in plan:
         counts = runs.setdefault(planned.key.arm, {"seeds": 0, "finished": 0})
         counts["seeds"] += 1
         counts["finished"] += folder.is_finished(planned.key)

@@ -6,8 +6,19 @@
 
 from fissile.lab.display import Display
 from fissile.lab.folder import LabFolder, RunKey
-from fissile.lab.plan import make_plan
+from fissile.lab.plan import PlannedRun, make_plan
 from fissile.lab.runner import Work, run_lab
 from fissile.lab.spec import ArmSpec, LabSpec, load_spec
 
-__all__ = ["ArmSpec", "Display", "LabFolder", "LabSpec", "RunKey", "Work", "load_spec", "make_plan", "run_lab"]
+__all__ = [
+    "ArmSpec",
+    "Display",
+    "LabFolder",
+    "LabSpec",
+    "PlannedRun",
+    "RunKey",
+    "Work",
+    "load_spec",
+    "make_plan",
+    "run_lab",
+]

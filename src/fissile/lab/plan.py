@@ -24,15 +24,16 @@ class PlannedRun:
     match: RunKey | None = None
 
 
-def make_plan(spec: LabSpec, only: Collection[str] = ()) -> list[PlannedRun]:
+def make_plan(spec: LabSpec, only: Collection[str] = (), seeds: Collection[int] = ()) -> list[PlannedRun]:
     """All runs, seed after seed, so that a laboratory that is cut short compares all arms; matched arms come first.
 
     Args:
         spec: the laboratory.
         only: names of arms; they alone and the arms that they match. Empty for all.
+        seeds: they alone. Empty for all.
 
     Raises:
-        ConfigError: there is no such arm.
+        ConfigError: there is no such arm, or no arm among them has such a seed.
     """
     for name in only:
         if name not in spec.arms:
@@ -40,7 +41,15 @@ def make_plan(spec: LabSpec, only: Collection[str] = ()) -> list[PlannedRun]:
     chosen = {*only, *(before for name in only for before in spec.matched(name))} if only else set(spec.arms)
     arms = sorted((name for name in spec.arms if name in chosen), key=lambda name: len(spec.matched(name)))
     most = max(map(spec.seeds_of, arms))
-    return [_planned(spec, RunKey(arm, seed)) for seed in range(most) for arm in arms if seed < spec.seeds_of(arm)]
+    for seed in seeds:
+        if not 0 <= seed < most:
+            raise ConfigError(f"--seed {seed}: there is no such seed; there are {most}, counted from 0")
+    return [
+        _planned(spec, RunKey(arm, seed))
+        for seed in (sorted(set(seeds)) or range(most))
+        for arm in arms
+        if seed < spec.seeds_of(arm)
+    ]
 
 
 def _planned(spec: LabSpec, key: RunKey) -> PlannedRun:

@@ -45,6 +45,7 @@ def run_lab(
     display: Display,
     jobs: int = 1,
     only: Collection[str] = (),
+    seeds: Collection[int] = (),
     command: str = "",
     work: Work = REAL_WORK,
 ) -> Mapping[RunKey, str]:
@@ -55,6 +56,7 @@ def run_lab(
         display: is told what happens.
         jobs: runs side by side.
         only: names of arms; they alone and the arms that they match. Empty for all.
+        seeds: they alone. Empty for all.
         command: repeats this; kept in `lab.json`.
         work: what is called in the workers.
 
@@ -65,7 +67,7 @@ def run_lab(
         InputError: the folder holds something else, the start cannot be made, or there are fewer cores than jobs.
     """
     folder = LabFolder(Path(spec.output))
-    plan, recipe = make_plan(spec, only), spec.simulator_recipe()
+    plan, recipe = make_plan(spec, only, seeds), spec.simulator_recipe()
     workers = [Worker(share, work.prepare) for share in shares(jobs)]
     with folder.locked():
         folder.refuse_other_start(spec.start)

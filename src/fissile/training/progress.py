@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,16 +66,14 @@ class Progress:
 
     def step(self, name: str) -> Callable[[int, int, Mapping[str, Any]], None]:
         """A function to call with (step, steps in all, logged figures) after every step."""
-        times: deque[float] = deque([time.perf_counter()], maxlen=RECENT_STEPS + 1)
+        marks: deque[tuple[int, float]] = deque(maxlen=RECENT_STEPS + 1)  # steps done, seconds
 
         def advance(step: int, total: int, logs: Mapping[str, Any]) -> None:
             if "train_runtime" in logs:
                 return
-            times.append(time.perf_counter())
-            rate = (times[-1] - times[0]) / (len(times) - 1)
+            marks.append((step, time.perf_counter()))
             figures = [text.format(float(logs[key])) for key, text in FIGURES.items() if logs.get(key) is not None]
-            left = f"{rate:.1f} s a step, about {duration(rate * (total - step))} left"
-            self._show(" · ".join([f"{name} {step}/{total}", *figures, left]))
+            self._show(" · ".join([f"{name} {step}/{total}", *figures, *_left(marks, total)]))
 
         return advance
 
@@ -104,6 +102,14 @@ class Progress:
             self._status.update(line)
         else:
             self.console.print(f"  {line}", soft_wrap=True)
+
+
+def _left(marks: Sequence[tuple[int, float]], total: int) -> Iterator[str]:
+    """The seconds of a recent step, and how long the rest takes at that rate; nothing before a second mark."""
+    (before, began), (step, now) = marks[0], marks[-1]
+    if step > before:
+        rate = (now - began) / (step - before)
+        yield f"{rate:.2g} s a step, about {duration(rate * (total - step))} left"
 
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
