@@ -35,6 +35,12 @@ def test_counts_are_summed_over_seeds(results: LabResults) -> None:
     assert (ratio.low, ratio.high) == (0.38, 0.40)  # one seed twice, in a quarter of the resamples each
 
 
+def test_the_counts_of_each_seed_can_be_summed_elsewhere(results: LabResults) -> None:
+    kept = results.arms["rules"].to_dict()["by_seed"]
+    assert {seed: counts["recovery_rate"] for seed, counts in kept.items()} == {"0": (20, 50), "1": (19, 50)}
+    assert {*kept["0"]} <= {*results.arms["rules"].ratios}
+
+
 def test_differences_are_paired_by_seed(results: LabResults) -> None:
     held = results.difference("rules", "recovery_rate")
     assert held is not None

@@ -66,6 +66,10 @@ class ArmResults:
             "seeds": [run.seed for run in self.arm.finished],
             "lost": {str(run.seed): f"{run.state.value}: {run.reason}" for run in self.arm.lost},
             **{key: ratio.to_dict() for key, ratio in self.ratios.items()},
+            "by_seed": {
+                str(run.seed): {key: run.count(key) for key in self.ratios if run.count(key) is not None}
+                for run in self.arm.finished
+            },
             "costs": {name: cost.to_dict() for name, cost in self.costs.items()},
         }
 
