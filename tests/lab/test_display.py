@@ -1,6 +1,7 @@
 """The remaining time, and the line of a run."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -45,3 +46,19 @@ def test_earlier_runs_tell_the_time_of_later_ones() -> None:
     seen = console.file.getvalue()
     assert "[Square] title" in seen
     assert "stopped early: no group had any variance · 2 of 2" in seen
+
+
+def test_the_live_line_says_how_far_the_making_of_the_start_is(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200, highlight=False, force_terminal=True, color_system=None)
+    display = Display(console)
+    log = tmp_path / "start.log"
+    display.open("title", [RunKey("a", 0)], {})
+    with display.making("the small policy", log):
+        display.tick()  # nothing is written yet
+        log.write_text("x" * 5000 + "\n  start 50/8000 [loss] 5.480\n\n", encoding="utf-8")
+        display.tick()
+        assert display._status is not None
+        assert str(display._status.status) == "start 50/8000 \\[loss] 5.480 · 0 of 1"
+    display.tick()
+    assert "start 50" not in str(display._status.status)
+    display.close()

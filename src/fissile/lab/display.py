@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +16,9 @@ from rich.status import Status
 
 from fissile.lab.folder import RunKey
 from fissile.training.progress import duration
+
+LINE_BYTES = 1000
+"""No line of progress is longer."""
 
 FIGURES = {
     "first_attempt_accuracy": "right at first",
@@ -58,6 +62,7 @@ class Display:
     _total: int = field(default=0, init=False)
     _began: dict[RunKey, float] = field(default_factory=dict, init=False)
     _status: Status | None = field(default=None, init=False)
+    _making: Path | None = field(default=None, init=False)
 
     def open(self, title: str, left: Sequence[RunKey], finished: Mapping[RunKey, Mapping[str, Any]]) -> None:
         """Say what is to be done.
@@ -79,6 +84,16 @@ class Display:
     def say(self, text: str) -> None:
         """One line that stays."""
         self.console.print(text, soft_wrap=True)
+
+    @contextmanager
+    def making(self, what: str, log: Path) -> Iterator[None]:
+        """Something that all runs wait for is made meanwhile; the live line says what its log says."""
+        self.say(f"making {what} (log: {escape(str(log))})")
+        self._making = log
+        try:
+            yield
+        finally:
+            self._making = None
 
     def began(self, key: RunKey) -> None:
         """A run has begun."""
@@ -106,7 +121,8 @@ class Display:
         if self._status is not None:
             now = time.monotonic()
             running = ", ".join(f"{key} ({duration(now - began)})" for key, began in self._began.items())
-            self._status.update(f"{running} · {self.standing()}")
+            current = running if self._making is None else escape(last_line(self._making))
+            self._status.update(f"{current} · {self.standing()}")
 
     def standing(self) -> str:
         """`3 of 24 · about 20 min left`."""
@@ -133,6 +149,17 @@ class Display:
         measured = sum(summary.get("seconds", {}).values()) or seconds
         if measured:
             self._taken.setdefault(key.arm, []).append(measured)
+
+
+def last_line(log: Path) -> str:
+    """The last line that is not blank; "" where there is none yet."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LINE_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def figures(summary: Mapping[str, Any]) -> list[str]:

@@ -101,8 +101,8 @@ def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Wor
     """
     if folder.start.is_finished:
         return
-    display.say(f"making the small policy (log: {folder.start_log})")
-    outcome = _done(Job(work.start, (start, folder.start.path), folder.start_log), worker, display)
+    with display.making("the small policy", folder.start_log):
+        outcome = _done(Job(work.start, (start, folder.start.path), folder.start_log), worker, display)
     if outcome.error:
         raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
 
@@ -111,8 +111,8 @@ def _make_simulator(recipe: SimulatorRecipe, folder: LabFolder, worker: Worker, 
     """The error simulator, unless it is there. Why it could not be made: the runs that ask it fail of that; else ""."""
     if folder.has_simulator(recipe):
         return ""
-    display.say(f"making the error simulator (log: {folder.simulator_log})")
-    outcome = _done(Job(work.simulator, (recipe,), folder.simulator_log), worker, display)
+    with display.making("the error simulator", folder.simulator_log):
+        outcome = _done(Job(work.simulator, (recipe,), folder.simulator_log), worker, display)
     if not outcome.error:
         return ""
     return f"The error simulator could not be made: {outcome.error}. See '{folder.simulator_log}'."
