@@ -93,6 +93,23 @@ def test_the_length_is_that_of_what_the_policy_wrote() -> None:
     assert reward(run(calls(1), calls(2), calls(1), STOP)).length < 1.0
 
 
+@pytest.mark.parametrize("tries", [("x",), ("x", "y"), ("x", "x", "y")])
+def test_to_try_again_is_never_worth_less_than_to_give_up(tries: tuple[str, ...]) -> None:
+    failed = [calls(number) for number in tries]
+    given_up = reward(run(*failed, STOP))
+    assert reward(run(*failed, calls("z"), STOP)) == given_up
+    repaired = reward(run(*failed, calls(4), STOP))
+    assert repaired == reward(run(calls(4), STOP))
+    assert repaired.total > given_up.total
+
+
+def test_what_the_world_carried_out_of_a_failed_response_counts() -> None:
+    record = run(calls(1, "x"), calls(2), calls(9), STOP)
+    assert [call.arguments for call in record.standing_calls] == [{"n": 1}, {"n": 2}, {"n": 9}]
+    assert [len(step.attempt.calls) for step in record.kept] == [1, 1, 0]
+    assert reward(record).corr == reward(run(calls(1, 2, 9), STOP)).corr
+
+
 def test_an_exact_repeat_earns_nothing_even_where_it_is_repaired_later() -> None:
     context = after(calls("x"))
     record = run(calls("x"), calls(4), STOP, context=context)

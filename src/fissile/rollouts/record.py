@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fissile.calls import Attempt, ParsedResponse, ToolResult
+from fissile.calls import Attempt, ParsedResponse, ToolCall, ToolResult
 from fissile.corrections.context import Context
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
@@ -82,6 +82,13 @@ class Step:
     changed: bool = False
     injected: bool = False
 
+    @property
+    def executed(self) -> tuple[ToolCall, ...]:
+        """The calls that a live world carried out without an error."""
+        failed = {result.call_index for result in self.results if result.error is not None}
+        done = enumerate(self.attempt.calls) if self.results else ()
+        return tuple(call for index, call in done if index not in failed)
+
 
 class End(StrEnum):
     """Why a rollout ended."""
@@ -130,6 +137,25 @@ class Rollout:
     def own(self) -> tuple[Step, ...]:
         """The steps that the policy took: all but the injected ones."""
         return tuple(step for step in self.steps if not step.injected)
+
+    @property
+    def kept(self) -> tuple[Step, ...]:
+        """The own steps less those that the policy went back on."""
+        return tuple(step for step, went_back in self._own_steps if not went_back)
+
+    @property
+    def standing_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of the kept steps, and those calls of the others that the world carried out."""
+        return tuple(
+            call for step, went_back in self._own_steps for call in (step.executed if went_back else step.attempt.calls)
+        )
+
+    @property
+    def _own_steps(self) -> Iterator[tuple[Step, bool]]:
+        """Each own step, and whether the policy went back on it: it had failed, and it called again in that turn."""
+        last_calling = {step.context.turn: place for place, step in enumerate(self.own) if step.attempt.calls}
+        for place, step in enumerate(self.own):
+            yield step, step.attempt.failed and place < last_calling.get(step.context.turn, -1)
 
     @property
     def attempt(self) -> Attempt:

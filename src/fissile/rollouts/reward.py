@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fissile.errors import FORMAT_FAILURES
 from fissile.rewards import Reward, RewardConfig, composite_reward
 from fissile.rollouts.branch import remaining_goal
@@ -12,8 +14,10 @@ def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, 
     """The reward; None where the engine failed.
 
     In a live world R_corr is 2 for a turn that the judge accepts: the state is that of the truth, and its results were
-    seen. Otherwise the calls of the rollout are compared with those that the turn still needed. R_fmt is 0 as soon as
-    one response was malformed or cut, and R_len counts the tokens that the policy wrote. Injected steps count nowhere.
+    seen. Otherwise its calls are compared with those that the turn still needed. R_fmt is 0 as soon as one response was
+    malformed or cut, and R_len counts the tokens that the policy wrote. A failed response after which it called again
+    counts neither in R_len nor, but for what the world carried out of it, in R_corr: to try again is never worth less
+    than to give up. Injected steps count nowhere.
 
     Args:
         rollout: from an explore or a corrective context.
@@ -26,10 +30,10 @@ def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, 
     context = rollout.context
     live = context.task.world is not None
     return composite_reward(
-        rollout.outcome,
+        replace(rollout.outcome, calls=rollout.standing_calls) if live else rollout.outcome,
         remaining_goal(context) if live else context.task,
         progress=progress,
-        completion_length=sum(len(step.completion.ids) for step in rollout.own),
+        completion_length=sum(len(step.completion.ids) for step in rollout.kept),
         reference_length=reference_length,
         config=config,
         parent=context.history[-1].attempt if context.history else None,
