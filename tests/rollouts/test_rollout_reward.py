@@ -94,7 +94,7 @@ def test_the_length_is_that_of_what_the_policy_wrote() -> None:
 
 
 @pytest.mark.parametrize("tries", [("x",), ("x", "y"), ("x", "x", "y")])
-def test_to_try_again_is_never_worth_less_than_to_give_up(tries: tuple[str, ...]) -> None:
+def test_to_try_again_costs_nothing_and_is_worth_as_much_as_to_be_right_at_once(tries: tuple[str, ...]) -> None:
     failed = [calls(number) for number in tries]
     given_up = reward(run(*failed, STOP))
     assert reward(run(*failed, calls("z"), STOP)) == given_up
@@ -103,11 +103,16 @@ def test_to_try_again_is_never_worth_less_than_to_give_up(tries: tuple[str, ...]
     assert repaired.total > given_up.total
 
 
-def test_what_the_world_carried_out_of_a_failed_response_counts() -> None:
-    record = run(calls(1, "x"), calls(2), calls(9), STOP)
-    assert [call.arguments for call in record.standing_calls] == [{"n": 1}, {"n": 2}, {"n": 9}]
-    assert [len(step.attempt.calls) for step in record.kept] == [1, 1, 0]
-    assert reward(record).corr == reward(run(calls(1, 2, 9), STOP)).corr
+def test_a_failed_call_stands_until_its_function_is_called_again() -> None:
+    unknown = HERMES.render_calls([ToolCall("sub", {"n": 1}, "")])
+    record = run(calls(1, "x"), unknown, calls(9), STOP)
+    assert [(call.name, call.arguments) for call in record.standing_calls] == [
+        ("add", {"n": 1}),
+        ("sub", {"n": 1}),
+        ("add", {"n": 9}),
+    ]
+    assert [len(step.attempt.calls) for step in record.kept] == [1, 0], "the closing words are kept too"
+    assert run(calls("x"), unknown, STOP).standing_calls[0].arguments == {"n": "x"}
 
 
 def test_an_exact_repeat_earns_nothing_even_where_it_is_repaired_later() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -83,11 +83,9 @@ class Step:
     injected: bool = False
 
     @property
-    def executed(self) -> tuple[ToolCall, ...]:
-        """The calls that a live world carried out without an error."""
-        failed = {result.call_index for result in self.results if result.error is not None}
-        done = enumerate(self.attempt.calls) if self.results else ()
-        return tuple(call for index, call in done if index not in failed)
+    def failed_calls(self) -> frozenset[int]:
+        """Indices of the calls that a live world answered with an error."""
+        return frozenset(result.call_index for result in self.results if result.error is not None)
 
 
 class End(StrEnum):
@@ -140,22 +138,24 @@ class Rollout:
 
     @property
     def kept(self) -> tuple[Step, ...]:
-        """The own steps less those that the policy went back on."""
-        return tuple(step for step, went_back in self._own_steps if not went_back)
-
-    @property
-    def standing_calls(self) -> tuple[ToolCall, ...]:
-        """The calls of the kept steps, and those calls of the others that the world carried out."""
+        """The own steps less the failed ones after which the policy called again in that turn."""
+        last_call = {step.context.turn: place for place, step in enumerate(self.own) if step.attempt.calls}
         return tuple(
-            call for step, went_back in self._own_steps for call in (step.executed if went_back else step.attempt.calls)
+            step
+            for place, step in enumerate(self.own)
+            if not step.attempt.failed or place >= last_call.get(step.context.turn, 0)
         )
 
     @property
-    def _own_steps(self) -> Iterator[tuple[Step, bool]]:
-        """Each own step, and whether the policy went back on it: it had failed, and it called again in that turn."""
-        last_calling = {step.context.turn: place for place, step in enumerate(self.own) if step.attempt.calls}
-        for place, step in enumerate(self.own):
-            yield step, step.attempt.failed and place < last_calling.get(step.context.turn, -1)
+    def standing_calls(self) -> tuple[ToolCall, ...]:
+        """All own calls but the failed ones of a function that a later response of that turn called again."""
+        own = self.own
+        return tuple(
+            call
+            for place, step in enumerate(own)
+            for index, call in enumerate(step.attempt.calls)
+            if index not in step.failed_calls or not _calls(own[place + 1 :], call.name, step.context.turn)
+        )
 
     @property
     def attempt(self) -> Attempt:
@@ -237,3 +237,8 @@ class Rollout:
 
 def _logprobs(step: Step) -> tuple[float, ...]:
     return step.completion.logprobs or ()
+
+
+def _calls(steps: Sequence[Step], name: str | None, turn: int) -> bool:
+    """True when one of some steps calls this function in this turn."""
+    return any(call.name == name for step in steps if step.context.turn == turn for call in step.attempt.calls)

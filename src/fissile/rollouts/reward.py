@@ -15,9 +15,9 @@ def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, 
 
     In a live world R_corr is 2 for a turn that the judge accepts: the state is that of the truth, and its results were
     seen. Otherwise its calls are compared with those that the turn still needed. R_fmt is 0 as soon as one response was
-    malformed or cut, and R_len counts the tokens that the policy wrote. A failed response after which it called again
-    counts neither in R_len nor, but for what the world carried out of it, in R_corr: to try again is never worth less
-    than to give up. Injected steps count nowhere.
+    malformed or cut, and R_len counts the tokens that the policy wrote. To try again must be worth it: R_len leaves out
+    a failed response after which the policy called again, and R_corr a failed call of a function that it called again.
+    Injected steps count nowhere.
 
     Args:
         rollout: from an explore or a corrective context.
