@@ -64,6 +64,17 @@ def test_the_page_tells_figures_differences_and_order(lab: Path) -> None:
     assert knob.startswith("| delta 0.5 − Fission, rules | **+25.0**, +22.5 to +27.5; 3 of 3, p = 0.250")
 
 
+def test_a_lab_of_knobs_alone_has_no_empty_table_of_differences(tmp_path: Path) -> None:
+    write_lab(tmp_path, {"grpo": {"label": "GRPO"}, "knob": {"label": "delta 1", "group": "delta"}}, seeds=1)
+    for arm, right in (("grpo", 10), ("knob", 12)):
+        write_run(tmp_path, arm, 0, (right, 40), steps=[STEP])
+    write_lab_report(tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    between = text.split("### Paired differences")[1].split("### delta")[0]
+    assert "|" not in between
+    assert lines_with(text, "| delta 1 − GRPO |") == ["| delta 1 − GRPO |" + 5 * " +5.0; 1 of 1 |"]
+
+
 def test_lost_runs_are_told_with_their_reason(lab: Path) -> None:
     write_lab_report(lab)
     text = (lab / "results.md").read_text()

@@ -194,7 +194,8 @@ def _differences(results: LabResults) -> Iterator[str]:
         f"An arm minus {plain_text(baseline.label)}, by seed, in points. Bold: the interval excludes 0. Then: seeds in "
         "which the difference is positive, and p."
     )
-    yield _differences_table(results, results.differences, with_reference=False)
+    if results.differences:
+        yield _differences_table(results, results.differences, with_reference=False)
 
 
 def _variations(results: LabResults) -> Iterator[str]:
