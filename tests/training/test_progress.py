@@ -22,7 +22,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("every", [1, 50])
 def test_the_rate_is_of_steps_however_many_a_line_stands_for(seconds: list[float], every: int) -> None:
-    seconds += [100.0, 100.0 + 2 * every, 100.0 + 3 * every]
+    seconds += [100.0, 100.0 + 240 * every, 100.0 + 240.05 * every]
     written = io.StringIO()
     advance = Progress(Console(file=written, width=200)).step("start")
 
@@ -31,6 +31,14 @@ def test_the_rate_is_of_steps_however_many_a_line_stands_for(seconds: list[float
 
     first, second, third = written.getvalue().splitlines()
     assert first.strip() == f"start {every}/{100 * every} · loss 0.500", "how fast it is can not be known yet"
-    assert "2 s a step" in second
-    assert "1.5 s a step" in third
-    assert "left" in third
+    assert "· 240.0 s a step, about" in second
+    assert "· 120.0 s a step, about" in third
+
+
+def test_fast_steps_have_two_digits(seconds: list[float]) -> None:
+    seconds += [100.0, 100.0625]
+    written = io.StringIO()
+    advance = Progress(Console(file=written, width=200)).step("start")
+    advance(1, 100, {})
+    advance(2, 100, {})
+    assert "start 2/100 · 0.062 s a step, about 6 s left" in written.getvalue()

@@ -109,7 +109,7 @@ def _left(marks: Sequence[tuple[int, float]], total: int) -> Iterator[str]:
     (before, began), (step, now) = marks[0], marks[-1]
     if step > before:
         rate = (now - began) / (step - before)
-        yield f"{rate:.2g} s a step, about {duration(rate * (total - step))} left"
+        yield f"{rate:{'.1f' if rate >= 1 else '.2g'}} s a step, about {duration(rate * (total - step))} left"
 
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
