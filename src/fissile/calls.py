@@ -131,6 +131,11 @@ class Attempt:
         return "\n".join(call.signature for call in self.calls)
 
     @property
+    def failed_calls(self) -> frozenset[int | None]:
+        """Indices of the calls that an error is about; None where one is about none of them."""
+        return frozenset(error.call_index for error in self.errors)
+
+    @property
     def error_kinds(self) -> tuple[ErrorKind, ...]:
         """The distinct kinds, in the order in which they were found."""
         return tuple(dict.fromkeys(error.kind for error in self.errors))

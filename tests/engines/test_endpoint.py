@@ -125,8 +125,11 @@ def test_requests_run_at_once_and_answers_stay_in_order() -> None:
         handler.send(200, completion(said))
 
     with serving(echo) as server:
+        began = time.monotonic()
         responses = policy(server, concurrency=4).respond(contexts, SAMPLING)
+        seconds = time.monotonic() - began
     assert server.busiest == 4
+    assert 0.3 <= seconds < 1.4
     assert [response.text for response in responses] == [str(n) for n in range(8)]
 
 

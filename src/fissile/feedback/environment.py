@@ -33,7 +33,7 @@ def _messages(failure: Failure) -> Iterator[str]:
     if not failure.answers:
         yield from (f"Error: {error.message}" for error in failure.attempt.errors)
         return
-    failed = {error.call_index for error in failure.attempt.errors}
+    failed = failure.attempt.failed_calls
     for index, answer in enumerate(failure.answers):
         yield answer if index in failed or len(failure.answers) == 1 else f"{_call_name(failure, index)}{UNDONE}"
 

@@ -82,11 +82,6 @@ class Step:
     changed: bool = False
     injected: bool = False
 
-    @property
-    def failed_calls(self) -> frozenset[int]:
-        """Indices of the calls that a live world answered with an error."""
-        return frozenset(result.call_index for result in self.results if result.error is not None)
-
 
 class End(StrEnum):
     """Why a rollout ended."""
@@ -139,10 +134,11 @@ class Rollout:
     @property
     def kept(self) -> tuple[Step, ...]:
         """The own steps less the failed ones after which the policy called again in that turn."""
-        last_call = {step.context.turn: place for place, step in enumerate(self.own) if step.attempt.calls}
+        own = self.own
+        last_call = {step.context.turn: place for place, step in enumerate(own) if step.attempt.calls}
         return tuple(
             step
-            for place, step in enumerate(self.own)
+            for place, step in enumerate(own)
             if not step.attempt.failed or place >= last_call.get(step.context.turn, 0)
         )
 
@@ -154,7 +150,7 @@ class Rollout:
             call
             for place, step in enumerate(own)
             for index, call in enumerate(step.attempt.calls)
-            if index not in step.failed_calls or not _calls(own[place + 1 :], call.name, step.context.turn)
+            if index not in step.attempt.failed_calls or not _calls(own[place + 1 :], call.name, step.context.turn)
         )
 
     @property

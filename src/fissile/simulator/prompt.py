@@ -213,7 +213,7 @@ def _runtime(failure: Failure) -> Iterator[str]:
     """What a run-time that does not know the truth says: the world's answers, or parser and schema."""
     if failure.silent:
         return
-    failed = {error.call_index for error in failure.attempt.errors}
+    failed = failure.attempt.failed_calls
     if failure.answers:
         yield from (_line(answer, MAX_RUNTIME) for index, answer in enumerate(failure.answers) if index in failed)
         return
