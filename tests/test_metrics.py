@@ -216,6 +216,53 @@ def test_silent_failures_are_counted_among_the_attempts_without_an_error():
     assert evaluate_episodes(EPISODES).silent_failure_rate is None
 
 
+SORRY = Attempt("Sorry, I cannot do that.")
+
+
+NOTHING = Ratio(0, 0, None, None, None)
+
+
+def gave_up(task_id: str, blamed: bool) -> Episode:
+    return live(VALUE, SORRY, turns=(0, 0), correct=False, silent=(1,) if blamed else (), task_id=task_id)
+
+
+@pytest.mark.parametrize("blamed", [True, False])
+def test_who_gives_up_after_a_failure_has_not_recovered(blamed: bool):
+    report = evaluate_episodes([gave_up(f"t{n}", blamed) for n in range(10)])
+    assert counts(report.next_attempt_recovery_rate) == (0, 10)
+    assert counts(report.error_kinds[ErrorKind.WRONG_VALUE].next_attempt_recovery_rate) == (0, 10)
+    assert counts(report.recovery_rate) == counts(report.final_accuracy) == (0, 10)
+    assert report.give_up_rate is not None
+    assert report.silent_failure_rate is not None
+    assert counts(report.give_up_rate) == (10, 10)
+    assert counts(report.silent_failure_rate) == (0, 0)  # the failure before it was told
+
+
+def test_an_attempt_that_the_judge_blames_is_no_recovery():
+    report = evaluate_episodes([live(VALUE, RIGHT, turns=(0, 0), correct=False, silent=(1,))])
+    assert counts(report.next_attempt_recovery_rate) == (0, 1)
+    assert counts(report.silent_failure_rate or NOTHING) == (1, 1)
+    assert counts(report.give_up_rate or NOTHING) == (0, 1)  # it called
+
+
+def test_injected_failures_count_who_gives_up_and_who_is_blamed():
+    episodes = [
+        live(VALUE, SORRY, turns=(0, 0), correct=False, injected=(0,), task_id="t1"),
+        live(VALUE, RIGHT, turns=(0, 0), correct=False, silent=(1,), injected=(0,), task_id="t2"),
+        live(VALUE, RIGHT, turns=(0, 0), correct=True, injected=(0,), task_id="t3"),
+        live(VALUE, RIGHT, turns=(0, 1), correct=False, injected=(0,), task_id="t4"),  # not answered in its turn
+    ]
+    injected = evaluate_episodes(episodes).injected
+    assert injected is not None
+    assert counts(injected.next_attempt_recovery_rate) == (1, 3)
+    assert counts(injected.answered_rate) == (2, 4)
+
+
+def test_a_word_instead_of_a_call_is_right_where_the_judge_accepts_it():
+    report = evaluate_episodes([live(VALUE, SORRY, turns=(0, 0), correct=True)])
+    assert counts(report.next_attempt_recovery_rate) == (1, 1)
+
+
 def test_episodes_may_share_a_cluster():
     apart = [live(RIGHT, turns=(0,), correct=n < 10, task_id=f"t{n}") for n in range(40)]
     shared = [live(RIGHT, turns=(0,), correct=n < 10, task_id=f"t{n}", cluster=f"s{n // 5}") for n in range(40)]

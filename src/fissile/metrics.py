@@ -4,17 +4,21 @@ The paper's formula is not public; these definitions are ours.
 
 - **attempt**: one assistant response that calls tools (or should have).
 - **failed attempt**: its record carries at least one `ToolError`.
+- **right attempt**: no error, not blamed by the judge, and it does not give up: to end a turn without a call after a
+  failed attempt, when the judge then finds the turn wrong, is an attempt that is not right (`Episode.is_right`).
 - **first-attempt accuracy**: episodes whose first attempt is right, of all episodes that begin with the policy's own.
 - **final accuracy**: episodes whose last attempt is right, of all episodes.
 - **recovery rate** (the headline): of the episodes with at least one failed attempt, the share that ends right.
 - **next-attempt recovery rate**: of the failed attempts that were followed by another attempt, the share whose next
-  attempt succeeds.
+  attempt is right.
 - **repeat rate**: of the failed attempts that were followed by another, the share followed by the *same* invalid
   call (`Attempt.signature`).
 - **calls per task**: calls in all attempts of an episode, malformed ones included, per episode. Those of injected
   attempts are not the policy's and do not count.
-- **silent failure rate**: of the attempts without an error, the share that the judge blames for a wrong turn. It needs
-  a world with state: in a single-step task a mismatch with the truth is itself an error, so there is none to report.
+- **give-up rate**: of the failed attempts that were followed by another, the share followed by one that gives up. It
+  needs a world with state, as the next one does.
+- **silent failure rate**: of the attempts without an error that do not give up, the share that the judge blames for a
+  wrong turn. In a single-step task a mismatch with the truth is itself an error, so there is none to report.
 
 In a live world an error is an explicit one (the tool or the parser said so), an episode ends right when every turn
 leaves the right state and results behind, and an attempt follows another only within one turn of the user.
@@ -22,7 +26,8 @@ leaves the right state and results behind, and an attempt follows another only w
 A failure that was **injected** (`fissile.rollouts.injection`) is one to recover from: it counts in the recovery rate,
 and with the policy's next attempt in the next-attempt recovery and repeat rates. The same is reported for injected
 failures alone, with the **answered rate**: of those that the policy had to answer, the share that it answered with
-another attempt in the same turn. Figures with injected failures compare only with those of the same injection.
+another attempt in the same turn instead of giving up. Figures with injected failures compare only with those of the
+same injection.
 
 Counts are added up before they are divided, and every figure carries a 95 % interval clustered by task: episodes and
 attempts of one task are not independent.
@@ -41,6 +46,30 @@ from fissile.errors import DataError, ErrorKind
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A failed attempt and the one that followed it.
+
+    Attributes:
+        key: the cluster of their episode.
+        failed: the failed attempt.
+        following: the next one.
+        right: the next one is right.
+        gave_up: the next one gave up.
+    """
+
+    key: str
+    failed: Attempt
+    following: Attempt
+    right: bool
+    gave_up: bool
+
+    @property
+    def repeated(self) -> bool:
+        """True when the next attempt is the same invalid call."""
+        return self.following.failed and self.following.signature == self.failed.signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +110,18 @@ class Episode:
 
     @property
     def first_correct(self) -> bool:
-        """True when the first attempt has no errors and is not blamed for a wrong turn."""
-        return not self.attempts[0].failed and 0 not in self.silent
+        """True when the first attempt is right."""
+        return self.is_right(0)
+
+    def is_right(self, index: int) -> bool:
+        """True when an attempt has no error, is not blamed for a wrong turn, and does not give up."""
+        return not (self.attempts[index].failed or index in self.silent or self.gives_up(index))
+
+    def gives_up(self, index: int) -> bool:
+        """True when an attempt calls nothing after a failed one of its turn, in an episode that the judge rejects."""
+        attempt = self.attempts[index]
+        follows_failure = index > 0 and self._is_followed(index - 1) and self.attempts[index - 1].failed
+        return self.correct is False and follows_failure and not (attempt.calls or attempt.failed)
 
     @property
     def key(self) -> str:
@@ -95,19 +134,24 @@ class Episode:
         return any(attempt.failed for attempt in self.attempts)
 
     @property
-    def retried(self) -> Iterator[tuple[Attempt, Attempt]]:
-        """Each failed attempt that the policy followed with another, and the one that followed."""
+    def retried(self) -> Iterator[Retry]:
+        """Each failed attempt that the policy followed with another."""
         for index, failed in enumerate(self.attempts):
             if failed.failed and self._is_followed(index) and index + 1 not in self.injected:
-                yield failed, self.attempts[index + 1]
+                yield self._retry(index)
 
     @property
-    def forced(self) -> Iterator[tuple[Attempt, Attempt | None]]:
-        """Each injected failure that the policy had to answer, with its next attempt; None where it made none."""
+    def forced(self) -> Iterator[Retry | None]:
+        """For each injected failure that the policy had to answer, its next attempt; None where it made none."""
         for index in self.injected:
-            following = index + 1 if self._is_followed(index) else None
-            if following not in self.injected:  # else another failure was forced
-                yield self.attempts[index], None if following is None else self.attempts[following]
+            if not self._is_followed(index):
+                yield None
+            elif index + 1 not in self.injected:  # else another failure was forced
+                yield self._retry(index)
+
+    def _retry(self, index: int) -> Retry:
+        failed, following = self.attempts[index : index + 2]
+        return Retry(self.key, failed, following, self.is_right(index + 1), self.gives_up(index + 1))
 
     @property
     def own(self) -> Iterator[Attempt]:
@@ -179,7 +223,7 @@ class KindReport:
     Attributes:
         first_attempts: failed first attempts with this kind.
         attempts: failed attempts of the policy with this kind.
-        next_attempt_recovery_rate: of those followed by another attempt, the share whose next attempt succeeds.
+        next_attempt_recovery_rate: of those followed by another attempt, the share whose next attempt is right.
         repeat_rate: of those followed by another attempt, the share followed by the same invalid call.
         injected: injected failures with this kind; they enter the rates.
     """
@@ -208,9 +252,9 @@ class InjectedReport:
     Attributes:
         failures: injected failures, those included that another one followed.
         recovery_rate: of the episodes with such a failure, the share that ends right.
-        answered_rate: of the failures that the policy had to answer, the share that it answered with an attempt.
-        next_attempt_recovery_rate: of the answered ones, the share whose next attempt succeeds.
-        repeat_rate: of the answered ones, the share followed by the same invalid call.
+        answered_rate: of the failures that the policy had to answer, the share after which it did not give up.
+        next_attempt_recovery_rate: of those followed by another attempt, the share whose next attempt is right.
+        repeat_rate: of those followed by another attempt, the share followed by the same invalid call.
     """
 
     failures: int
@@ -238,6 +282,7 @@ class RecoveryReport:
         n_tasks: distinct tasks.
         error_kinds: the kinds that occurred, most frequent first.
         silent_failure_rate: None where no world judged the episodes.
+        give_up_rate: None where no world judged the episodes.
         injected: None where no failure was injected.
     """
 
@@ -250,6 +295,7 @@ class RecoveryReport:
     calls_per_task: Ratio
     error_kinds: dict[ErrorKind, KindReport]
     silent_failure_rate: Ratio | None = None
+    give_up_rate: Ratio | None = None
     injected: InjectedReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,6 +309,7 @@ class RecoveryReport:
             "repeat_rate": self.repeat_rate.to_dict(),
             "calls_per_task": self.calls_per_task.to_dict(),
             **({"silent_failure_rate": self.silent_failure_rate.to_dict()} if self.silent_failure_rate else {}),
+            **({"give_up_rate": self.give_up_rate.to_dict()} if self.give_up_rate else {}),
             **({"injected": self.injected.to_dict()} if self.injected else {}),
             "error_kinds": {kind.value: report.to_dict() for kind, report in self.error_kinds.items()},
         }
@@ -274,7 +321,7 @@ Observation = tuple[str, int, int]
 
 def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
     """The metrics of the module docstring. Episodes of one task, in any order, form one cluster."""
-    retried = [(episode.key, *pair) for episode in episodes for pair in episode.retried]
+    retried = [retry for episode in episodes for retry in episode.retried]
     judged = any(episode.correct is not None for episode in episodes)
     return RecoveryReport(
         n_tasks=len({episode.task_id for episode in episodes}),
@@ -286,6 +333,7 @@ def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
         calls_per_task=mean((e.key, sum(len(attempt.calls) for attempt in e.own), 1) for e in episodes),
         error_kinds=_error_kinds(episodes, retried),
         silent_failure_rate=_silent_failures(episodes) if judged else None,
+        give_up_rate=proportion((retry.key, retry.gave_up, 1) for retry in retried) if judged else None,
         injected=_injected(episodes) if any(episode.injected for episode in episodes) else None,
     )
 
@@ -352,12 +400,8 @@ def _wilson(rate: float, count: float) -> tuple[float, float]:
     return low, high
 
 
-Retried = tuple[str, Attempt, Attempt]
-"""(cluster, failed attempt, the attempt that followed)."""
-
-
-def _recoveries(retried: Sequence[Retried]) -> Ratio:
-    return proportion((task_id, not following.failed, 1) for task_id, _, following in retried)
+def _recoveries(retried: Sequence[Retry]) -> Ratio:
+    return proportion((retry.key, retry.right, 1) for retry in retried)
 
 
 def _silent_failures(episodes: Sequence[Episode]) -> Ratio:
@@ -365,36 +409,33 @@ def _silent_failures(episodes: Sequence[Episode]) -> Ratio:
         (episode.key, index in episode.silent, 1)
         for episode in episodes
         for index, attempt in enumerate(episode.attempts)
-        if not attempt.failed
+        if not (attempt.failed or episode.gives_up(index))
     )
 
 
 def _injected(episodes: Sequence[Episode]) -> InjectedReport:
-    forced = [(episode.key, *pair) for episode in episodes for pair in episode.forced]
-    answered = [(key, failed, following) for key, failed, following in forced if following is not None]
+    forced = [(episode.key, retry) for episode in episodes for retry in episode.forced]
+    followed = [retry for _, retry in forced if retry is not None]
     return InjectedReport(
         failures=sum(len(episode.injected) for episode in episodes),
         recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.injected),
-        answered_rate=proportion((key, following is not None, 1) for key, _, following in forced),
-        next_attempt_recovery_rate=_recoveries(answered),
-        repeat_rate=_repeats(answered),
+        answered_rate=proportion((key, retry is not None and not retry.gave_up, 1) for key, retry in forced),
+        next_attempt_recovery_rate=_recoveries(followed),
+        repeat_rate=_repeats(followed),
     )
 
 
-def _repeats(retried: Sequence[Retried]) -> Ratio:
-    return proportion(
-        (task_id, following.failed and following.signature == failed.signature, 1)
-        for task_id, failed, following in retried
-    )
+def _repeats(retried: Sequence[Retry]) -> Ratio:
+    return proportion((retry.key, retry.repeated, 1) for retry in retried)
 
 
-def _error_kinds(episodes: Sequence[Episode], retried: Sequence[Retried]) -> dict[ErrorKind, KindReport]:
+def _error_kinds(episodes: Sequence[Episode], retried: Sequence[Retry]) -> dict[ErrorKind, KindReport]:
     first = Counter(kind for e in episodes if 0 not in e.injected for kind in e.attempts[0].error_kinds)
     every = Counter(kind for episode in episodes for attempt in episode.attempts for kind in attempt.error_kinds)
     forced = Counter(kind for e in episodes for index in e.injected for kind in e.attempts[index].error_kinds)
     table = {}
     for kind, count in every.most_common():
-        of_kind = [pair for pair in retried if kind in pair[1].error_kinds]
+        of_kind = [retry for retry in retried if kind in retry.failed.error_kinds]
         own = count - forced[kind]
         table[kind] = KindReport(first[kind], own, _recoveries(of_kind), _repeats(of_kind), forced[kind])
     return table

@@ -76,8 +76,9 @@ def test_each_error_of_the_corrupted_oracle_is_counted_once_and_recovered(
     recovery = bfcl_report(evaluated(CorruptedOraclePolicy(HERMES), chosen, protocol), protocol)["recovery"]
     errors = sum(bool(turn.ground_truth) for task in chosen for turn in task.turns)
     assert counts(recovery["recovery_rate"]) == (len(chosen) - refused, len(chosen))
-    assert counts(recovery["next_attempt_recovery_rate"]) == (errors, errors)
-    assert counts(recovery["repeat_rate"]) == (0, errors)
+    assert counts(recovery["next_attempt_recovery_rate"]) == (errors, errors + refused)
+    assert counts(recovery["repeat_rate"]) == (0, errors + refused)
+    assert counts(recovery["give_up_rate"]) == (refused, errors + refused)  # it has nothing else to try
     assert sum(kind["attempts"] for kind in recovery["error_kinds"].values()) == errors + refused
     assert counts(recovery["first_attempt_accuracy"]) == (0, len(chosen))
 
@@ -85,9 +86,11 @@ def test_each_error_of_the_corrupted_oracle_is_counted_once_and_recovered(
 def test_the_stubborn_policy_repeats_and_never_recovers(held_out: list[Task]) -> None:
     recovery = bfcl_report(evaluated(StubbornPolicy(HERMES, give_up_after=3), held_out, RECOVERY), RECOVERY)["recovery"]
     turns = sum(len(task.turns) for task in held_out)
+    given_up = sum(bool(turn.ground_truth) for task in held_out for turn in task.turns)  # the others are not wrong
     assert counts(recovery["recovery_rate"]) == (0, 200)
-    assert counts(recovery["next_attempt_recovery_rate"]) == (0, 2 * turns)
-    assert counts(recovery["repeat_rate"]) == (2 * turns, 2 * turns)
+    assert counts(recovery["next_attempt_recovery_rate"]) == (0, 2 * turns + given_up)
+    assert counts(recovery["repeat_rate"]) == (2 * turns, 2 * turns + given_up)
+    assert counts(recovery["give_up_rate"]) == (given_up, 2 * turns + given_up)
     assert {kind: row["attempts"] for kind, row in recovery["error_kinds"].items()} == {"unknown_tool": 3 * turns}
 
 

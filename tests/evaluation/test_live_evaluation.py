@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from fissile.calls import Attempt, ToolCall
-from fissile.corrections.context import Context
+from fissile.corrections.context import Context, current_turn
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
@@ -77,6 +77,27 @@ def test_who_calls_nothing_is_blamed_for_it() -> None:
     episode = record.episode("", "")
     assert episode is not None
     assert (len(episode.attempts), episode.silent, episode.first_correct) == (1, (0,), False)
+
+
+@dataclass(frozen=True)
+class Quitter(ScriptedPolicy):
+    """Begins every turn wrong, and then says that it is sorry."""
+
+    wrong: str = '<tool_call>{"name": "subtract", "arguments": {}}</tool_call>'
+
+    def write(self, context: Context, sampling: Sampling) -> str:
+        return self.closing if current_turn(context.dialogue) else self.wrong
+
+
+@pytest.mark.parametrize("wrong", [Quitter(HERMES).wrong, "<tool_call>{"])
+def test_who_gives_up_is_not_right(wrong: str) -> None:
+    (record,) = evaluated(Quitter(HERMES, wrong=wrong))
+    assert [step["silent"] for step in record.steps] == [False] * 6  # the failed call told what is wrong
+    episode = record.episode("environment", "")
+    assert episode is not None
+    assert episode.turns == (0, 0, 1, 2, 2)  # in the second turn nothing was wanted
+    assert [episode.gives_up(index) for index in range(5)] == [False, True, False, False, True]
+    assert not any(retry.right for retry in episode.retried)
 
 
 def test_an_episode_without_an_attempt() -> None:

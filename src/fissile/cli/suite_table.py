@@ -13,6 +13,7 @@ RECOVERY = {
     "recovery_rate": "episodes with an error that end right",
     "next_attempt_recovery_rate": "next attempt right",
     "repeat_rate": "same invalid call repeated",
+    "give_up_rate": "gave up instead of another attempt",
     "silent_failure_rate": "silent failures, of error-free attempts",
     "calls_per_task": "calls per episode",
 }

@@ -32,8 +32,8 @@ class LiveEpisode:
         reason: why it is not: the judge's key for the first wrong turn, or how the rollout was cut; "" when valid.
         end: how it ended.
         verdicts: for each finished turn "" or the judge's key.
-        steps: one for each response: turn, attempt, the tools' answers, whether the judge blames it, and whether a
-            fault injector forced it.
+        steps: one for each response: turn, attempt, the tools' answers, whether the judge blames it, whether it gave
+            up, and whether a fault injector forced it.
     """
 
     task_id: str
@@ -54,6 +54,7 @@ class LiveEpisode:
                 "attempt": step.attempt.to_dict(),
                 "results": [result.content for result in step.results],
                 "silent": index in rollout.silent,
+                "gave_up": index in rollout.gave_up,
                 "injected": step.injected,
             }
             for index, step in enumerate(rollout.steps)
@@ -64,8 +65,8 @@ class LiveEpisode:
     def episode(self, feedback: str, cluster: str) -> Episode | None:
         """The same for the metrics; None where it holds no attempt.
 
-        A response is an attempt if it calls tools, fails, or is blamed: what merely ends a turn is none. An episode
-        that is not valid and holds no attempt, such as one cut before it began, has its first response for one.
+        A response is an attempt if it calls tools, fails, is blamed, or gives up: what merely ends a turn is none. An
+        episode that is not valid and holds no attempt, such as one cut before it began, has its first response for one.
         """
         chosen = [step for step in self.steps if _is_attempt(step)]
         if not chosen and not self.valid and self.steps:
@@ -152,4 +153,4 @@ def evaluate_live(
 
 def _is_attempt(step: Mapping[str, Any]) -> bool:
     attempt = step["attempt"]
-    return bool(attempt["calls"] or attempt["errors"] or step["silent"])
+    return bool(attempt["calls"] or attempt["errors"] or step["silent"] or step.get("gave_up"))  # older ones do not say

@@ -119,7 +119,7 @@ def advantage(ours: Sequence[Episode], baseline: Sequence[Episode], seed: int = 
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for at, episodes in ((0, ours), (2, baseline)):
         for episode in episodes:
-            counts[episode.task_id][at] += not episode.attempts[-1].failed
+            counts[episode.task_id][at] += episode.is_right(len(episode.attempts) - 1)
             counts[episode.task_id][at + 1] += 1
     clusters = [counts[task] for task in sorted(counts)]
     drawn = random.Random(seed)

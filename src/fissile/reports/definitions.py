@@ -30,7 +30,8 @@ METRICS = (
         "next_attempt_recovery_rate",
         "Next-attempt recovery",
         "higher",
-        "Of the failed attempts that were followed by another attempt, the share whose next attempt is right.",
+        "Of the failed attempts that were followed by another attempt, the share whose next attempt is right. In a "
+        "live world one that the judge blames is not, nor is giving up: to end a wrong turn without another call.",
     ),
     Metric(
         "repeat_rate",
@@ -57,6 +58,13 @@ METRICS = (
         "Final accuracy",
         "higher",
         "Of all episodes, the share that ends right: by its last attempt, in a live world by the judge of every turn.",
+    ),
+    Metric(
+        "give_up_rate",
+        "Gave up",
+        "lower",
+        "In a live world: of the failed attempts that were followed by another response, the share that ended the turn "
+        "without another call, and wrong.",
     ),
     Metric(
         "silent_failure_rate",

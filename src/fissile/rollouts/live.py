@@ -269,7 +269,8 @@ class LiveRollout:
         where there is none, something was left out: the last response, unless the turn was cut before its end.
         """
         steps = range(self._turn_began, len(self._steps))
-        attempts = [index for index in steps if self._steps[index].attempt.calls]
+        made = [self._steps[index].attempt for index in steps]
+        attempts = [index for index, attempt in zip(steps, made, strict=True) if attempt.calls or attempt.failed]
         if attempts and self._steps[attempts[-1]].attempt.failed:
             return None
         assert self._task is not None

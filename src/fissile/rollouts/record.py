@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -125,6 +126,18 @@ class Rollout:
             return not self.steps[-1].attempt.failed
         finished = self.context.turn + len(self.verdicts) == len(task.turns)
         return finished and all(verdict.valid for verdict in self.verdicts)
+
+    @property
+    def gave_up(self) -> tuple[int, ...]:
+        """Indices of the steps that call nothing after a failed one, in a turn that wanted calls and ended wrong."""
+        start, turns = self.context.turn, self.context.task.turns
+        wrong = {start + at for at, verdict in enumerate(self.verdicts) if not verdict.valid}
+        return tuple(
+            index
+            for index, (before, step) in enumerate(itertools.pairwise(self.steps), 1)
+            if before.attempt.failed and not (step.attempt.calls or step.attempt.failed)
+            if step.context.turn == before.context.turn in wrong and turns[step.context.turn].ground_truth
+        )
 
     @property
     def own(self) -> tuple[Step, ...]:
