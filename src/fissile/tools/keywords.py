@@ -1,0 +1,244 @@
+"""JSON Schema's keywords as they are applied to what a model wrote: numbers as written, patterns and steps limited.
+
+The rest is jsonschema's. A check that runs out of its limits stops as a whole with `LimitError`: inside `not`, `if`
+or `oneOf` a rule that was not checked must not count as one that holds, nor as one that is broken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from fissile.calls import JSON
+from fissile.tools.equality import as_written, is_multiple, is_number, json_equal, json_key
+from fissile.tools.patterns import SlowPatternError, matches
+from fissile.tools.references import NO_REMOTE_SCHEMAS, References
+
+MAX_STEPS = 50_000
+"""Keywords that one check may apply."""
+
+MAX_SECONDS = 0.25
+"""Processor time that the patterns of one check may take together."""
+
+FORBIDDEN = "forbidden"
+"""Stands for the keyword where a property must not be there at all."""
+
+Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+"""(validator, the keyword's value, instance, the schema that holds it) -> what is wrong."""
+
+
+class LimitError(Exception):
+    """A check that takes too long.
+
+    Attributes:
+        text: the text that a pattern could not be matched with; None where the schema takes too many steps.
+        pattern: that pattern.
+    """
+
+    def __init__(self, text: str | None = None, pattern: str = "") -> None:
+        super().__init__(pattern)
+        self.text = text
+        self.pattern = pattern
+
+
+@dataclass
+class Check:
+    """One validation under way.
+
+    Attributes:
+        references: of the schema.
+        steps: that are left.
+        seconds: of matching that are left.
+    """
+
+    references: References
+    steps: int = MAX_STEPS
+    seconds: float = MAX_SECONDS
+
+    def step(self, count: int = 1) -> None:
+        """Count a keyword, or several comparisons.
+
+        Raises:
+            LimitError: it was one too many.
+        """
+        self.steps -= count
+        if self.steps < 0:
+            raise LimitError
+
+    def matches(self, pattern: str, text: str) -> bool:
+        """True where the pattern occurs in the text.
+
+        Raises:
+            LimitError: the time is over.
+        """
+        start = time.process_time()
+        try:
+            return matches(pattern, text, self.seconds)
+        except SlowPatternError:
+            raise LimitError(text, pattern) from None
+        finally:
+            self.seconds -= time.process_time() - start
+
+    def violations(self, schema: JSON, value: JSON) -> Iterator[ValidationError]:
+        """What is wrong with a value, in jsonschema's terms.
+
+        Raises:
+            LimitError: finding out takes too long.
+        """
+        token = _check.set(self)
+        try:
+            yield from list(_Validator(schema, registry=NO_REMOTE_SCHEMAS).iter_errors(value))
+        finally:
+            _check.reset(token)
+
+
+_check: ContextVar[Check] = ContextVar("check")
+
+
+def _pattern(validator: Any, pattern: str, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if isinstance(value, str) and not _check.get().matches(pattern, value):
+        yield ValidationError("does not match")
+
+
+def _properties(validator: Any, rules: dict[str, JSON], value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    for name, rule in rules.items() if isinstance(value, dict) else ():
+        if name in value:
+            yield from _descend(validator, value[name], rule, name)
+
+
+def _pattern_properties(validator: Any, patterns: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    for pattern, rule in patterns.items() if isinstance(value, dict) else ():
+        for name, inner in value.items():
+            if _check.get().matches(pattern, name):
+                yield from _descend(validator, inner, rule, name)
+
+
+def _additional_properties(validator: Any, rule: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    for name in value if isinstance(value, dict) else ():
+        if not _is_named(name, schema):
+            yield from _descend(validator, value[name], rule, name)
+
+
+def _unevaluated_properties(validator: Any, rule: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if isinstance(value, dict):
+        evaluated = _evaluated(validator, value, {key: schema[key] for key in schema if key != "unevaluatedProperties"})
+        if (target := _check.get().references.target(schema)) is not True:
+            evaluated |= _evaluated(validator, value, target)
+        for name in value:
+            if name not in evaluated:
+                yield from _descend(validator, value[name], rule, name)
+
+
+def _property_names(validator: Any, rule: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    for name in value if isinstance(value, dict) else ():
+        if not validator.evolve(schema=rule).is_valid(name):
+            yield ValidationError("is no allowed name", FORBIDDEN, path=[name])
+
+
+def _reference(validator: Any, reference: str, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    yield from validator.descend(value, _check.get().references.target(schema))
+
+
+def _descend(validator: Any, value: JSON, rule: JSON, name: str) -> Iterator[ValidationError]:
+    """What is wrong with a property; jsonschema forgets the name where the rule is `false`."""
+    if rule is False:
+        yield ValidationError("is not allowed", FORBIDDEN, path=[name])
+    else:
+        yield from validator.descend(value, rule, path=name)
+
+
+def _evaluated(validator: Any, value: dict[str, JSON], schema: JSON) -> set[str]:
+    """The names of a value that a schema, and those that stand in place in it, speak of where they hold."""
+    if not isinstance(schema, dict):
+        return set()
+    _check.get().step()
+    names = {name for name in value if _is_named(name, schema)}
+    if {"additionalProperties", "unevaluatedProperties"} & schema.keys():
+        names |= set(value)
+    holding = [schema.get("if"), *(schema.get(keyword) or [] for keyword in ("allOf", "anyOf", "oneOf"))]
+    inside = [_check.get().references.target(schema)]
+    inside += [inner for found in holding for inner in (found if isinstance(found, list) else [found])]
+    inside += [rule for name, rule in schema.get("dependentSchemas", {}).items() if name in value]
+    if "if" in schema:
+        branch = "then" if validator.evolve(schema=schema["if"]).is_valid(value) else "else"
+        inside.append(schema.get(branch))
+    for inner in inside:
+        if isinstance(inner, dict) and validator.evolve(schema=inner).is_valid(value):
+            names |= _evaluated(validator, value, inner)
+    return names
+
+
+def _is_named(name: str, schema: dict[str, JSON]) -> bool:
+    """True where a schema itself has a rule for that name."""
+    patterns = schema.get("patternProperties", ())
+    return name in schema.get("properties", ()) or any(_check.get().matches(pattern, name) for pattern in patterns)
+
+
+def _const(validator: Any, const: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if not json_equal(value, const):
+        yield ValidationError("is another value")
+
+
+def _enum(validator: Any, choices: list[JSON], value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if isinstance(value, str):
+        is_right = value in choices
+    else:
+        _check.get().step(len(choices) // 4)
+        is_right = any(json_equal(value, choice) for choice in choices)
+    if not is_right:
+        yield ValidationError("is not among the values")
+
+
+def _unique_items(validator: Any, unique: bool, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if unique and isinstance(value, list) and len(set(map(json_key, value))) < len(value):
+        yield ValidationError("holds an item twice")
+
+
+def _compared(is_right: Callable[[Any, Any], bool]) -> Keyword:
+    def keyword(validator: Any, limit: float, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+        if is_number(value) and not is_right(as_written(value), as_written(limit)):
+            yield ValidationError("is beyond the limit")
+
+    return keyword
+
+
+def _multiple_of(validator: Any, factor: float, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+    if is_number(value) and not is_multiple(value, factor):
+        yield ValidationError("is no multiple")
+
+
+def _counted(keyword: Keyword) -> Keyword:
+    def counted(validator: Any, rule: Any, value: JSON, schema: JSON) -> Iterator[ValidationError] | None:
+        _check.get().step()
+        return keyword(validator, rule, value, schema)
+
+    return counted
+
+
+_KEYWORDS: Mapping[str, Keyword] = {
+    **Draft202012Validator.VALIDATORS,
+    "$ref": _reference,
+    "properties": _properties,
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+    "unevaluatedProperties": _unevaluated_properties,
+    "propertyNames": _property_names,
+    "const": _const,
+    "enum": _enum,
+    "uniqueItems": _unique_items,
+    "multipleOf": _multiple_of,
+    "minimum": _compared(lambda value, limit: value >= limit),
+    "maximum": _compared(lambda value, limit: value <= limit),
+    "exclusiveMinimum": _compared(lambda value, limit: value > limit),
+    "exclusiveMaximum": _compared(lambda value, limit: value < limit),
+}
+
+_Validator: Any = extend(Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()})

@@ -1,0 +1,238 @@
+"""From what jsonschema finds wrong to typed errors: the keyword decides the kind, never a text.
+
+A message states the violated rule in terms of the schema. Of alternatives (`anyOf`, `oneOf`) it is told what the one
+that was meant demands, or all the types or values that they allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema.exceptions import ValidationError
+
+from fissile.calls import JSON, shorten
+from fissile.errors import ErrorKind, ToolError
+from fissile.tools.keywords import FORBIDDEN
+from fissile.tools.types import json_type
+
+MAX_RULE = 200
+"""Characters of a rule that a message quotes."""
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Words violations of one call.
+
+    Attributes:
+        tool: the tool's name.
+        call_index: the call's place in its attempt.
+    """
+
+    tool: str
+    call_index: int | None
+
+    def error(self, kind: ErrorKind, message: str, argument: str | None = None) -> ToolError:
+        """A typed error of this call."""
+        return ToolError(kind, message, self.call_index, self.tool, argument)
+
+    def missing(self, argument: str) -> ToolError:
+        """A required argument is absent."""
+        message = f"{self.tool}() is missing the required argument '{argument}'."
+        return self.error(ErrorKind.MISSING_ARGUMENT, message, argument)
+
+    def unexpected(self, argument: str) -> ToolError:
+        """The schema does not know the argument."""
+        name = f"an unexpected argument '{argument}'" if argument else "an argument without a name"
+        return self.error(ErrorKind.UNEXPECTED_ARGUMENT, f"{self.tool}() got {name}.", argument)
+
+    def errors(self, violation: ValidationError) -> Iterator[ToolError]:
+        """One violation as typed errors, at least one."""
+        match violation.validator:
+            case "required":
+                instance: Any = violation.instance
+                yield from (
+                    self.missing(_inside(violation, name))
+                    for name in _list(violation.validator_value)
+                    if name not in instance
+                )
+            case "dependentRequired":
+                yield from self._dependents(violation)
+            case keyword if keyword == FORBIDDEN:
+                yield self.unexpected(_path(violation))
+            case "anyOf" | "oneOf":
+                yield from self._alternatives(violation)
+            case keyword:
+                yield self._broken(violation, str(keyword))
+
+    def _dependents(self, violation: ValidationError) -> Iterator[ToolError]:
+        rule: Any = violation.validator_value
+        instance: Any = violation.instance
+        for name, needed in rule.items():
+            for other in needed if name in instance else ():
+                if other not in instance:
+                    argument = _inside(violation, other)
+                    message = f"{self.tool}() is missing the argument '{argument}', which '{name}' needs."
+                    yield self.error(ErrorKind.MISSING_ARGUMENT, message, argument)
+
+    def _broken(self, violation: ValidationError, keyword: str) -> ToolError:
+        """A rule about one value."""
+        path, rule = _path(violation), violation.validator_value
+        kind, subject = ErrorKind.WRONG_VALUE, self._subject(path)
+        match keyword:
+            case "type":
+                kind, demand = ErrorKind.WRONG_TYPE, f"must be of type {_type_names(rule)}"
+                demand += f", not {json_type(violation.instance)}"
+            case "enum":
+                demand = f"must be one of {shown(rule)}"
+            case "const":
+                demand = f"must be {shown(rule)}"
+            case "minProperties" | "maxProperties":
+                demand = f"must have at {'least' if keyword == 'minProperties' else 'most'} {rule} entries"
+            case "items" | "unevaluatedItems":
+                demand = "must not have so many items"
+            case "None":  # the schema `false`, in place
+                demand = "is not allowed by its schema"
+            case "not" | "contains":
+                demand = f"violates '{keyword}': {shorten(json.dumps(rule, ensure_ascii=False), MAX_RULE)}"
+            case _:
+                demand = f"violates '{keyword}': {shorten(repr(rule), MAX_RULE)}"
+        return self.error(kind, f"{subject} {demand}.", path or None)
+
+    def _alternatives(self, violation: ValidationError) -> Iterator[ToolError]:
+        """What is wrong where none of several schemas holds, or more than one."""
+        path, subject = _path(violation), self._subject(_path(violation))
+        branches = _branches(violation)
+        meant = [branch for branch in branches if _allowed_types(branch) is None]
+        if not branches:
+            yield self.error(ErrorKind.WRONG_VALUE, f"{subject} must fit one form of its schema, not several.", path or None)
+        elif not meant:
+            types = list(dict.fromkeys(name for branch in branches for name in _allowed_types(branch) or ()))
+            message = f"{subject} must be of type {_type_names(types)}, not {json_type(violation.instance)}."
+            yield self.error(ErrorKind.WRONG_TYPE, message, path or None)
+        elif choices := _choices(branches):
+            yield self.error(ErrorKind.WRONG_VALUE, f"{subject} must be one of {shown(choices)}.", path or None)
+        elif tag := _tag(meant):
+            name, choices = tag
+            path = _inside(violation, name)
+            yield self.error(ErrorKind.WRONG_VALUE, f"argument '{path}' must be one of {shown(choices)}.", path)
+        elif (chosen := _chosen(meant)) is not None:
+            yield from (error for inner in chosen for error in self.errors(inner))
+        elif all(error.validator == "required" and not error.relative_path for branch in meant for error in branch):
+            options = [" and ".join(repr(_inside(violation, name)) for name in _absent(branch)) for branch in meant]
+            message = f"{subject} must have {', or '.join(dict.fromkeys(options))}."
+            yield self.error(ErrorKind.MISSING_ARGUMENT, message, path or None)
+        else:
+            yield self.error(ErrorKind.WRONG_VALUE, f"{subject} fits none of the forms that its schema allows.", path or None)
+
+    def _subject(self, path: str) -> str:
+        return f"argument '{path}'" if path else f"the call of {self.tool}()"
+
+
+def shown(value: JSON) -> str:
+    """A value as a message quotes it: texts in single quotes; true, false and null as JSON has them."""
+    match value:
+        case list():
+            return shorten(f"[{', '.join(map(shown, value))}]", 10 * MAX_RULE)
+        case bool() | None | dict():
+            return shorten(json.dumps(value, ensure_ascii=False), MAX_RULE)
+        case _:
+            return shorten(repr(value), MAX_RULE)
+
+
+def _path(violation: ValidationError) -> str:
+    return ".".join(map(str, violation.absolute_path))
+
+
+def _inside(violation: ValidationError, name: str) -> str:
+    """The path of a property of the value that a violation is about."""
+    path = _path(violation)
+    return f"{path}.{name}" if path else name
+
+
+def _type_names(expected: Any) -> str:
+    return expected if isinstance(expected, str) else " or ".join(expected)
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else []
+
+
+def _absent(branch: Sequence[ValidationError]) -> list[str]:
+    """The required names that a branch misses."""
+    names = [name for error in branch for name in _list(error.validator_value) if name not in _mapping(error.instance)]
+    return list(dict.fromkeys(names))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _branches(violation: ValidationError) -> list[list[ValidationError]]:
+    """The violations of each alternative."""
+    branches: dict[Any, list[ValidationError]] = {}
+    for error in violation.context or ():
+        branches.setdefault(error.relative_schema_path[0], []).append(error)
+    return list(branches.values())
+
+
+def _allowed_types(branch: Sequence[ValidationError]) -> list[str] | None:
+    """The types that an alternative allows, where the value is of none of them; None where its type is right."""
+    for error in branch:
+        if error.relative_path:
+            continue
+        if error.validator == "type":
+            rule: Any = error.validator_value
+            return [rule] if isinstance(rule, str) else list(rule)
+        if error.validator in ("anyOf", "oneOf") and error.context:
+            nested = [_allowed_types(inner) for inner in _branches(error)]
+            if all(types is not None for types in nested):
+                return [name for types in nested for name in types or ()]
+    return None
+
+
+def _choices(branches: Sequence[Sequence[ValidationError]]) -> list[JSON] | None:
+    """The values that the alternatives allow, where each allows but a few; null is one of them."""
+    choices: list[JSON] = []
+    for branch in branches:
+        here = {error.validator: error.validator_value for error in branch if not error.relative_path}
+        if "enum" in here:
+            choices += [value for value in _list(here["enum"]) if value not in choices]
+        elif "const" in here:
+            choices.append(here["const"])
+        elif here.get("type") == "null":
+            choices.append(None)
+        else:
+            return None
+    return choices
+
+
+def _tag(branches: Sequence[list[ValidationError]]) -> tuple[str, list[JSON]] | None:
+    """The property by which alternatives differ, and its values, where the given one is of none of them."""
+    tags = [next((error for error in branch if _is_tag(error)), None) for branch in branches]
+    if len(branches) < 2 or len({error.relative_path[0] if error else None for error in tags}) > 1 or not tags[0]:
+        return None
+    values = [error.validator_value if error.validator == "enum" else [error.validator_value] for error in tags if error]
+    return str(tags[0].relative_path[0]), [value for some in values for value in _list(some)]
+
+
+def _chosen(branches: Sequence[list[ValidationError]]) -> list[ValidationError] | None:
+    """The alternative that was meant: the only one whose fixed values are right, or whose names are."""
+    for is_other in (_is_tag, _is_about_names):
+        left = [branch for branch in branches if not any(map(is_other, branch))]
+        if len(left) == 1:
+            return left[0]
+        branches = left or branches
+    return branches[0] if len(branches) == 1 else None
+
+
+def _is_tag(error: ValidationError) -> bool:
+    """True for a property that must have another value, such as {"kind": {"const": "circle"}}."""
+    return error.validator in ("const", "enum") and len(error.relative_path) == 1
+
+
+def _is_about_names(error: ValidationError) -> bool:
+    """True for a property that is missing, or that must not be there."""
+    return error.validator in ("required", FORBIDDEN) and len(error.relative_path) <= 1
