@@ -128,7 +128,7 @@ SERVICE: Sentences = {
     ),
     (ErrorKind.WRONG_VALUE, Hint.DISAGREES): "Does not correspond to the client request.",
     (ErrorKind.MISSING_ARGUMENT, Hint.WHOLE): "The fields do not go together: {detail}",
-    (ErrorKind.UNEXPECTED_ARGUMENT, Hint.WHOLE): "The fields do not go together: {detail}",
+    (ErrorKind.UNEXPECTED_ARGUMENT, Hint.WHOLE): "This field has no name. Remove it.",
     (ErrorKind.WRONG_TYPE, Hint.WHOLE): "The fields do not go together: {detail}",
     (ErrorKind.WRONG_VALUE, Hint.WHOLE): "The fields do not go together: {detail}",
     (ErrorKind.TIMEOUT, Hint.WHOLE): "Validation was given up: {detail}",

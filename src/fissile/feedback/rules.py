@@ -182,9 +182,9 @@ class _Case:
     def path(self) -> list[str]:
         """The path of the argument concerned; a top-level name may hold points itself."""
         argument = self.error.argument or ""
-        whole = self.tool is not None and self.tool.takes(argument) and argument in (
-            {**self.tool.properties, **_arguments(self)}
-        )
+        names = {*(self.tool.properties if self.tool else ()), *_arguments(self)}
+        names |= {name for call in self.failure.task.ground_truth for name in call.arguments}
+        whole = self.tool is not None and argument in names and self.tool.takes(argument)
         return [argument] if whole else argument.split(".")
 
     @cached_property

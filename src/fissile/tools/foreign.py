@@ -24,7 +24,7 @@ _SILENT = frozenset(
 """Keys that say nothing of what a right call is."""
 
 _KNOWN = ("type", "name", "description", *_PARAMETERS, *sorted(_SILENT))
-_WRAPPERS = {"function": "function", "toolSpec": "toolSpec"}
+_WRAPPERS = ("function", "toolSpec")
 _GROUPS = ("functionDeclarations", "function_declarations")
 
 
@@ -40,12 +40,13 @@ def read_tool(schema: JSON) -> tuple[str, str, JSON]:
     _refuse_others(given)
     for wrapper in _WRAPPERS:
         if isinstance(given.get(wrapper), dict):
-            _refuse_unknown(given, _name_in(given[wrapper]), ("type", wrapper, *sorted(_SILENT)))
+            _refuse_unknown(given, str(given[wrapper].get("name", "")), ("type", wrapper, *sorted(_SILENT)))
             given = {key: value for key, value in given[wrapper].items() if value is not None}
             break
     name, description = given.get("name"), given.get("description", "")
-    if not isinstance(name, str):
-        raise DataError(f"A tool has no name. Write it as {_FORM}.")
+    if not isinstance(name, str) or not name.strip():
+        keys = f" among its keys ({', '.join(map(repr, given))})" if given else ""
+        raise DataError(f"A tool has no name{keys}. Write it as {_FORM}.")
     if not isinstance(description, str):
         raise DataError(f"Tool '{name}': 'description' must be a text, not {type(description).__name__}.")
     _refuse_unknown(given, name, _KNOWN)
@@ -58,7 +59,7 @@ def _refuse_others(given: dict[str, Any]) -> None:
         if key in given:
             raise DataError(f"A tool is a group of '{key}'. List the declarations themselves, each as a tool.")
     kind = given.get("type", "function")
-    if kind not in ("function", "custom", "object") or (kind == "custom" and not set(_PARAMETERS) & given.keys()):
+    if str(kind).lower() not in ("function", "custom", "object") or (kind == "custom" and not set(_PARAMETERS) & given.keys()):
         raise DataError(
             f"A tool of type {kind!r} is run by its provider and has no schema to check calls against. "
             f"Leave it out, or write it as a function: {_FORM}."
@@ -73,10 +74,6 @@ def _refuse_unknown(given: dict[str, Any], name: str, known: tuple[str, ...]) ->
             raise DataError(f"Tool '{name}' has the key '{key}', which is not known. {hint}")
 
 
-def _name_in(function: dict[str, Any]) -> str:
-    return str(function.get("name", ""))
-
-
 def _parameters(given: dict[str, Any], name: str) -> JSON:
     found = {key: _decoded(given[key], name, key) for key in _PARAMETERS if key in given}
     schemas = list(found.values())
@@ -85,7 +82,7 @@ def _parameters(given: dict[str, Any], name: str) -> JSON:
     schema = schemas[0] if schemas else {}
     if isinstance(schema, dict) and set(schema) == {"json"}:  # Bedrock
         schema = schema["json"]
-    return schema or {"type": "object", "properties": {}}
+    return schema
 
 
 def _decoded(value: JSON, name: str, key: str) -> JSON:

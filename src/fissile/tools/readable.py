@@ -14,7 +14,7 @@ from fissile.tools.merging import both, either
 from fissile.tools.positions import DEFINITIONS, IN_PLACE, inner_schemas
 from fissile.tools.references import References
 
-MAX_SCHEMAS = 4000
+MAX_SCHEMAS = 1000
 """Schemas of one tool that are read, outermost first; what a recursive schema holds further down is left open."""
 
 MAX_DEPTH = 16

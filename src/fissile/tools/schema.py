@@ -11,6 +11,7 @@ import jsonschema
 from jsonschema import Draft202012Validator
 
 from fissile.calls import JSON
+from fissile.tools.keywords import validator_of
 from fissile.tools.normal import NoObjectError, SchemaError, normal
 from fissile.tools.patterns import PatternError, compiled
 from fissile.tools.positions import inner_schemas
@@ -61,6 +62,11 @@ class Schema:
     def readable(self) -> dict[str, JSON]:
         """The schema with references and in-place keywords folded into it."""
         return readable(self.rules, self.references)
+
+    @cached_property
+    def validator(self) -> Any:
+        """What applies the rules to arguments, within a `Check`."""
+        return validator_of(self.rules)
 
     @property
     def properties(self) -> dict[str, JSON]:

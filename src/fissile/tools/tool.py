@@ -34,10 +34,10 @@ class Tool:
     parameters: dict[str, JSON]
 
     def __post_init__(self) -> None:
-        if not self.name:
+        if not self.name.strip():
             raise DataError("A tool has no name. Give every tool a non-empty 'name'.")
         try:
-            schema = read_schema(json.dumps(self.parameters))
+            schema = read_schema(json.dumps(self.parameters, allow_nan=False))
         except SchemaError as error:
             raise DataError(f"Tool '{self.name}': 'parameters' is not a valid JSON Schema {error}.") from None
         except NoObjectError as error:
@@ -45,6 +45,7 @@ class Tool:
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(f"Tool '{self.name}': 'parameters' must be a JSON Schema, and is no JSON: {error}.") from None
         object.__setattr__(self, "parameters", schema.rules)
+        self.__dict__["schema"] = schema
 
     @classmethod
     def from_schema(cls, schema: dict[str, JSON]) -> Tool:

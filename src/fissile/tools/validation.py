@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.calls import JSON, shorten
 from fissile.errors import ErrorKind, ToolError
-from fissile.tools.keywords import Check, LimitError
+from fissile.tools.keywords import Check, LimitError, validator_of
 from fissile.tools.schema import Schema
 from fissile.tools.violations import Reporter
 
@@ -37,7 +37,8 @@ def validate(tool: str, schema: Schema, arguments: dict[str, JSON], call_index: 
         yield _unsayable(reporter, name)
     check = Check(schema.references)
     try:
-        violations = check.violations(schema.rules, {key: value for key, value in arguments.items() if key not in oversized})
+        sayable = {name: value for name, value in arguments.items() if name not in oversized}
+        violations = check.violations(schema.validator, sayable)
         told = set(oversized)
         for violation in sorted(violations, key=lambda error: list(map(str, error.path))):
             for error in reporter.errors(violation):
@@ -60,7 +61,7 @@ def is_valid(schema: Schema, rule: dict[str, Any], value: JSON) -> bool:
     if _is_oversized(value):
         return True
     try:
-        return not list(Check(schema.references).violations(rule, value))
+        return not Check(schema.references).violations(validator_of(rule), value)
     except (LimitError, RecursionError):
         return True
 
@@ -115,13 +116,13 @@ def _parts(value: JSON) -> Iterator[tuple[JSON, int]]:
         waiting += [(part, depth + 1) for part in parts]
 
 
-def _place(value: JSON, text: str, path: str = "") -> str | None:
-    """Where a text stands in some arguments; None where it is the name of one."""
-    if value is text:
-        return path
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in parts:
-        found = _place(inner, text, f"{path}.{key}" if path else str(key))
-        if found is not None:
-            return found
+def _place(arguments: dict[str, JSON], text: str) -> str | None:
+    """Where a text stands in some arguments; None where it is the name of one. Does not recurse."""
+    waiting: list[tuple[str, JSON]] = list(arguments.items())
+    while waiting:
+        path, value = waiting.pop()
+        if value is text:
+            return path
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{key}", inner) for key, inner in parts]
     return None

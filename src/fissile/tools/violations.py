@@ -106,26 +106,43 @@ class Reporter:
         path, subject = _path(violation), self._subject(_path(violation))
         branches = _branches(violation)
         meant = [branch for branch in branches if _allowed_types(branch) is None]
-        if not branches:
-            yield self.error(ErrorKind.WRONG_VALUE, f"{subject} must fit one form of its schema, not several.", path or None)
-        elif not meant:
-            types = list(dict.fromkeys(name for branch in branches for name in _allowed_types(branch) or ()))
-            message = f"{subject} must be of type {_type_names(types)}, not {json_type(violation.instance)}."
-            yield self.error(ErrorKind.WRONG_TYPE, message, path or None)
+        path, subject = _path(violation), self._subject(_path(violation))
+        if not meant:
+            yield self._of_no_alternative(violation, branches)
         elif choices := _choices(branches):
             yield self.error(ErrorKind.WRONG_VALUE, f"{subject} must be one of {shown(choices)}.", path or None)
         elif tag := _tag(meant):
-            name, choices = tag
-            path = _inside(violation, name)
-            yield self.error(ErrorKind.WRONG_VALUE, f"argument '{path}' must be one of {shown(choices)}.", path)
-        elif (chosen := _chosen(meant)) is not None:
+            path = _inside(violation, tag[0])
+            yield self.error(ErrorKind.WRONG_VALUE, f"argument '{path}' must be one of {shown(tag[1])}.", path)
+        elif chosen := _chosen(meant):
             yield from (error for inner in chosen for error in self.errors(inner))
         elif all(error.validator == "required" and not error.relative_path for branch in meant for error in branch):
-            options = [" and ".join(repr(_inside(violation, name)) for name in _absent(branch)) for branch in meant]
-            message = f"{subject} must have {', or '.join(dict.fromkeys(options))}."
-            yield self.error(ErrorKind.MISSING_ARGUMENT, message, path or None)
+            yield from self._one_of_several(violation, [_absent(branch) for branch in meant])
         else:
-            yield self.error(ErrorKind.WRONG_VALUE, f"{subject} fits none of the forms that its schema allows.", path or None)
+            message = f"{subject} fits none of the forms that its schema allows."
+            yield self.error(ErrorKind.WRONG_VALUE, message, path or None)
+
+    def _of_no_alternative(self, violation: ValidationError, branches: Sequence[list[ValidationError]]) -> ToolError:
+        """A value of a type that no alternative allows, or one that fits several where it must fit one."""
+        path, kind = _path(violation), ErrorKind.WRONG_VALUE
+        types = list(dict.fromkeys(name for branch in branches for name in _allowed_types(branch) or ()))
+        if types:
+            kind, demand = ErrorKind.WRONG_TYPE, f"must be of type {_type_names(types)}"
+            demand += f", not {json_type(violation.instance)}"
+        else:
+            demand = "is not allowed by its schema" if violation.context else "must fit one form of its schema, not several"
+        return self.error(kind, f"{self._subject(path)} {demand}.", path or None)
+
+    def _one_of_several(self, violation: ValidationError, absent: Sequence[list[str]]) -> Iterator[ToolError]:
+        """Properties are missing: those that every alternative needs, or some of several."""
+        common = [name for name in absent[0] if all(name in names for names in absent)]
+        if common:
+            yield from (self.missing(_inside(violation, name)) for name in common)
+            return
+        path = _path(violation)
+        options = dict.fromkeys(" and ".join(map(repr, names)) for names in absent)
+        message = f"{self._subject(path)} must have {', or '.join(options)}."
+        yield self.error(ErrorKind.WRONG_VALUE if path else ErrorKind.MISSING_ARGUMENT, message, path or None)
 
     def _subject(self, path: str) -> str:
         return f"argument '{path}'" if path else f"the call of {self.tool}()"
@@ -171,9 +188,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _branches(violation: ValidationError) -> list[list[ValidationError]]:
-    """The violations of each alternative."""
+    """The violations of each alternative; one that is `false` is none."""
     branches: dict[Any, list[ValidationError]] = {}
-    for error in violation.context or ():
+    for error in (error for error in violation.context or () if error.relative_schema_path):
         branches.setdefault(error.relative_schema_path[0], []).append(error)
     return list(branches.values())
 
