@@ -15,7 +15,7 @@ from fissile.tools.violations import Reporter
 MAX_DEPTH = 900
 """Levels of objects and lists in one argument."""
 
-MAX_BITS = 14_000
+MAX_BITS = 14_280
 """Size of an integer; larger ones cannot be written down in Python (4300 digits)."""
 
 
