@@ -43,7 +43,9 @@ def kinds(task: Task, arguments: dict[str, Any]) -> list[tuple[str, str | None]]
 
 
 def test_accepted_values_and_optional_arguments():
-    task = load({**CALL, "accepted": {"city": ["Oslo", "Oslo, Norway"], "price": [19.99, 20]}, "optional": ["nights", "price"]})
+    task = load(
+        {**CALL, "accepted": {"city": ["Oslo", "Oslo, Norway"], "price": [19.99, 20]}, "optional": ["nights", "price"]}
+    )
     assert task.ground_truth[0].arguments == {"city": ["Oslo", "Oslo, Norway"], "nights": [3], "price": [19.99, 20]}
     assert task.oracle_calls()[0].arguments == {"city": "Oslo"}
     for right in ({"city": "Oslo"}, {"city": "Oslo, Norway", "nights": 3}, {"city": "Oslo", "price": 20.0}):
@@ -63,7 +65,13 @@ def test_a_list_is_one_value_in_arguments_and_several_in_accepted():
     [
         {**CALL, "accepted": '{"city": ["Oslo, Norway"]}', "optional": '["nights"]'},
         {**CALL, "accepted": {"city": ["Oslo, Norway"], "unit": None}, "optional": ["nights"]},
-        {"id": "c1", "type": "function", "function": CALL, "accepted": {"city": ["Oslo, Norway"]}, "optional": ["nights"]},
+        {
+            "id": "c1",
+            "type": "function",
+            "function": CALL,
+            "accepted": {"city": ["Oslo, Norway"]},
+            "optional": ["nights"],
+        },
         {"function": {**CALL, "accepted": {"city": ["Oslo, Norway"]}, "optional": ["nights"]}},
     ],
 )
@@ -105,7 +113,7 @@ def test_a_default_does_not_replace_what_the_truth_asks_for():
         ({"argument": {}}, "has the key 'argument', which is not known; perhaps 'arguments' is meant"),
         (
             {"arguments": {"city": ["Oslo", "Oslo, Norway"]}},
-            "not array; several accepted values go into 'accepted': {\"city\": [\"Oslo\", \"Oslo, Norway\"]}",
+            'not array; several accepted values go into \'accepted\': {"city": ["Oslo", "Oslo, Norway"]}',
         ),
     ],
 )

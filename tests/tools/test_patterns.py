@@ -1,5 +1,7 @@
 """Patterns as ECMA 262 reads them, within limits."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,9 +48,32 @@ def test_patterns_mean_what_they_mean_in_javascript(pattern, right, wrong):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(", ")", "[", "[]", "*", "a**", "\\", "\\p", "\\p{Nope}", "\\e", "(?R)", "(?1)(a)", "(?>a)", "(?#x)", "\\1", "\\k<x>"]
-    + ["a{3,1}", "a{100000000}", "((a{1000}){1000}){1000}", "(a{1,999999999999999999999})", "a" * 30_000]
-    + ["(" * 3000 + ")" * 3000, "[b-a]", "\\u{110000}"],
+    [
+        "(",
+        ")",
+        "[",
+        "[]",
+        "*",
+        "a**",
+        "\\",
+        "\\p",
+        "\\p{Nope}",
+        "\\e",
+        "(?R)",
+        "(?1)(a)",
+        "(?>a)",
+        "(?#x)",
+        "\\1",
+        "\\k<x>",
+        "a{3,1}",
+        "a{100000000}",
+        "((a{1000}){1000}){1000}",
+        "(a{1,999999999999999999999})",
+        "a" * 30000,
+        "(" * 3000 + ")" * 3000,
+        "[b-a]",
+        "\\u{110000}",
+    ],
 )
 def test_a_pattern_that_cannot_be_used_says_why(pattern):
     with pytest.raises(PatternError, match=r"\w"):
@@ -72,7 +97,5 @@ def test_a_search_ends_in_time(pattern, text):
 @settings(deadline=None)
 @given(st.text("ab()[]{}|*+?.^$\\-0123,dwsDpLuxk<>=!:&~é ", max_size=12), st.text("ab-1 \n", max_size=5))
 def test_any_text_is_a_pattern_or_is_refused(pattern, text):
-    try:
+    with suppress(PatternError, SlowPatternError):
         matches(pattern, text, 0.5)
-    except (PatternError, SlowPatternError):
-        pass

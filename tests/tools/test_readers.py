@@ -68,7 +68,11 @@ def test_rules_about_a_whole_call_quote_them():
     either = Tool(
         "book",
         "",
-        {"type": "object", "anyOf": [{"required": ["mail"]}, {"required": ["phone"]}], "properties": {"mail": {}, "phone": {}}},
+        {
+            "type": "object",
+            "anyOf": [{"required": ["mail"]}, {"required": ["phone"]}],
+            "properties": {"mail": {}, "phone": {}},
+        },
     )
     task = Task("t", SAID, (either,), (ExpectedCall.exactly("book", {"mail": "ada@x.org"}),))
     (python,), (service,) = (source.diagnose([failure(task, {})]) for source in (RULES, SERVICE_RULES))

@@ -27,15 +27,33 @@ def of(value: Any, **parameters: Any) -> dict[str, Any]:
     [
         {"properties": {"city": CITY}, "required": ["city"]},
         {"allOf": [{"properties": {"city": CITY}, "required": ["city"]}]},
-        {"allOf": [{"$ref": "#/$defs/Place"}], "$defs": {"Place": {"properties": {"city": CITY}, "required": ["city"]}}},
+        {
+            "allOf": [{"$ref": "#/$defs/Place"}],
+            "$defs": {"Place": {"properties": {"city": CITY}, "required": ["city"]}},
+        },
         {"$ref": "#/definitions/P", "definitions": {"P": {"properties": {"city": CITY}, "required": ["city"]}}},
-        {"$ref": "#/components/schemas/P", "components": {"schemas": {"P": {"allOf": [{"$ref": "#/components/schemas/Q"}]}, "Q": {"properties": {"city": CITY}, "required": ["city"]}}}},
+        {
+            "$ref": "#/components/schemas/P",
+            "components": {
+                "schemas": {
+                    "P": {"allOf": [{"$ref": "#/components/schemas/Q"}]},
+                    "Q": {"properties": {"city": CITY}, "required": ["city"]},
+                }
+            },
+        },
         {"$ref": "#place", "$defs": {"P": {"$anchor": "place", "properties": {"city": CITY}, "required": ["city"]}}},
-        {"$id": "https://x.org/book", "$ref": "place", "$defs": {"P": {"$id": "place", "properties": {"city": CITY}, "required": ["city"]}}},
+        {
+            "$id": "https://x.org/book",
+            "$ref": "place",
+            "$defs": {"P": {"$id": "place", "properties": {"city": CITY}, "required": ["city"]}},
+        },
         {"anyOf": [{"properties": {"city": CITY}, "required": ["city"]}]},
         {"properties": {"city": {"$ref": "#/$defs/City"}}, "$defs": {"City": CITY}, "required": ["city"]},
         {"properties": {"city": {"allOf": [{"type": "string"}, {"enum": CITY["enum"]}]}}, "required": ["city"]},
-        {"properties": {"city": {"type": "string"}}, "allOf": [{"properties": {"city": {"enum": CITY["enum"]}}, "required": ["city"]}]},
+        {
+            "properties": {"city": {"type": "string"}},
+            "allOf": [{"properties": {"city": {"enum": CITY["enum"]}}, "required": ["city"]}],
+        },
     ],
 )
 def test_arguments_are_known_wherever_the_schema_describes_them(parameters):
@@ -60,7 +78,15 @@ def test_arguments_are_known_wherever_the_schema_describes_them(parameters):
         ({"unevaluatedProperties": {"type": "integer"}}, ["a"], []),
         ({"propertyNames": {"pattern": "^[a-z]+$"}}, ["a"], []),
         ({"anyOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}, ["a", "b"], ["c"]),
-        ({"if": {"properties": {"a": {"const": 1}}}, "then": {"properties": {"b": {}}}, "else": {"properties": {"c": {}}}}, ["a", "b", "c"], ["d"]),
+        (
+            {
+                "if": {"properties": {"a": {"const": 1}}},
+                "then": {"properties": {"b": {}}},
+                "else": {"properties": {"c": {}}},
+            },
+            ["a", "b", "c"],
+            ["d"],
+        ),
         ({"dependentSchemas": {"a": {"properties": {"b": {}}}}, "properties": {"a": {}}}, ["a", "b"], ["c"]),
         ({"required": ["a"]}, ["a"], ["b"]),
         ({"properties": {"b": {"properties": {"a": {}}}}}, ["b"], ["a"]),
@@ -76,7 +102,10 @@ def test_what_a_tool_takes(parameters, taken, refused):
     [
         ({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}, {"type": ["integer", "null"], "minimum": 1}),
         ({"oneOf": [{"type": "integer"}, {"type": "string"}]}, {"type": ["integer", "string"]}),
-        ({"anyOf": [{"enum": ["a"]}, {"const": "b"}, {"type": "null"}]}, {"type": ["string", "null"], "enum": ["a", "b", None]}),
+        (
+            {"anyOf": [{"enum": ["a"]}, {"const": "b"}, {"type": "null"}]},
+            {"type": ["string", "null"], "enum": ["a", "b", None]},
+        ),
         ({"const": 3}, {"const": 3, "enum": [3]}),
         ({"type": "number", "allOf": [{"type": "integer"}, {"minimum": 1}]}, {"type": "integer", "minimum": 1}),
         ({"$ref": "#/$defs/Size", "description": "Mine."}, {"description": "Mine.", "type": "integer"}),

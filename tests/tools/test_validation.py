@@ -12,8 +12,16 @@ from fissile.tools import Tool
 
 SHAPE = {
     "oneOf": [
-        {"type": "object", "properties": {"kind": {"const": "circle"}, "r": {"type": "number"}}, "required": ["kind", "r"]},
-        {"type": "object", "properties": {"kind": {"const": "line"}, "to": {"type": "integer"}}, "required": ["kind", "to"]},
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "circle"}, "r": {"type": "number"}},
+            "required": ["kind", "r"],
+        },
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "line"}, "to": {"type": "integer"}},
+            "required": ["kind", "to"],
+        },
     ]
 }
 OPTIONAL = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
@@ -47,15 +55,33 @@ def of(schema: Any, value: Any) -> list[tuple[str, str | None, str]]:
         ({"oneOf": [{"const": 1}, {"const": 2}]}, 3, "wrong_value", "x", "must be one of [1, 2]."),
         ({"const": "5"}, 5, "wrong_value", "x", "argument 'x' must be '5'."),
         ({"not": {"type": "string"}}, "a", "wrong_value", "x", "argument 'x' violates 'not': {\"type\": \"string\"}."),
-        ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, 5, "wrong_value", "x", "must fit one form of its schema"),
+        (
+            {"oneOf": [{"type": "number"}, {"type": "integer"}]},
+            5,
+            "wrong_value",
+            "x",
+            "must fit one form of its schema",
+        ),
         (SHAPE, {"kind": "circle"}, "missing_argument", "x.r", "missing the required argument 'x.r'"),
-        (SHAPE, {"kind": "line", "to": "9"}, "wrong_type", "x.to", "argument 'x.to' must be of type integer, not string"),
+        (
+            SHAPE,
+            {"kind": "line", "to": "9"},
+            "wrong_type",
+            "x.to",
+            "argument 'x.to' must be of type integer, not string",
+        ),
         (SHAPE, {"kind": "dot"}, "wrong_value", "x.kind", "argument 'x.kind' must be one of ['circle', 'line']."),
         (SHAPE, {}, "missing_argument", "x.kind", "missing the required argument 'x.kind'"),
         (SHAPE, "circle", "wrong_type", "x", "argument 'x' must be of type object, not string."),
         ({"type": "array", "items": OPTIONAL}, [1, None, "2"], "wrong_type", "x.2", "must be of type integer or null"),
         (CONTACT, {}, "wrong_value", "x", "argument 'x' must have 'mail', or 'phone'."),
-        ({"type": "array", "prefixItems": [{}], "items": False}, [1, 2], "wrong_value", "x", "must not have so many items"),
+        (
+            {"type": "array", "prefixItems": [{}], "items": False},
+            [1, 2],
+            "wrong_value",
+            "x",
+            "must not have so many items",
+        ),
         ({"type": "object", "minProperties": 1}, {}, "wrong_value", "x", "must have at least 1 entries"),
         ({"type": "object", "additionalProperties": False}, {"y": 1}, "unexpected_argument", "x.y", "argument 'x.y'"),
         ({"type": "object", "properties": {"y": False}}, {"y": 1}, "unexpected_argument", "x.y", "argument 'x.y'"),
@@ -74,15 +100,43 @@ def test_each_violation_is_one_true_error(schema, value, kind, argument, message
     ("schema", "arguments", "expected"),
     [
         (CONTACT, {}, ("missing_argument", None, "the call of f() must have 'mail', or 'phone'.")),
-        (CONTACT | {"oneOf": CONTACT["anyOf"]}, {"mail": "a", "phone": "b"}, ("wrong_value", None, "the call of f() must fit one form of its schema, not several.")),
-        ({"type": "object", "not": {"required": ["a"]}, "properties": {"a": {}}}, {"a": 1}, ("wrong_value", None, "the call of f() violates 'not': {\"required\": [\"a\"]}.")),
-        ({"type": "object", "additionalProperties": True, "minProperties": 2}, {"a": 1}, ("wrong_value", None, "the call of f() must have at least 2 entries.")),
-        ({"type": "object", "properties": {"a": {}}}, {"": 1}, ("unexpected_argument", "", "f() got an argument without a name.")),
-        ({"type": "object", "propertyNames": {"maxLength": 2}}, {"abc": 1}, ("unexpected_argument", "abc", "f() got an unexpected argument 'abc'.")),
-        ({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, {"b": 1}, ("unexpected_argument", "b", "f() got an unexpected argument 'b'.")),
-        ({"properties": {"a": {}}, "if": {"required": ["a"]}, "then": {"properties": {"b": {}}, "required": ["b"]}}, {"a": 1}, ("missing_argument", "b", "f() is missing the required argument 'b'.")),
+        (
+            CONTACT | {"oneOf": CONTACT["anyOf"]},
+            {"mail": "a", "phone": "b"},
+            ("wrong_value", None, "the call of f() must fit one form of its schema, not several."),
+        ),
+        (
+            {"type": "object", "not": {"required": ["a"]}, "properties": {"a": {}}},
+            {"a": 1},
+            ("wrong_value", None, 'the call of f() violates \'not\': {"required": ["a"]}.'),
+        ),
+        (
+            {"type": "object", "additionalProperties": True, "minProperties": 2},
+            {"a": 1},
+            ("wrong_value", None, "the call of f() must have at least 2 entries."),
+        ),
+        (
+            {"type": "object", "properties": {"a": {}}},
+            {"": 1},
+            ("unexpected_argument", "", "f() got an argument without a name."),
+        ),
+        (
+            {"type": "object", "propertyNames": {"maxLength": 2}},
+            {"abc": 1},
+            ("unexpected_argument", "abc", "f() got an unexpected argument 'abc'."),
+        ),
+        (
+            {"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False},
+            {"b": 1},
+            ("unexpected_argument", "b", "f() got an unexpected argument 'b'."),
+        ),
+        (
+            {"properties": {"a": {}}, "if": {"required": ["a"]}, "then": {"properties": {"b": {}}, "required": ["b"]}},
+            {"a": 1},
+            ("missing_argument", "b", "f() is missing the required argument 'b'."),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_rule_about_the_whole_call_names_the_call_and_never_an_empty_argument(schema, arguments, expected):
     assert found(schema, arguments) == [expected]
 
@@ -98,11 +152,15 @@ def test_a_rule_about_the_whole_call_names_the_call_and_never_an_empty_argument(
         ({"type": "integer"}, [1e3, 2.0, 10**30], [True, 0.5]),
         ({"enum": [1, 0.3]}, [1.0, 0.1 + 0.2], [True, "1"]),
         ({"const": {"a": [1]}}, [{"a": [1.0]}], [{"a": [True]}]),
-        ({"uniqueItems": True}, [[1, True, "1", [1], {"a": 1}, {"a": True}]], [[1, 1.0], [{"a": 1}, {"a": 1.0}], [0.3, 0.1 + 0.2]]),
+        (
+            {"uniqueItems": True},
+            [[1, True, "1", [1], {"a": 1}, {"a": True}]],
+            [[1, 1.0], [{"a": 1}, {"a": 1.0}], [0.3, 0.1 + 0.2]],
+        ),
         ({"type": "number"}, [0.5], [float("nan"), float("inf")]),
         ({}, [None], [float("nan"), [float("-inf")], {"a": 10**5000}]),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_compared_as_people_write_them(rule, right, wrong):
     assert [value for value in right if of(rule, value)] == []
     assert [value for value in wrong if not of(rule, value)] == []
@@ -146,13 +204,28 @@ def test_long_lists_of_objects_are_compared_in_time():
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "kind", "r", ""]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "kind", "r", ""]), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 schemas = st.recursive(
     st.sampled_from(
-        [True, False, {}, {"type": "integer"}, {"const": 1}, {"pattern": "^a"}, {"multipleOf": 0.1}, {"required": ["x"]}]
-        + [SHAPE, OPTIONAL, {"type": "OBJECT", "nullable": True}, {"$ref": "#/$defs/N"}, {"additionalProperties": False}]
+        [
+            True,
+            False,
+            {},
+            {"type": "integer"},
+            {"const": 1},
+            {"pattern": "^a"},
+            {"multipleOf": 0.1},
+            {"required": ["x"]},
+            SHAPE,
+            OPTIONAL,
+            {"type": "OBJECT", "nullable": True},
+            {"$ref": "#/$defs/N"},
+            {"additionalProperties": False},
+        ]
     ),
     lambda inner: st.one_of(
         st.builds(lambda one: {"not": one}, inner),
@@ -171,7 +244,9 @@ schemas = st.recursive(
 @settings(deadline=None)
 @given(schemas, json_values)
 def test_validation_never_raises_and_names_what_it_blames(schema, value):
-    tool = Tool("f", "", {"type": "object", "properties": {"x": schema}, "$defs": {"N": {"items": {"$ref": "#/$defs/N"}}}})
+    tool = Tool(
+        "f", "", {"type": "object", "properties": {"x": schema}, "$defs": {"N": {"items": {"$ref": "#/$defs/N"}}}}
+    )
     json.dumps(tool.properties)
     for error in tool.validate({"x": value}):
         assert "''" not in error.message or error.argument in (None, "") or value != ""

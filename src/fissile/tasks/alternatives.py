@@ -30,7 +30,10 @@ def with_alternatives(expected: ExpectedCall, call: Mapping[str, JSON], where: s
     """
     for key in (key for key, value in call.items() if value is not None and key not in _KEYS):
         near = difflib.get_close_matches(key, _KEYS[:4], n=1) or ["arguments"]
-        _fail(where, f"the call of '{expected.name}' has the key '{key}', which is not known; perhaps '{near[0]}' is meant")
+        _fail(
+            where,
+            f"the call of '{expected.name}' has the key '{key}', which is not known; perhaps '{near[0]}' is meant",
+        )
     accepted = _read(call, "accepted", dict, "an object such as {'city': ['Oslo', 'Oslo, Norway']}", where)
     optional = _read(call, "optional", list, "a list of names such as ['unit']", where)
     arguments = {name: list(values) for name, values in expected.arguments.items()}
@@ -43,7 +46,9 @@ def with_alternatives(expected: ExpectedCall, call: Mapping[str, JSON], where: s
         known += [value for value in values if not any(json_equal(value, other) for other in known)]
     for name in optional or ():
         if name not in arguments:
-            _fail(where, f"'{name}' of '{expected.name}' is 'optional', but no value is accepted; add it to 'arguments'")
+            _fail(
+                where, f"'{name}' of '{expected.name}' is 'optional', but no value is accepted; add it to 'arguments'"
+            )
     return replace(expected, arguments=arguments, optional=frozenset(optional or ()))
 
 

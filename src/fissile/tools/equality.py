@@ -16,7 +16,9 @@ from fissile.calls import JSON
 
 def is_number(value: JSON) -> bool:
     """True for integers and floats that are finite; not for booleans."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and (_is_int(value) or math.isfinite(value))
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def as_written(number: int | float) -> Fraction:
@@ -54,12 +56,3 @@ def json_key(value: JSON) -> Hashable:
             return type(value).__name__, value
         case _:
             return "number", as_written(value) if is_number(value) else repr(value)
-
-
-def is_multiple(number: int | float, factor: int | float) -> bool:
-    """True where `number` is a whole multiple of `factor`, both as written and finite."""
-    return (as_written(number) / as_written(factor)).denominator == 1
-
-
-def _is_int(value: int | float) -> bool:
-    return isinstance(value, int)

@@ -59,7 +59,9 @@ def _refuse_others(given: dict[str, Any]) -> None:
         if key in given:
             raise DataError(f"A tool is a group of '{key}'. List the declarations themselves, each as a tool.")
     kind = given.get("type", "function")
-    if str(kind).lower() not in ("function", "custom", "object") or (kind == "custom" and not set(_PARAMETERS) & given.keys()):
+    if str(kind).lower() not in ("function", "custom", "object") or (
+        kind == "custom" and not set(_PARAMETERS) & given.keys()
+    ):
         raise DataError(
             f"A tool of type {kind!r} is run by its provider and has no schema to check calls against. "
             f"Leave it out, or write it as a function: {_FORM}."

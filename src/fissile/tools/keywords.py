@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -17,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from fissile.calls import JSON
-from fissile.tools.equality import as_written, is_multiple, is_number, json_equal, json_key
+from fissile.tools.equality import as_written, is_number, json_equal, json_key
 from fissile.tools.patterns import SlowPatternError, matches
 from fissile.tools.references import NO_REMOTE_SCHEMAS, References
 
@@ -106,18 +107,13 @@ class Check:
 _check: ContextVar[Check] = ContextVar("check")
 
 
-def _pattern(validator: Any, pattern: str, value: JSON, schema: JSON) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not _check.get().matches(pattern, value):
-        yield ValidationError("does not match")
-
-
-def _properties(validator: Any, rules: dict[str, JSON], value: JSON, schema: JSON) -> Iterator[ValidationError]:
+def _properties(validator: Any, rules: dict[str, JSON], value: JSON, _schema: JSON) -> Iterator[ValidationError]:
     for name, rule in rules.items() if isinstance(value, dict) else ():
         if name in value:
             yield from _descend(validator, value[name], rule, name)
 
 
-def _pattern_properties(validator: Any, patterns: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+def _pattern_properties(validator: Any, patterns: JSON, value: JSON, _schema: JSON) -> Iterator[ValidationError]:
     for pattern, rule in patterns.items() if isinstance(value, dict) else ():
         for name, inner in value.items():
             if _check.get().matches(pattern, name):
@@ -140,13 +136,13 @@ def _unevaluated_properties(validator: Any, rule: JSON, value: JSON, schema: JSO
                 yield from _descend(validator, value[name], rule, name)
 
 
-def _property_names(validator: Any, rule: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+def _property_names(validator: Any, rule: JSON, value: JSON, _schema: JSON) -> Iterator[ValidationError]:
     for name in value if isinstance(value, dict) else ():
         if not validator.evolve(schema=rule).is_valid(name):
             yield ValidationError("is no allowed name", FORBIDDEN, path=[name])
 
 
-def _reference(validator: Any, reference: str, value: JSON, schema: JSON) -> Iterator[ValidationError]:
+def _reference(validator: Any, _reference: str, value: JSON, schema: JSON) -> Iterator[ValidationError]:
     yield from validator.descend(value, _check.get().references.target(schema))
 
 
@@ -185,37 +181,34 @@ def _is_named(name: str, schema: dict[str, JSON]) -> bool:
     return name in schema.get("properties", ()) or any(_check.get().matches(pattern, name) for pattern in patterns)
 
 
-def _const(validator: Any, const: JSON, value: JSON, schema: JSON) -> Iterator[ValidationError]:
-    if not json_equal(value, const):
-        yield ValidationError("is another value")
+def _holds(is_right: Callable[[Any, JSON], bool]) -> Keyword:
+    """A keyword that says one thing of a value: `is_right(the keyword's value, the value)`."""
 
-
-def _enum(validator: Any, choices: list[JSON], value: JSON, schema: JSON) -> Iterator[ValidationError]:
-    if isinstance(value, str):
-        is_right = value in choices
-    else:
-        _check.get().step(len(choices) // 4)
-        is_right = any(json_equal(value, choice) for choice in choices)
-    if not is_right:
-        yield ValidationError("is not among the values")
-
-
-def _unique_items(validator: Any, unique: bool, value: JSON, schema: JSON) -> Iterator[ValidationError]:
-    if unique and isinstance(value, list) and len(set(map(json_key, value))) < len(value):
-        yield ValidationError("holds an item twice")
-
-
-def _compared(is_right: Callable[[Any, Any], bool]) -> Keyword:
-    def keyword(validator: Any, limit: float, value: JSON, schema: JSON) -> Iterator[ValidationError]:
-        if is_number(value) and not is_right(as_written(value), as_written(limit)):
-            yield ValidationError("is beyond the limit")
+    def keyword(_validator: Any, rule: Any, value: JSON, _schema: JSON) -> Iterator[ValidationError]:
+        if not is_right(rule, value):
+            yield ValidationError("is not right")
 
     return keyword
 
 
-def _multiple_of(validator: Any, factor: float, value: JSON, schema: JSON) -> Iterator[ValidationError]:
-    if is_number(value) and not is_multiple(value, factor):
-        yield ValidationError("is no multiple")
+def _is_matched(pattern: str, value: JSON) -> bool:
+    return not isinstance(value, str) or _check.get().matches(pattern, value)
+
+
+def _is_among(choices: list[JSON], value: JSON) -> bool:
+    if isinstance(value, str):
+        return value in choices
+    _check.get().step(len(choices) // 4)
+    return any(json_equal(value, choice) for choice in choices)
+
+
+def _is_unique(unique: bool, value: JSON) -> bool:
+    return not unique or not isinstance(value, list) or len(set(map(json_key, value))) == len(value)
+
+
+def _of_numbers(is_right: Callable[[Fraction, Fraction], bool]) -> Keyword:
+    """A keyword that compares a number with its own, both as people write them."""
+    return _holds(lambda limit, value: not is_number(value) or is_right(as_written(value), as_written(limit)))
 
 
 def _counted(keyword: Keyword) -> Keyword:
@@ -230,19 +223,19 @@ _KEYWORDS: Mapping[str, Keyword] = {
     **Draft202012Validator.VALIDATORS,
     "$ref": _reference,
     "properties": _properties,
-    "pattern": _pattern,
+    "pattern": _holds(_is_matched),
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
     "unevaluatedProperties": _unevaluated_properties,
     "propertyNames": _property_names,
-    "const": _const,
-    "enum": _enum,
-    "uniqueItems": _unique_items,
-    "multipleOf": _multiple_of,
-    "minimum": _compared(lambda value, limit: value >= limit),
-    "maximum": _compared(lambda value, limit: value <= limit),
-    "exclusiveMinimum": _compared(lambda value, limit: value > limit),
-    "exclusiveMaximum": _compared(lambda value, limit: value < limit),
+    "const": _holds(json_equal),
+    "enum": _holds(_is_among),
+    "uniqueItems": _holds(_is_unique),
+    "multipleOf": _of_numbers(lambda value, factor: (value / factor).denominator == 1),
+    "minimum": _of_numbers(lambda value, limit: value >= limit),
+    "maximum": _of_numbers(lambda value, limit: value <= limit),
+    "exclusiveMinimum": _of_numbers(lambda value, limit: value > limit),
+    "exclusiveMaximum": _of_numbers(lambda value, limit: value < limit),
 }
 
 _Validator: Any = extend(Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()})

@@ -67,9 +67,9 @@ def normal(schema: JSON, path: str = "") -> JSON:
         return schema
     known = {key: value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL}
     known.pop("$schema", None)  # with it, validation would change the dialect half-way
-    for keyword in _REFUSED:
+    for keyword, advice in _REFUSED.items():
         if keyword in known:
-            raise SchemaError(path, f"'{keyword}' is not supported; {_REFUSED[keyword]}")
+            raise SchemaError(path, f"'{keyword}' is not supported; {advice}")
     known = _tuples(_dependencies(_with_bounds(_required_names(known))))
     inside = with_inner_schemas(known, lambda place, inner: normal(inner, f"{path}.{place}" if path else place))
     return _nullable(_with_types(inside, path))

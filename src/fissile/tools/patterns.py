@@ -7,6 +7,7 @@ before a last line break. `(?<name>...)`, `(?P<name>...)`, `\k<name>`, `\p{L}`, 
 from __future__ import annotations
 
 import string
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import regex
@@ -95,28 +96,9 @@ class _Translation:
 
     def _part(self) -> str:
         letter = self._take()
-        match letter:
-            case "\\":
-                return self._counted(self._escape())
-            case "[":
-                return self._counted(self._class())
-            case "(":
-                self._lengths.append([0])
-                return self._group()
-            case ")":
-                inside = sum(self._lengths.pop()) if len(self._lengths) > 1 else 0
-                self._lengths[-1].append(inside)
-                return ")"
-            case "{":
-                return self._count()
-            case "}" | "]":
-                return self._counted(_literal(letter))
-            case "$":
-                return r"\Z"
-            case "^" | "|" | "*" | "+" | "?" | ".":
-                return self._counted(letter)
-            case _:
-                return self._counted(_literal(letter))
+        if letter in _READERS:
+            return _READERS[letter](self)
+        return self._counted(letter if letter in "^|*+?." else _literal(letter))
 
     def _take(self, count: int = 1) -> str:
         taken = self._pattern[self._at : self._at + count]
@@ -141,8 +123,15 @@ class _Translation:
         self._lengths[-1].append(length)
         return f"{{{found[0]}"
 
+    def _end_of_group(self) -> str:
+        if len(self._lengths) > 1:
+            inside = sum(self._lengths.pop())
+            self._lengths[-1].append(inside)
+        return ")"
+
     def _group(self) -> str:
         rest = self._pattern[self._at - 1 :]
+        self._lengths.append([0])
         if not rest.startswith("(?"):
             return "("
         named = regex.match(r"\(\?P?<([A-Za-z_$][\w$]*)>", rest)
@@ -172,7 +161,7 @@ class _Translation:
         return f"[{code}]" if code is not None else _literal(self._character(letter))
 
     def _set_of(self, letter: str) -> str | None:
-        """The characters that `\\d`, `\\W` or `\\p{L}` stand for, to be put into brackets; None for a single one."""
+        r"""The characters that `\d`, `\W` or `\\p{L}` stand for, to be put into brackets; None for a single one."""
         if letter in ("p", "P"):
             name = regex.match(r"[A-Z]|\{[\w=^ .-]+\}", self._pattern[self._at :])
             if not name:
@@ -250,3 +239,12 @@ def _literal(letter: str) -> str:
 
 
 _SINGLE = frozenset(_literal(chr(code)) for code in range(128)) | {r"\x08"}
+
+_READERS: Mapping[str, Callable[[_Translation], str]] = {
+    "\\": lambda reading: reading._counted(reading._escape()),
+    "[": lambda reading: reading._counted(reading._class()),
+    "(": _Translation._group,
+    ")": _Translation._end_of_group,
+    "{": _Translation._count,
+    "$": lambda _: r"\Z",
+}

@@ -67,7 +67,7 @@ class _Reader:
         """All levels of a schema, outermost first."""
         root = self._level(schema)
         if root.get("required"):  # an argument that is required is known, even if nothing else is said of it
-            root["properties"] = {**root.get("properties", {}), **_new(dict.fromkeys(root["required"], {}), root)}
+            root["properties"] = {**root.get("properties", {}), **_new({name: {} for name in root["required"]}, root)}
         waiting = deque([(root, 0)])
         while waiting:
             level, depth = waiting.popleft()

@@ -76,7 +76,7 @@ class Schema:
 
     @cached_property
     def is_open(self) -> bool:
-        """True where any further argument may be allowed: the schema says what holds for those that it does not name."""
+        """True where further arguments may be allowed: the schema says what holds for those that it does not name."""
         return any(
             node.get(keyword, False) is not False
             for node in self._of_the_arguments

@@ -43,7 +43,9 @@ class Tool:
         except NoObjectError as error:
             raise DataError(f"Tool '{self.name}': 'parameters' {error}.") from None
         except (TypeError, ValueError, RecursionError) as error:
-            raise DataError(f"Tool '{self.name}': 'parameters' must be a JSON Schema, and is no JSON: {error}.") from None
+            raise DataError(
+                f"Tool '{self.name}': 'parameters' must be a JSON Schema, and is no JSON: {error}."
+            ) from None
         object.__setattr__(self, "parameters", schema.rules)
         self.__dict__["schema"] = schema
 

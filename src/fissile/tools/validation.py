@@ -45,7 +45,11 @@ def validate(tool: str, schema: Schema, arguments: dict[str, JSON], call_index: 
                 if error.argument not in oversized:
                     told.add((error.argument or "").partition(".")[0])
                     yield error
-        yield from (_unsayable(reporter, name) for name, value in arguments.items() if name not in told and not _is_finite(value))
+        yield from (
+            _unsayable(reporter, name)
+            for name, value in arguments.items()
+            if name not in told and not _is_finite(value)
+        )
         yield from (reporter.unexpected(name) for name in arguments if not _takes(schema, check, name))
     except RecursionError:
         yield reporter.error(ErrorKind.WRONG_VALUE, f"the call of {tool}() is nested too deeply to be checked.")

@@ -130,7 +130,9 @@ class Reporter:
             kind, demand = ErrorKind.WRONG_TYPE, f"must be of type {_type_names(types)}"
             demand += f", not {json_type(violation.instance)}"
         else:
-            demand = "is not allowed by its schema" if violation.context else "must fit one form of its schema, not several"
+            demand = (
+                "is not allowed by its schema" if violation.context else "must fit one form of its schema, not several"
+            )
         return self.error(kind, f"{self._subject(path)} {demand}.", path or None)
 
     def _one_of_several(self, violation: ValidationError, absent: Sequence[list[str]]) -> Iterator[ToolError]:
@@ -231,7 +233,9 @@ def _tag(branches: Sequence[list[ValidationError]]) -> tuple[str, list[JSON]] | 
     tags = [next((error for error in branch if _is_tag(error)), None) for branch in branches]
     if len(branches) < 2 or len({error.relative_path[0] if error else None for error in tags}) > 1 or not tags[0]:
         return None
-    values = [error.validator_value if error.validator == "enum" else [error.validator_value] for error in tags if error]
+    values = [
+        error.validator_value if error.validator == "enum" else [error.validator_value] for error in tags if error
+    ]
     return str(tags[0].relative_path[0]), [value for some in values for value in _list(some)]
 
 
