@@ -187,8 +187,10 @@ def test_what_cannot_be_used_is_refused_where_the_tool_is_made(schema, message):
         ({"type": "object", "properties": {"a": {}}, "required": "a"}, "at required"),
         (
             {"additionalProperties": False, "allOf": [{"properties": {"a": {}}, "required": ["a"]}]},
-            "'additionalProperties': false refuses 'a', which '$ref' or 'allOf' requires",
+            "'a' is required, and 'additionalProperties': false refuses it",
         ),
+        ({"additionalProperties": False, "required": ["b"], "properties": {"a": {}}}, "'b' is required, and"),
+        ({"allOf": [{"additionalProperties": False}, {"required": ["b"]}]}, "'b' is required, and"),
     ],
 )
 def test_parameters_that_are_no_schema_of_arguments_are_refused(parameters, message):

@@ -238,7 +238,9 @@ _KEYWORDS: Mapping[str, Keyword] = {
     "exclusiveMaximum": _of_numbers(lambda value, limit: value < limit),
 }
 
-_Validator: Any = extend(Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()})
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()}
+)
 
 
 def validator_of(schema: JSON) -> Any:

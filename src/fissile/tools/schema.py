@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jsonschema
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 
 from fissile.calls import JSON
 from fissile.tools.keywords import validator_of
@@ -47,7 +47,7 @@ class Schema:
     def __init__(self, schema: JSON) -> None:
         try:
             self.rules = _of_an_object(normal(schema))
-            Draft202012Validator.check_schema(self.rules, format_checker=None)
+            Draft202012Validator.check_schema(self.rules, format_checker=FormatChecker(()))
             self.references = References(self.rules)
             self._check_patterns()
             self._check_closed()
@@ -111,19 +111,29 @@ class Schema:
                     raise SchemaError(place, f"the pattern {pattern[:80]!r} cannot be used: {error}") from None
 
     def _check_closed(self) -> None:
-        """`additionalProperties: false` beside `allOf` refuses what `allOf` brings: no call could be right."""
+        """`additionalProperties: false` refuses what stands beside it, and what is required there no call could have."""
         for node in _nodes(self.rules):
-            if node.get("additionalProperties") is not False or node.get("patternProperties"):
-                continue
-            parts = [self.references.target(node), *node.get("allOf", ())]
-            for inner in (inner for inner in parts if isinstance(inner, dict)):
-                for name in set(inner.get("required", ())) & set(inner.get("properties", ())):
-                    if name not in node.get("properties", {}):
-                        problem = (
-                            f"'additionalProperties': false refuses '{name}', which '$ref' or 'allOf' requires; "
-                            f"write 'unevaluatedProperties': false"
-                        )
-                        raise SchemaError(self.references.places[id(node)], problem)
+            parts = list(self._together(node))
+            required = {name for part in parts for name in part.get("required", ())}
+            for closed in (part for part in parts if part.get("additionalProperties") is False):
+                refused = sorted(required - closed.get("properties", {}).keys())
+                if refused and not closed.get("patternProperties"):
+                    problem = (
+                        f"'{refused[0]}' is required, and 'additionalProperties': false refuses it; describe it in the "
+                        f"same 'properties', or write 'unevaluatedProperties': false"
+                    )
+                    raise SchemaError(self.references.places[id(node)], problem)
+
+    def _together(self, node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A schema and those that always hold with it."""
+        waiting: list[JSON] = [node]
+        seen: set[int] = set()
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, dict) and id(part) not in seen:
+                seen.add(id(part))
+                yield part
+                waiting += [self.references.target(part), *part.get("allOf", ())]
 
 
 def _of_an_object(schema: JSON) -> dict[str, Any]:
