@@ -24,6 +24,7 @@ SHAPE = {
         },
     ]
 }
+LISTS = {"anyOf": [{"type": "array", "items": {"type": name}} for name in ("integer", "string")]}
 OPTIONAL = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
 CONTACT = {
     "type": "object",
@@ -74,6 +75,9 @@ def of(schema: Any, value: Any) -> list[tuple[str, str | None, str]]:
         (SHAPE, {}, "missing_argument", "x.kind", "missing the required argument 'x.kind'"),
         (SHAPE, "circle", "wrong_type", "x", "argument 'x' must be of type object, not string."),
         ({"type": "array", "items": OPTIONAL}, [1, None, "2"], "wrong_type", "x.2", "must be of type integer or null"),
+        (LISTS, [None], "wrong_type", "x.0", "argument 'x.0' must be of type integer or string, not null."),
+        (LISTS, [1, "a"], "wrong_value", "x", "argument 'x' fits none of the forms that its schema allows."),
+        (LISTS, 1, "wrong_type", "x", "argument 'x' must be of type array, not integer."),
         (CONTACT, {}, "wrong_value", "x", "argument 'x' must have 'mail', or 'phone'."),
         (
             {"type": "array", "prefixItems": [{}], "items": False},

@@ -111,7 +111,7 @@ class Schema:
                     raise SchemaError(place, f"the pattern {pattern[:80]!r} cannot be used: {error}") from None
 
     def _check_closed(self) -> None:
-        """`additionalProperties: false` refuses what stands beside it, and what is required there no call could have."""
+        """What is required beside `additionalProperties: false` must be described with it: else no call is right."""
         for node in _nodes(self.rules):
             parts = list(self._together(node))
             required = {name for part in parts for name in part.get("required", ())}

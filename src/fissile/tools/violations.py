@@ -79,12 +79,11 @@ class Reporter:
 
     def _broken(self, violation: ValidationError, keyword: str) -> ToolError:
         """A rule about one value."""
-        path, rule = _path(violation), violation.validator_value
-        kind, subject = ErrorKind.WRONG_VALUE, self._subject(path)
+        path = _path(violation)
+        rule: Any = violation.validator_value
         match keyword:
             case "type":
-                kind, demand = ErrorKind.WRONG_TYPE, f"must be of type {_type_names(rule)}"
-                demand += f", not {json_type(violation.instance)}"
+                return self._broken_type(violation, [rule] if isinstance(rule, str) else rule)
             case "enum":
                 demand = f"must be one of {shown(rule)}"
             case "const":
@@ -99,7 +98,12 @@ class Reporter:
                 demand = f"violates '{keyword}': {shorten(json.dumps(rule, ensure_ascii=False), MAX_RULE)}"
             case _:
                 demand = f"violates '{keyword}': {shorten(repr(rule), MAX_RULE)}"
-        return self.error(kind, f"{subject} {demand}.", path or None)
+        return self.error(ErrorKind.WRONG_VALUE, f"{self._subject(path)} {demand}.", path or None)
+
+    def _broken_type(self, violation: ValidationError, types: Sequence[str]) -> ToolError:
+        path = _path(violation)
+        demand = f"must be of type {' or '.join(types)}, not {json_type(violation.instance)}"
+        return self.error(ErrorKind.WRONG_TYPE, f"{self._subject(path)} {demand}.", path or None)
 
     def _alternatives(self, violation: ValidationError) -> Iterator[ToolError]:
         """What is wrong where none of several schemas holds, or more than one."""
@@ -116,6 +120,8 @@ class Reporter:
             yield self.error(ErrorKind.WRONG_VALUE, f"argument '{path}' must be one of {shown(tag[1])}.", path)
         elif chosen := _chosen(meant):
             yield from (error for inner in chosen for error in self.errors(inner))
+        elif shared := _shared_types(meant):
+            yield self._broken_type(*shared)
         elif all(error.validator == "required" and not error.relative_path for branch in meant for error in branch):
             yield from self._one_of_several(violation, [_absent(branch) for branch in meant])
         else:
@@ -124,16 +130,12 @@ class Reporter:
 
     def _of_no_alternative(self, violation: ValidationError, branches: Sequence[list[ValidationError]]) -> ToolError:
         """A value of a type that no alternative allows, or one that fits several where it must fit one."""
-        path, kind = _path(violation), ErrorKind.WRONG_VALUE
         types = list(dict.fromkeys(name for branch in branches for name in _allowed_types(branch) or ()))
         if types:
-            kind, demand = ErrorKind.WRONG_TYPE, f"must be of type {_type_names(types)}"
-            demand += f", not {json_type(violation.instance)}"
-        else:
-            demand = (
-                "is not allowed by its schema" if violation.context else "must fit one form of its schema, not several"
-            )
-        return self.error(kind, f"{self._subject(path)} {demand}.", path or None)
+            return self._broken_type(violation, types)
+        path = _path(violation)
+        demand = "is not allowed by its schema" if violation.context else "must fit one form of its schema, not several"
+        return self.error(ErrorKind.WRONG_VALUE, f"{self._subject(path)} {demand}.", path or None)
 
     def _one_of_several(self, violation: ValidationError, absent: Sequence[list[str]]) -> Iterator[ToolError]:
         """Properties are missing: those that every alternative needs, or some of several."""
@@ -169,10 +171,6 @@ def _inside(violation: ValidationError, name: str) -> str:
     """The path of a property of the value that a violation is about."""
     path = _path(violation)
     return f"{path}.{name}" if path else name
-
-
-def _type_names(expected: Any) -> str:
-    return expected if isinstance(expected, str) else " or ".join(expected)
 
 
 def _list(value: Any) -> list[Any]:
@@ -247,6 +245,24 @@ def _chosen(branches: Sequence[list[ValidationError]]) -> list[ValidationError] 
             return left[0]
         branches = left or branches
     return branches[0] if len(branches) == 1 else None
+
+
+def _shared_types(branches: Sequence[list[ValidationError]]) -> tuple[ValidationError, list[str]] | None:
+    """A part of the value whose type fits no alternative, and the types that they allow there."""
+    for error in branches[0]:
+        allowed = [_types_at(branch, error) for branch in branches]
+        if all(allowed):
+            return error, list(dict.fromkeys(name for types in allowed for name in types))
+    return None
+
+
+def _types_at(branch: list[ValidationError], error: ValidationError) -> list[str]:
+    """The types that an alternative allows where another has an error; empty where those there are not wrong."""
+    for other in branch:
+        if other.validator == "type" and other.relative_path == error.relative_path:
+            rule: Any = other.validator_value
+            return [rule] if isinstance(rule, str) else list(rule)
+    return []
 
 
 def _is_tag(error: ValidationError) -> bool:
