@@ -234,6 +234,12 @@ ROWS = [
         refuses_argument({"disallow": "string"}, "write 'not'"),
     ),
     Row(
+        "A misspelt keyword, such as `minimun` or `requires`",
+        "refused",
+        "It would demand nothing; other words (`x-order`, `example`) are kept for the model.",
+        refuses_argument({"minimun": 3}, "did you mean 'minimum'"),
+    ),
+    Row(
         "A keyword that is null",
         "converted",
         "It is the padding of columnar files: it counts as absent (not in `default` and `const`).",

@@ -167,6 +167,14 @@ def test_references_that_double_again_and_again_are_read_in_time():
         ({"enum": "red"}, "at properties.x.enum"),
         ({"items": [{"type": "nope"}]}, "the type 'nope' is not known"),
         ("string", "at properties.x: 'string' is not of type"),
+        (
+            {"type": "integer", "minimun": 3},
+            "at properties.x: 'minimun' is no keyword of JSON Schema; did you mean 'minimum'",
+        ),
+        ({"properties": {"y": {"enums": [1]}}}, "at properties.x.properties.y: 'enums' is no keyword"),
+        ({"minlength": 3}, "did you mean 'minLength'"),
+        ({"requires": ["y"]}, "did you mean 'required'"),
+        ({"ref": "#/$defs/A"}, "did you mean '$ref'"),
     ],
 )
 def test_what_cannot_be_used_is_refused_where_the_tool_is_made(schema, message):
@@ -197,6 +205,27 @@ def test_parameters_that_are_no_schema_of_arguments_are_refused(parameters, mess
     with pytest.raises(DataError, match="Tool 'book': 'parameters'") as caught:
         Tool("book", "", parameters)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "x-order",
+        "enumNames",
+        "propertyOrdering",
+        "xml",
+        "discriminator",
+        "example",
+        "note",
+        "unit",
+        "optional",
+        "$comment",
+    ],
+)
+def test_words_that_are_no_keywords_are_kept_for_the_model(word):
+    book = tool(properties={"x": {"type": "integer", word: "a"}})
+    assert book.parameters["properties"]["x"][word] == "a"
+    assert book.validate({"x": 1}) == ()
 
 
 @pytest.mark.parametrize("depth", [200, 5000])

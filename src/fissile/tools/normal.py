@@ -5,7 +5,11 @@ A schema that needs no change comes back equal. What is known is rewritten, and 
 
 from __future__ import annotations
 
+import difflib
+from functools import lru_cache
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from fissile.calls import JSON
 from fissile.tools.positions import IN_PLACE, with_inner_schemas
@@ -33,6 +37,14 @@ _MAY_BE_NULL = frozenset(("default", "const", "example"))
 
 _ANNOTATIONS = ("title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly")
 
+_OTHERS = frozenset((*_ANNOTATIONS, "nullable", "definitions", "components", "dependencies", "additionalItems"))
+
+MIN_COMPARED = 4
+"""Letters of a known keyword up to which its spelling must be right: "note" is not "not"."""
+
+MAX_COMPARED = 40
+"""Characters of an unknown keyword that are compared with the known ones."""
+
 _REFUSED = {
     "$dynamicRef": "write '$ref'",
     "$recursiveRef": "write '$ref'",
@@ -40,6 +52,10 @@ _REFUSED = {
     "disallow": "write 'not'",
     "divisibleBy": "write 'multipleOf'",
 }
+
+
+_RULES = frozenset(Draft202012Validator.VALIDATORS) | {"$defs", "minContains", "maxContains", "then", "else"}
+"""Keywords that demand something; one that is misspelt would demand nothing."""
 
 
 class SchemaError(Exception):
@@ -70,9 +86,23 @@ def normal(schema: JSON, path: str = "") -> JSON:
     for keyword, advice in _REFUSED.items():
         if keyword in known:
             raise SchemaError(path, f"'{keyword}' is not supported; {advice}")
+    for keyword in known.keys() - _RULES - _OTHERS:
+        if near := _meant(keyword):
+            raise SchemaError(path, f"'{keyword}' is no keyword of JSON Schema; did you mean '{near}'?")
     known = _tuples(_dependencies(_with_bounds(_required_names(known))))
     inside = with_inner_schemas(known, lambda place, inner: normal(inner, f"{path}.{place}" if path else place))
     return _nullable(_with_types(inside, path))
+
+
+@lru_cache(maxsize=4096)
+def _meant(keyword: str) -> str | None:
+    """The keyword that was probably meant; None for a word of its own."""
+    spelled = {name.lower(): name for name in _RULES}
+    lower = keyword.lower()[:MAX_COMPARED]
+    exact = [name for name in (lower, lower.removesuffix("s"), f"${lower}") if name in spelled]
+    long = [name for name in spelled if len(name) > MIN_COMPARED]
+    near = exact or difflib.get_close_matches(lower, long, n=1, cutoff=0.85)
+    return spelled[near[0]] if near else None
 
 
 def _required_names(schema: dict[str, Any]) -> dict[str, Any]:
