@@ -163,7 +163,7 @@ def test_a_type_that_holds_itself_keeps_its_reference_and_is_validated() -> None
         pass
 
     tool = tool_from_function(plant)
-    assert tool.properties["tree"] == {"$ref": "#/$defs/Tree"}
+    assert tool.parameters["properties"]["tree"] == {"$ref": "#/$defs/Tree"}
     assert tool.validate({"tree": {"name": "a", "branches": [{"name": "b"}]}}) == ()
     (error,) = tool.validate({"tree": {"name": "a", "branches": [{}]}})
     assert (error.kind, error.argument) == (ErrorKind.MISSING_ARGUMENT, "tree.branches.0.name")

@@ -18,7 +18,7 @@ from fissile.dialects.base import Dialect
 from fissile.environments import judge, values_match
 from fissile.errors import ErrorKind
 from fissile.tasks import ExpectedCall, Task
-from fissile.tools import Tool, json_type
+from fissile.tools import Tool, json_equal, json_type, part
 
 MAX_POOLED = 4
 """Values of the pool that enter one draw, so that they do not crowd out those of the task itself."""
@@ -135,7 +135,7 @@ def _dropped_argument(scene: _Scene) -> Corrupted:
 def _renamed_argument(scene: _Scene) -> Corrupted:
     for argument in scene.shuffled(list(scene.arguments)):
         for name in scene.shuffled(list(_misspelled(argument))):
-            if name not in scene.tool.properties and name not in scene.arguments:
+            if not scene.tool.takes(name) and name not in scene.arguments:
                 renamed = {name if key == argument else key: value for key, value in scene.arguments.items()}
                 yield scene.with_arguments(renamed), name
 
@@ -153,7 +153,7 @@ def _extra_argument(scene: _Scene) -> Corrupted:
     }
     candidates = scene.shuffled(list(others.items())) + scene.shuffled(list(_STRAY_ARGUMENTS.items()))
     for name, value in candidates:
-        if name not in scene.tool.properties:
+        if not scene.tool.takes(name):
             yield scene.with_arguments({**scene.arguments, name: value}), name
 
 
@@ -253,7 +253,7 @@ def _retyped(value: JSON) -> Iterator[JSON]:
 def _alternatives(value: JSON, schema: dict[str, JSON], scene: _Scene) -> list[JSON]:
     """Plausible values of the same type in a drawn order; some may be right by accident."""
     same_type = [other for other in scene.pool if json_type(other) == json_type(value)]
-    enum = [choice for choice in schema.get("enum", ()) if choice != value]
+    enum = [choice for choice in schema.get("enum", ()) if not json_equal(choice, value)]
     if enum:
         return scene.shuffled(enum)
     others: list[JSON] = [other for other in scene.arguments.values() if json_type(other) == json_type(value)]
@@ -274,13 +274,13 @@ def _alternatives(value: JSON, schema: dict[str, JSON], scene: _Scene) -> list[J
 
 def _altered_items(items: list[JSON], schema: dict[str, JSON], scene: _Scene) -> Iterator[JSON]:
     for at, item in enumerate(items):
-        for other in _alternatives(item, schema.get("items", {}), scene)[:2]:
+        for other in _alternatives(item, part(schema, str(at)), scene)[:2]:
             yield [*items[:at], other, *items[at + 1 :]]
 
 
 def _altered_fields(fields: dict[str, JSON], schema: dict[str, JSON], scene: _Scene) -> Iterator[JSON]:
     for key, inner in fields.items():
-        for other in _alternatives(inner, schema.get("properties", {}).get(key, {}), scene)[:2]:
+        for other in _alternatives(inner, part(schema, key), scene)[:2]:
             yield {**fields, key: other}
 
 
@@ -297,6 +297,7 @@ def _plausible(schema: dict[str, JSON], scene: _Scene) -> JSON:
     if schema.get("enum"):
         return scene.rng.choice(schema["enum"])
     kind = schema.get("type")
+    kind = next((name for name in kind if name != "null"), None) if isinstance(kind, list) else kind
     return plausible[kind]() if isinstance(kind, str) and kind in plausible else None
 
 

@@ -159,8 +159,11 @@ def correctness(attempt: Attempt, task: Task, alpha: float = 0.5) -> float:
     if not attempt.failed:
         return 2.0
     expected = task.ground_truth
-    pairs = match_calls(attempt.calls, expected, task.matching).pairs
-    f1 = sum(argument_f1(attempt.calls[call], expected[wanted], task.matching) for call, wanted in pairs)
+    pairs = match_calls(attempt.calls, expected, task.matching, task.tools).pairs
+    f1 = sum(
+        argument_f1(attempt.calls[call], expected[wanted], task.matching, task.tool(expected[wanted].name))
+        for call, wanted in pairs
+    )
     mean_f1 = f1 / max(len(attempt.calls), len(expected), 1)
     same_names = Counter(call.name for call in attempt.calls) == Counter(call.name for call in expected)
     return 2 * (alpha * same_names + (1 - alpha) * (mean_f1 if mean_f1 < 1 else 0.0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fissile.calls import JSON, ToolCall
 from fissile.tasks import ExpectedCall, Matching
+from fissile.tools import Tool, json_equal
 
 _FREE_IN_BFCL = re.compile(r"[ ,./\-_*^]")
 
@@ -18,7 +19,8 @@ def values_match(value: JSON, accepted: Sequence[JSON], matching: Matching = "ex
     Args:
         value: what the model wrote.
         accepted: the accepted values.
-        matching: "exact" is JSON equality (1 equals 1.0; true is not 1). "bfcl" is the rule of the BFCL AST
+        matching: "exact" is JSON equality, with numbers as people write them (1 equals 1.0, 0.3 equals 0.1 + 0.2, and
+            true is not 1). "bfcl" is the rule of the BFCL AST
             checker: strings are compared without letter case, spaces and ,./-_*^ and with ' as "; an accepted
             object maps each key to *its* accepted values, with "" among them where the key may be left out;
             lists are compared in order. As there, strings in an object or a list are loose too, but no deeper.
@@ -27,12 +29,27 @@ def values_match(value: JSON, accepted: Sequence[JSON], matching: Matching = "ex
     return any(equal(value, answer) for answer in accepted)
 
 
-def argument_f1(call: ToolCall, expected: ExpectedCall, matching: Matching = "exact") -> float:
+def is_default(tool: Tool | None, name: str, value: JSON) -> bool:
+    """True where an argument says what the schema's own default says already."""
+    schema = tool.properties.get(name, {}) if tool else {}
+    return "default" in schema and json_equal(value, schema["default"])
+
+
+def argument_f1(
+    call: ToolCall, expected: ExpectedCall, matching: Matching = "exact", tool: Tool | None = None
+) -> float:
     """F1 in [0, 1] of the (argument, value) pairs of a call to the expected tool; 0 for another tool.
 
     A hit is an argument with an accepted value. Precision is over the given arguments, recall over the required
-    ones and the optional hits: an optional argument that is left out costs nothing. A call without arguments to
+    ones and the optional hits: an optional argument that is left out costs nothing, and so does
+    one that the truth leaves out and the call gives as the schema's default (not in BFCL). A call without arguments to
     a tool that needs none has 1.
+
+    Args:
+        call: to compare.
+        expected: the truth.
+        matching: of the values.
+        tool: that is called; None where its defaults do not count.
     """
     if call.name != expected.name or call.arguments is None:
         return 0.0
@@ -42,7 +59,9 @@ def argument_f1(call: ToolCall, expected: ExpectedCall, matching: Matching = "ex
         if name in expected.arguments and values_match(value, expected.arguments[name], matching)
     ]
     wanted = len(set(expected.required) | set(hits))
-    total = len(call.arguments) + wanted
+    unasked = [] if matching == "bfcl" else [name for name in call.arguments if name not in expected.arguments]
+    defaults = sum(is_default(tool, name, call.arguments[name]) for name in unasked)
+    total = len(call.arguments) - defaults + wanted
     return 2 * len(hits) / total if total else 1.0
 
 
@@ -61,14 +80,29 @@ class Pairing:
     missing: tuple[int, ...] = ()
 
 
-def match_calls(calls: Sequence[ToolCall], expected: Sequence[ExpectedCall], matching: Matching = "exact") -> Pairing:
+def match_calls(
+    calls: Sequence[ToolCall],
+    expected: Sequence[ExpectedCall],
+    matching: Matching = "exact",
+    tools: Sequence[Tool] = (),
+) -> Pairing:
     """The pairing of greatest total similarity, whatever the order of the calls. Exact, not greedy.
 
     The similarity is 0 for another tool (or a malformed call) and 1 + `argument_f1` for the same tool, so a call
     of the right tool is always preferred. Takes O(s^2 l) time for the shorter and the longer side.
+
+    Args:
+        calls: what was called.
+        expected: the truth.
+        matching: of the values.
+        tools: whose defaults count as left out.
     """
+    named = {tool.name: tool for tool in tools}
     similarity = [
-        [1 + argument_f1(call, wanted, matching) if call.name == wanted.name else 0.0 for wanted in expected]
+        [
+            1 + argument_f1(call, wanted, matching, named.get(wanted.name)) if call.name == wanted.name else 0.0
+            for wanted in expected
+        ]
         for call in calls
     ]
     if len(calls) <= len(expected):
@@ -83,11 +117,12 @@ def match_calls(calls: Sequence[ToolCall], expected: Sequence[ExpectedCall], mat
     )
 
 
-def _json_equal(value: JSON, answer: JSON) -> bool:
+def _python_equal(value: JSON, answer: JSON) -> bool:
+    """As BFCL's checker compares: numbers as doubles."""
     if isinstance(value, dict) and isinstance(answer, dict):
-        return value.keys() == answer.keys() and all(_json_equal(value[key], answer[key]) for key in answer)
+        return value.keys() == answer.keys() and all(_python_equal(value[key], answer[key]) for key in answer)
     if isinstance(value, list) and isinstance(answer, list):
-        return len(value) == len(answer) and all(map(_json_equal, value, answer))
+        return len(value) == len(answer) and all(map(_python_equal, value, answer))
     return isinstance(value, bool) == isinstance(answer, bool) and bool(value == answer)
 
 
@@ -115,14 +150,14 @@ def _is_accepted_field(value: dict[str, JSON], key: str, accepted: Sequence[JSON
 def _loosely_equal(value: JSON, answer: JSON) -> bool:
     if isinstance(value, str) and isinstance(answer, str):
         return _standardized(value) == _standardized(answer)
-    return _json_equal(value, answer)
+    return _python_equal(value, answer)
 
 
 def _standardized(text: str) -> str:
     return _FREE_IN_BFCL.sub("", text).lower().replace("'", '"')
 
 
-_EQUALITIES: dict[Matching, Callable[[JSON, JSON], bool]] = {"exact": _json_equal, "bfcl": _bfcl_equal}
+_EQUALITIES: dict[Matching, Callable[[JSON, JSON], bool]] = {"exact": json_equal, "bfcl": _bfcl_equal}
 
 
 def _assign(similarity: Sequence[Sequence[float]]) -> list[int]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, shorten, unreadable
 from fissile.dialects.base import Dialect
-from fissile.environments.matching import Pairing, match_calls, values_match
+from fissile.environments.matching import Pairing, is_default, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Matching, Task
+from fissile.tools import Tool
 
 OfficialVerdict = Callable[[Task, Sequence[ToolCall]], bool]
 """A benchmark's own checker: are these well-formed calls a right answer to the task?"""
@@ -65,7 +66,7 @@ def judge(task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[
         truncated: the response hit its token limit. A malformed last call, or a call that is missing, is then
             `TRUNCATED`.
     """
-    pairing = match_calls(parsed.calls, task.ground_truth, task.matching)
+    pairing = match_calls(parsed.calls, task.ground_truth, task.matching, task.tools)
     answered = {call: task.ground_truth[wanted] for call, wanted in pairing.pairs}
     last = len(parsed.calls) - 1
     errors = [
@@ -95,7 +96,7 @@ def _judge_call(
     else:
         paths = [violation.argument for violation in violations if violation.argument is not None]
         blamed = {*paths, *(path.partition(".")[0] for path in paths)}
-        for kind, name in _differences(call.arguments, expected, task.matching):
+        for kind, name in _differences(call.arguments, expected, task.matching, tool):
             if name not in blamed:
                 yield ToolError(kind, _DIFFERS[kind].format(tool=tool.name, name=name), index, tool.name, name)
 
@@ -108,15 +109,16 @@ _DIFFERS = {
 
 
 def _differences(
-    arguments: dict[str, JSON], expected: ExpectedCall, matching: Matching
+    arguments: dict[str, JSON], expected: ExpectedCall, matching: Matching, tool: Tool
 ) -> Iterator[tuple[ErrorKind, str]]:
-    """Kind and argument of each difference to the truth."""
+    """Kind and argument of each difference to the truth. What the schema assumes anyway may be said (not in BFCL)."""
     for name in expected.required:
         if name not in arguments:
             yield ErrorKind.MISSING_ARGUMENT, name
     for name, value in arguments.items():
         if name not in expected.arguments:
-            yield ErrorKind.UNEXPECTED_ARGUMENT, name
+            if matching == "bfcl" or not is_default(tool, name, value):
+                yield ErrorKind.UNEXPECTED_ARGUMENT, name
         elif not values_match(value, expected.arguments[name], matching):
             yield ErrorKind.WRONG_VALUE, name
 

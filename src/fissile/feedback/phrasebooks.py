@@ -87,6 +87,11 @@ PYTHON: Sentences = {
         "write it in the form that the tool describes."
     ),
     (ErrorKind.WRONG_VALUE, Hint.DISAGREES): "ValueError: the value of {arguments} does not agree with the request.",
+    (ErrorKind.MISSING_ARGUMENT, Hint.WHOLE): "TypeError: {detail}",
+    (ErrorKind.UNEXPECTED_ARGUMENT, Hint.WHOLE): "TypeError: {detail}",
+    (ErrorKind.WRONG_TYPE, Hint.WHOLE): "TypeError: {detail}",
+    (ErrorKind.WRONG_VALUE, Hint.WHOLE): "ValueError: {detail}",
+    (ErrorKind.TIMEOUT, Hint.WHOLE): "TimeoutError: {detail}",
     (ErrorKind.DOMAIN_ERROR, Hint.NONE): "RuntimeError: {tool}() failed: {detail}",
     (ErrorKind.EXCEPTION, Hint.NONE): "RuntimeError: {tool}() raised an exception: {detail}",
     (ErrorKind.TIMEOUT, Hint.NONE): "TimeoutError: {tool}() did not finish in time.",
@@ -122,6 +127,11 @@ SERVICE: Sentences = {
         "Does not correspond to the client request. Check the documented notation and unit of this field."
     ),
     (ErrorKind.WRONG_VALUE, Hint.DISAGREES): "Does not correspond to the client request.",
+    (ErrorKind.MISSING_ARGUMENT, Hint.WHOLE): "The fields do not go together: {detail}",
+    (ErrorKind.UNEXPECTED_ARGUMENT, Hint.WHOLE): "This field has no name. Remove it.",
+    (ErrorKind.WRONG_TYPE, Hint.WHOLE): "The fields do not go together: {detail}",
+    (ErrorKind.WRONG_VALUE, Hint.WHOLE): "The fields do not go together: {detail}",
+    (ErrorKind.TIMEOUT, Hint.WHOLE): "Validation was given up: {detail}",
     (ErrorKind.DOMAIN_ERROR, Hint.NONE): "The operation was refused: {detail}",
     (ErrorKind.EXCEPTION, Hint.NONE): "Internal failure of the operation: {detail}",
     (ErrorKind.TIMEOUT, Hint.NONE): "The operation timed out.",

@@ -13,14 +13,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from fissile.calls import JSON, ToolCall, scalars
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback.base import Failure
 from fissile.feedback.spelling import Spelled, spelled
 from fissile.tasks import ExpectedCall
-from fissile.tools import Tool, json_type
+from fissile.tools import Tool, json_equal, json_type, part
 
 MAX_FINDINGS = 3
 """Findings in one diagnosis: the first ones."""
@@ -63,6 +61,8 @@ class Hint(StrEnum):
     """The value is not one that the schema enumerates."""
     BOUND = "bound"
     """The value violates another rule of the schema."""
+    WHOLE = "whole"
+    """The schema refuses the call as a whole: it needs one of several arguments, or some exclude each other."""
     PICK = "pick"
     """The value is one of the schema's choices, but not the one that the request needs."""
     OPTIONAL = "optional"
@@ -158,8 +158,14 @@ class _Case:
             arguments=(error.argument,) if error.argument else (),
             position=error.position,
         )
-        facts = _FACTS.get(error.kind)
+        facts = _whole_call if self.is_about_whole_call else _FACTS.get(error.kind)
         return replace(finding, **facts(self)) if facts else finding
+
+    @property
+    def is_about_whole_call(self) -> bool:
+        """True where the schema refuses the call, and no one argument is to blame; or checking it takes too long."""
+        kind, named = self.error.kind, bool(self.error.argument)
+        return kind in _OF_SCHEMAS and (not named or kind is ErrorKind.TIMEOUT) and self.breaks_schema
 
     @cached_property
     def call(self) -> ToolCall | None:
@@ -176,17 +182,24 @@ class _Case:
     def path(self) -> list[str]:
         """The path of the argument concerned; a top-level name may hold points itself."""
         argument = self.error.argument or ""
-        whole = self.tool is not None and argument in self.tool.properties
+        names = {*(self.tool.properties if self.tool else ()), *_arguments(self)}
+        names |= {name for call in self.failure.task.ground_truth for name in call.arguments}
+        whole = self.tool is not None and argument in names and self.tool.takes(argument)
         return [argument] if whole else argument.split(".")
 
     @cached_property
     def schema(self) -> dict[str, JSON]:
         """The schema of the argument concerned; empty if there is none."""
-        schema: Any = self.tool.parameters if self.tool else {}
+        schema: dict[str, JSON] = self.tool.readable if self.tool else {}
         for key in self.path:
-            inner = schema.get("properties", {}).get(key, schema.get("items") if key.isdigit() else None)
-            schema = inner if isinstance(inner, dict) else {}
-        return dict(schema)
+            schema = part(schema, key)
+        return schema
+
+    @cached_property
+    def breaks_schema(self) -> bool:
+        """True where the schema alone says that it is wrong."""
+        violations = self.tool.validate(_arguments(self)) if self.tool else ()
+        return any((one.kind, one.argument) == (self.error.kind, self.error.argument) for one in violations)
 
     @cached_property
     def given(self) -> JSON:
@@ -224,6 +237,20 @@ Facts = dict[str, Any]
 """Fields of a `Finding`."""
 
 
+_OF_SCHEMAS = (
+    ErrorKind.MISSING_ARGUMENT,
+    ErrorKind.UNEXPECTED_ARGUMENT,
+    ErrorKind.WRONG_TYPE,
+    ErrorKind.WRONG_VALUE,
+    ErrorKind.TIMEOUT,
+)
+"""Kinds of `Tool.validate`."""
+
+
+def _whole_call(case: _Case) -> Facts:
+    return {"hint": Hint.WHOLE, "detail": case.error.message}
+
+
 def _malformed(case: _Case) -> Facts:
     error = case.call.parse_error if case.call else None
     return {"detail": error.reason, "position": error.position} if error else {"detail": case.error.message}
@@ -243,11 +270,12 @@ def _unknown_tool(case: _Case) -> Facts:
 
 def _missing_argument(case: _Case) -> Facts:
     is_required = len(case.path) > 1 or (case.tool is not None and case.path[0] in case.tool.required)
+    is_required = is_required or case.breaks_schema
     return {} if is_required or not case.tool else {"hint": Hint.NEEDED}
 
 
 def _unexpected_argument(case: _Case) -> Facts:
-    if case.schema:
+    if case.schema or (len(case.path) == 1 and case.tool and case.tool.takes(case.path[0])):
         return {"hint": Hint.UNASKED}
     absent = [name for name in (case.tool.properties if case.tool else ()) if name not in _arguments(case)]
     similar = difflib.get_close_matches(case.path[-1][:MAX_COMPARED], absent, n=1, cutoff=0.75)
@@ -265,12 +293,14 @@ def _wrong_value(case: _Case) -> Facts:
         return {}
     choices = case.schema.get("enum", ())
     listed = tuple(choices) if len(choices) <= MAX_CHOICES else ()
-    if choices and case.given not in choices:
+    if choices and not any(json_equal(case.given, choice) for choice in choices):
         return {"hint": Hint.CHOICES, "choices": listed}
     for keyword in BOUNDS:
         rule = {keyword: case.schema[keyword]} if keyword in case.schema else {}
-        if not Draft202012Validator(rule).is_valid(case.given):
+        if rule and case.tool and not case.tool.satisfies(rule, case.given):
             return {"hint": Hint.BOUND, "bound": (keyword, case.schema[keyword])}
+    if case.breaks_schema:
+        return {"hint": Hint.FORM}
     if choices:
         return {"hint": Hint.PICK, "choices": listed}
     return {"hint": _mismatch(case)}

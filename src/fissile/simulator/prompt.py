@@ -15,7 +15,7 @@ from string import Template
 from typing import TypeVar
 
 from fissile.calls import JSON, ToolCall, shorten
-from fissile.environments.matching import match_calls, values_match
+from fissile.environments.matching import is_default, match_calls, values_match
 from fissile.errors import ConfigError
 from fissile.feedback import Failure, NoDiagnosis
 from fissile.tasks import ExpectedCall, Message, Task
@@ -136,7 +136,7 @@ def put(failure: Failure, into_words: Callable[[Failure], T]) -> T | NoDiagnosis
 def comparison(failure: Failure) -> Iterator[str]:
     """Line by line what was written and what was wanted, call by call and argument by argument."""
     task, calls = failure.task, failure.attempt.calls
-    pairing = match_calls(calls, task.ground_truth, task.matching)
+    pairing = match_calls(calls, task.ground_truth, task.matching, task.tools)
     wanted = {call: task.ground_truth[truth] for call, truth in pairing.pairs}
     right = {call: task.oracle_calls()[truth] for call, truth in pairing.pairs}
     for index, call in enumerate(calls):
@@ -157,13 +157,15 @@ def comparison(failure: Failure) -> Iterator[str]:
 
 def _arguments(call: ToolCall, expected: ExpectedCall, right: ToolCall, task: Task) -> Iterator[str]:
     written, oracle = call.arguments or {}, right.arguments or {}
-    properties = tool.properties if (tool := task.tool(call.name)) else {}
+    tool = task.tool(call.name)
+    properties = tool.properties if tool else {}
     names = [*written, *(name for name in expected.required if name not in written)]
     for name in names:
         accepted = expected.arguments.get(name)
         shown = _value(written[name]) if name in written else ABSENT
         if accepted is None:
-            yield f"  {_line(name)}: {shown} | {ABSENT}"
+            is_right = task.matching != "bfcl" and is_default(tool, name, written[name])
+            yield f"  {_line(name)}: {shown} | {OK if is_right else ABSENT}"
         elif name in written and values_match(written[name], accepted, task.matching):
             yield f"  {_line(name)}: {shown} | {OK}"
         else:

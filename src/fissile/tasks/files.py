@@ -7,8 +7,16 @@ One record is one task:
      "tools": [{"name": "weather", "description": "...", "parameters": {...JSON Schema...}}],
      "ground_truth": [{"name": "weather", "arguments": {"city": "Oslo"}}]}
 
-`tools` also takes the OpenAI form {"type": "function", "function": {...}}, and `ground_truth` the form of a chat
-message's `tool_calls`. `messages`, `tools`, `ground_truth` and `arguments` may each be a string of JSON, which is the
+`tools` also takes the forms of OpenAI, Anthropic, MCP, Gemini and Bedrock, and `ground_truth` the form of a chat
+message's `tool_calls`. Where more than one call is right, the call of the truth says so:
+
+     {"name": "weather", "arguments": {"city": "Oslo", "unit": "C"},
+      "accepted": {"city": ["Oslo, Norway"]},                             (values that are right as well)
+      "optional": ["unit"]}                                               (arguments that may be left out)
+
+An argument that the truth leaves out may be given where it says what the schema's `default` says.
+
+`messages`, `tools`, `ground_truth` and `arguments` may each be a string of JSON, which is the
 way to keep them intact in a columnar dataset.
 
 A task that is played in a live world adds the world, and the user's later turns:
@@ -23,15 +31,13 @@ Both may be strings of JSON as well. `tools` and `world` may be left out where t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from referencing.exceptions import Unresolvable
-
 from fissile.calls import JSON
 from fissile.errors import DataError
+from fissile.tasks.alternatives import require_valid, with_alternatives
 from fissile.tasks.task import ExpectedCall, Message, Task, Turn, World
 from fissile.tools import Tool
 
@@ -235,7 +241,7 @@ def _expected_call(entry: JSON, where: str) -> ExpectedCall:
     arguments = _decode(call.get("arguments", {}), where, "arguments")
     if not isinstance(arguments, dict):
         _fail(where, f"the 'arguments' of '{call['name']}' must be an object, not {type(arguments).__name__}")
-    return ExpectedCall.exactly(call["name"], arguments)
+    return with_alternatives(ExpectedCall.exactly(call["name"], arguments), {**entry, **call}, where)
 
 
 def _require_valid_truth(task: Task, turn: int, where: str) -> None:
@@ -245,14 +251,10 @@ def _require_valid_truth(task: Task, turn: int, where: str) -> None:
     if unknown:
         offered = ", ".join(tool.name for tool in posed.tools) or "none"
         _fail(where, f"the ground truth calls '{unknown[0]}', which is not among the tools ({offered})")
-    for call in posed.oracle_calls():
+    for expected, call in zip(posed.ground_truth, posed.oracle_calls(), strict=True):
         tool = posed.tool(call.name)
-        try:
-            errors = tool.validate(call.arguments or {}) if tool else ()
-        except (Unresolvable, re.error) as error:
-            _fail(where, f"the schema of '{call.name}' cannot be applied ({error}); mend its $ref or pattern")
-        for violation in errors:
-            _fail(where, f"the ground truth breaks the schema of its tool: {violation.message.rstrip('.')}")
+        if tool is not None:
+            require_valid(expected, call, tool, where, is_live=task.world is not None)
 
 
 def _decode(value: JSON, where: str, column: str = "") -> JSON:

@@ -57,7 +57,7 @@ CALL_PIECES = ('<tool_call>\n{"name": "', '", "arguments": {"', "}}\n</tool_call
 
 TEMPLATE = (
     "{%- if tools -%}<|tools|>{%- for tool in tools -%}{%- set f = tool.function -%}{{ f.name }}("
-    "{%- for name, schema in f.parameters.properties.items() -%}{{ name }}"
+    "{%- for name, schema in (f.parameters.properties or {}).items() -%}{{ name }}"
     "{%- if name not in (f.parameters.required or []) -%}?{%- endif -%}"
     "{%- if schema.description -%}: {{ schema.description }}{%- endif -%}"
     "{%- if not loop.last -%}, {% endif -%}{%- endfor -%})\n{% endfor -%}<|end|>{%- endif -%}"

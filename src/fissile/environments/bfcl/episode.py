@@ -129,7 +129,8 @@ def _binding_error(name: str, arguments: Arguments, index: int) -> ToolError | N
     method = methods()[name]
     for argument in (shorten(argument, MAX_QUOTED) for argument in arguments):
         if argument not in method.accepted:
-            message = f"{name}() got an unexpected argument '{argument}'."
+            given = f"an unexpected argument '{argument}'" if argument else "an argument without a name"
+            message = f"{name}() got {given}."
             return ToolError(ErrorKind.UNEXPECTED_ARGUMENT, message, index, name, argument)
     for argument in method.required:
         if argument not in arguments:

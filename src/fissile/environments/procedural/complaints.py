@@ -34,7 +34,7 @@ def complaints(tool: Tool, arguments: dict[str, JSON]) -> Iterator[ToolError]:
         if error.argument in told:  # a value can violate its type and its pattern
             continue
         told.add(error.argument)
-        name = shorten(error.argument or "")
+        name = shorten(error.argument or "argument without a name")
         wanted = described(tool.properties.get(error.argument or "", {}))
         yield replace(error, message=_COMPLAINTS[error.kind].format(tool=tool.name, name=name, wanted=wanted))
 
@@ -44,6 +44,7 @@ _COMPLAINTS = {
     ErrorKind.UNEXPECTED_ARGUMENT: "{tool} knows no {name}.",
     ErrorKind.WRONG_TYPE: "{name} of {tool} has to be {wanted}.",
     ErrorKind.WRONG_VALUE: "{name} of {tool} has to be {wanted}.",
+    ErrorKind.TIMEOUT: "{name} of {tool} cannot be checked in time.",
 }
 
 

@@ -77,26 +77,7 @@ def refuse(tool: Tool | None, call: ToolCall, index: int) -> tuple[ToolError, ..
         return (ToolError(ErrorKind.MALFORMED_CALL, message, index, call.name),)
     if tool is None:
         return (ToolError(ErrorKind.UNKNOWN_TOOL, f"no tool is named '{shorten(call.name or '')}'.", index, call.name),)
-    return _not_json(tool, call.arguments, index) or _violations(tool, call.arguments, index)
-
-
-def _not_json(tool: Tool, arguments: dict[str, JSON], index: int) -> tuple[ToolError, ...]:
-    """The arguments that JSON cannot say: NaN and infinity, integers of thousands of digits, very deep nesting."""
-    errors = []
-    for name, value in arguments.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (ValueError, TypeError, RecursionError):
-            message = f"argument '{shorten(name)}' has a value that is too large, too deep or no finite number."
-            errors.append(ToolError(ErrorKind.WRONG_VALUE, message, index, tool.name, name))
-    return tuple(errors)
-
-
-def _violations(tool: Tool, arguments: dict[str, JSON], index: int) -> tuple[ToolError, ...]:
-    try:
-        return tool.validate(arguments, index)
-    except (ArithmeticError, RecursionError):  # numbers beyond what a schema's rule can be computed for
-        return (ToolError(ErrorKind.WRONG_VALUE, "an argument is too large or too deep.", index, tool.name),)
+    return tool.validate(call.arguments, index)
 
 
 def _read_error(error: JSON, index: int, tool: str | None) -> ToolError | None:

@@ -88,7 +88,7 @@ class Truths:
 
     def schemas(self, statement: Statement) -> list[JSON]:
         """The schemas of the argument that a statement is about, one for each tool that has it."""
-        found = (_schema(tool.parameters, statement.subject.name) for tool in self.tools(statement.tool))
+        found = (_schema(tool.readable, statement.subject.name) for tool in self.tools(statement.tool))
         return [schema for schema in found if schema is not None]
 
 
@@ -240,7 +240,7 @@ def _is_missing(truths: Truths, statement: Statement) -> bool:
 def _is_needed(truths: Truths, call: ToolCall, name: str) -> bool:
     tool = truths.failure.task.tool(call.name)
     parent, _, leaf = name.rpartition(".")
-    schema = _schema(tool.parameters, parent) if tool and parent else tool.parameters if tool else None
+    schema = _schema(tool.readable, parent) if tool and parent else tool.readable if tool else None
     required = (schema or {}).get("required") or ((schema or {}).get("items") or {}).get("required") or ()
     expected = (truth.required for truth in truths.failure.task.ground_truth if truth.name == call.name)
     return leaf in required or any(name in names for names in expected)
@@ -263,7 +263,7 @@ def _is_unexpected(truths: Truths, statement: Statement) -> bool:
 
 def _is_welcome(truths: Truths, call: ToolCall, name: str) -> bool:
     tool = truths.failure.task.tool(call.name)
-    in_schema = tool is not None and _schema(tool.parameters, name) is not None
+    in_schema = tool is not None and _schema(tool.readable, name) is not None
     truth = [expected for expected in truths.failure.task.ground_truth if expected.name == call.name]
     return in_schema and (not truth or any(top_level(name) in expected.arguments for expected in truth))
 

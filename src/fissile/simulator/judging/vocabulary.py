@@ -71,7 +71,7 @@ class Vocabulary:
     def _arguments(self) -> dict[str, str]:
         """What an argument may be called, to its path: the path, without indices, or the last key alone."""
         paths = dict.fromkeys(
-            [*self.written, *(path for tool in self.concerned for path in _properties(tool.parameters))]
+            [*self.written, *(path for tool in self.concerned for path in _properties(tool.readable))]
         )
         names = {path: path for path in paths}
         for path in paths:

@@ -1,0 +1,110 @@
+"""What else is right, in a row: values that are accepted as well, and arguments that may be left out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from fissile.calls import JSON, ToolCall
+from fissile.errors import DataError, ErrorKind
+from fissile.tasks.task import ExpectedCall
+from fissile.tools import Tool, json_equal
+
+_KEYS = ("name", "arguments", "accepted", "optional", "id", "type", "index", "function")
+"""Of a call of the truth; the last four are those of a chat message's `tool_calls`."""
+
+
+def with_alternatives(expected: ExpectedCall, call: Mapping[str, JSON], where: str) -> ExpectedCall:
+    """An expected call with the row's `accepted` values and `optional` arguments.
+
+    Args:
+        expected: the call with the one value that `arguments` gives to each argument.
+        call: the row's call; null is as good as absent.
+        where: its place, for messages.
+
+    Raises:
+        DataError: one of them, or another key of the call, cannot be used.
+    """
+    for key in (key for key, value in call.items() if value is not None and key not in _KEYS):
+        near = difflib.get_close_matches(key, _KEYS[:4], n=1) or ["arguments"]
+        _fail(
+            where,
+            f"the call of '{expected.name}' has the key '{key}', which is not known; perhaps '{near[0]}' is meant",
+        )
+    accepted = _read(call, "accepted", dict, "an object such as {'city': ['Oslo', 'Oslo, Norway']}", where)
+    optional = _read(call, "optional", list, "a list of names such as ['unit']", where)
+    arguments = {name: list(values) for name, values in expected.arguments.items()}
+    for name, values in (accepted or {}).items():
+        if values is None:  # the padding of a columnar file
+            continue
+        if not isinstance(values, list) or not values:
+            _fail(where, f"'accepted' of '{expected.name}' must list the values of '{name}', such as ['a', 'b']")
+        known = arguments.setdefault(name, [])
+        known += [value for value in values if not any(json_equal(value, other) for other in known)]
+    for name in optional or ():
+        if name not in arguments:
+            _fail(
+                where, f"'{name}' of '{expected.name}' is 'optional', but no value is accepted; add it to 'arguments'"
+            )
+    return replace(expected, arguments=arguments, optional=frozenset(optional or ()))
+
+
+def require_valid(expected: ExpectedCall, right: ToolCall, tool: Tool, where: str, is_live: bool) -> None:
+    """Refuse a truth that its own tool refuses: it could never be matched, and every attempt would fail.
+
+    Args:
+        expected: the call of the truth.
+        right: the same with its first values.
+        tool: that it calls.
+        where: its place, for messages.
+        is_live: the task is played in a world, where results are judged.
+
+    Raises:
+        DataError: an accepted value breaks the schema, or an argument that may be left out is required by it.
+    """
+    several = [name for name, values in expected.arguments.items() if len(values) > 1]
+    if is_live and (several or expected.optional):
+        key = "accepted" if several else "optional"
+        _fail(where, f"'{key}' is for tasks without a world; in a world the results of '{tool.name}' are judged")
+    for name in sorted(expected.optional.intersection(tool.required)):
+        _fail(where, f"'{name}' is 'optional', but the schema of '{tool.name}' requires it")
+    arguments = right.arguments or {}
+    variants = [{**arguments, name: value} for name, values in expected.arguments.items() for value in values]
+    for variant in (arguments, *variants):
+        for violation in tool.validate(variant):
+            hint = _hint(variant, violation.argument, tool) if violation.kind is ErrorKind.WRONG_TYPE else ""
+            _fail(where, f"the ground truth breaks the schema of its tool: {violation.message.rstrip('.')}{hint}")
+
+
+def _hint(arguments: Mapping[str, JSON], name: str | None, tool: Tool) -> str:
+    """What to do where a list of accepted values stands in the place of one."""
+    value = arguments.get(name or "")
+    if not isinstance(value, list) or not value:
+        return ""
+    if any(error.argument == name for error in tool.validate({**arguments, name or "": value[0]})):
+        return ""
+    return f"; several accepted values go into 'accepted': {json.dumps({name: value}, ensure_ascii=False)[:80]}"
+
+
+def _read(call: Mapping[str, JSON], key: str, kind: type, form: str, where: str) -> Any:
+    value = call.get(key)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            _fail(where, f"'{key}' is not JSON: {error}")
+    is_right = value is None or isinstance(value, kind)
+    if not is_right or (kind is list and not all(isinstance(name, str) for name in value or ())):
+        _fail(where, f"'{key}' of a call must be {form}")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _fail(where: str, problem: str) -> NoReturn:
+    raise DataError(f"{where}: {problem}.")
