@@ -13,7 +13,8 @@ from transformers.utils import get_json_schema
 from typing_extensions import TypedDict
 
 from fissile.errors import DataError, ErrorKind
-from fissile.functions import adapters_of, tool_from_function
+from fissile.functions import tool_from_function
+from fissile.functions.parameters import parameters_of
 
 
 class Size(enum.Enum):
@@ -189,14 +190,13 @@ def test_a_wrapped_function_shows_what_it_wraps() -> None:
     assert tool_from_function(functools.lru_cache(reserve)) == tool_from_function(reserve)
 
 
-def test_adapters_read_json_as_the_types_of_the_hints() -> None:
+def test_arguments_are_read_from_json_as_the_types_of_the_hints() -> None:
     def tool(point: Point, size: Size, sizes: set[Size], free) -> None:  # type: ignore[no-untyped-def]
         pass
 
-    adapters = adapters_of(tool)
-    assert set(adapters) == {"point", "size", "sizes"}
-    assert adapters["point"].validate_python({"x": 1}) == Point(1, 0)
-    assert adapters["sizes"].validate_python(["l", "l"]) == {Size.LARGE}
+    given = {"point": {"x": 1}, "size": "s", "sizes": ["l", "l"], "free": [1]}
+    read = parameters_of(tool).read(given)
+    assert read == {"point": Point(1, 0), "size": Size.SMALL, "sizes": {Size.LARGE}, "free": [1]}
 
 
 async def later(x: int) -> int:
@@ -242,7 +242,7 @@ def called(x: Callable[[int], int]) -> None:
         (positional, r"'x' of positional\(\) is positional-only.*remove the '/'"),
         (unnamed, r"'x' of unnamed\(\) takes unnamed arguments; replace it by a list"),
         (anything, r"'x' of anything\(\) takes any arguments; replace it by named ones"),
-        (unresolved, r"type hint of unresolved\(\) cannot be resolved: name 'Absent' is not defined\. Import"),
+        (unresolved, r"'x' of unresolved\(\) has a type hint that cannot be resolved: name 'Absent' is not defined\. Import"),
         (opaque, r"'x' of opaque\(\) has a type hint that cannot be read from JSON .*Opaque.*; use str"),
         (called, r"'x' of called\(\) has a type hint that cannot be read from JSON"),
         (later, r"later\(\) is asynchronous or a generator"),

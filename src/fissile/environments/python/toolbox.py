@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fissile.environments.python.sources import FileSource, NamedSource, Source, Toolbox
 from fissile.errors import DataError
-from fissile.functions import Function, adapters_of, tool_from_function
+from fissile.functions import Function, tool_from_function
+from fissile.functions.parameters import parameters_of
 from fissile.tools import Tool
 
 
@@ -67,8 +68,8 @@ class PythonTools:
     @classmethod
     def _of(cls, source: Source, toolbox: Toolbox) -> PythonTools:
         if toolbox.state is not None:
-            adapters_of(toolbox.state)  # the constructor must be callable by name, with JSON
-        tools = tuple(tool_from_function(function) for function in toolbox.functions.values())
+            parameters_of(toolbox.state)  # the constructor must be callable by name, with JSON
+        tools = tuple(tool_from_function(function, name) for name, function in toolbox.functions.items())
         return cls(source, tools, toolbox.state.__name__ if toolbox.state is not None else "")
 
     @cached_property
