@@ -7,7 +7,6 @@ their front; and where it would still lose a word, the docstring is kept whole a
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -57,10 +56,13 @@ _FIELD = "(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises
 _HEADING = re.compile(rf"^{_TITLE}:[ \t]*$", re.MULTILINE)
 _SPACED_TYPE = re.compile(r"^(:(?:param|parameter|arg|argument|key|keyword)) +([^:\n]*\S) +(\*{0,2}\w+ *:)", re.MULTILINE)
 
+_MARKS = (":", "@")
+"""What begins a field, and no prose."""
+
 _STYLES = (
     _Style(_UNDERLINED, numpydoc.parse),
-    _Style(re.compile(rf"^:{_FIELD}\b[^:\n]*:", re.MULTILINE), rest.parse, re.compile(r"^:"), glued=True),
-    _Style(re.compile(rf"^@{_FIELD}\b[^:\n]*:", re.MULTILINE), epydoc.parse, re.compile(r"^@"), glued=True),
+    _Style(re.compile(rf"^:{_FIELD}\b[^:\n]*:", re.MULTILINE), rest.parse, re.compile(rf"^:{_FIELD}\b"), glued=True),
+    _Style(re.compile(rf"^@{_FIELD}\b[^:\n]*:", re.MULTILINE), epydoc.parse, re.compile(rf"^@{_FIELD}\b"), glued=True),
     _Style(_HEADING, GoogleParser(_sections()).parse, _HEADING),
 )
 
@@ -102,7 +104,7 @@ def _normal(text: str, style: _Style) -> str:
         elif target is sections and line[:1].strip() and not (style.glued and above.strip()):
             target = prose
             prose.append("")
-        target.append(line)
+        target.append(f" {line}" if target is prose and line[:1] in _MARKS else line)
         above = line
     return "\n".join([*prose, "", *sections])
 
@@ -147,19 +149,19 @@ def _description(parsed: Docstring) -> str:
 
 def _loses_words(text: str, parsed: Docstring) -> bool:
     """True where a word of the text stands nowhere in what was parsed."""
-    kept = [parsed.short_description, parsed.long_description, *_TITLES]
+    kept = [parsed.short_description, parsed.long_description, *_TITLES, "optional", "default", "or"]
     for entry in parsed.meta:
         kept += [*entry.args, *_texts(entry)]
-    lost = Counter(_words(text)) - Counter(_words(" ".join(filter(None, kept))))
-    return any(not re.fullmatch(f"{_FIELD}|optional|default|or", word) for word in lost)
+    lost = _words(text) - _words(" ".join(filter(None, kept)))
+    return any(not re.fullmatch(_FIELD, word) for word in lost)
 
 
 def _texts(entry: DocstringMeta) -> Iterator[str | None]:
     yield from (getattr(entry, name, None) for name in ("description", "type_name", "snippet", "version", "default"))
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text)
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def _folded(text: str) -> str:

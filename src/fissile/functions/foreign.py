@@ -66,11 +66,15 @@ def tool_object(thing: Any) -> str:
         return ""
     with suppress(Exception):  # objects that answer to any attribute, and those that answer to none
         named = isinstance(getattr(thing, "name", None), str) or isinstance(getattr(thing, "tool_name", None), str)
-        if not named or not any(hasattr(thing, attribute) for attribute in _SCHEMA_AT):
+        if not named or all(_is_nothing(getattr(thing, attribute, None)) for attribute in _SCHEMA_AT):
             return ""
         found = [attribute for attribute in _FUNCTION_AT if inspect.isroutine(getattr(thing, attribute, None))]
         return f".{found[0]}" if found else "its undecorated function"
     return ""
+
+
+def _is_nothing(schema: Any) -> bool:
+    return schema is None or inspect.isroutine(schema)  # such as torch's `module.parameters()`
 
 
 def is_tool_class(thing: type) -> bool:

@@ -42,7 +42,14 @@ def is_plain(function: Any) -> bool:
 
 
 def documentation(function: Any) -> str:
-    """The docstring without its indentation: the outermost that somebody wrote for this function."""
-    written = [layer for layer in layers(function) if inspect.isroutine(layer) or "__doc__" in getattr(layer, "__dict__", {})]
-    objects = [type(layer) for layer in layers(function) if not inspect.isroutine(layer) and not isinstance(layer, _BOUND)]
-    return next((text for thing in (*written, *objects) if (text := inspect.getdoc(thing))), "")
+    """The docstring without its indentation: the outermost that somebody wrote for this function, else its class's."""
+    found = list(layers(function))
+    written = [layer for layer in found if inspect.isroutine(layer) or "__doc__" in getattr(layer, "__dict__", {})]
+    classes = [type(layer) for layer in found if layer not in written and not isinstance(layer, _BOUND)]
+    for thing in (*written, *classes):
+        text = inspect.cleandoc(thing.__doc__ or "")
+        if not text and getattr(thing, "__name__", "") != "__call__":
+            text = inspect.getdoc(thing) or ""  # of the method that this one overrides
+        if text:
+            return text
+    return ""

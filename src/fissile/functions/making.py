@@ -12,6 +12,7 @@ from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.functions.docstrings import read_docstring
 from fissile.functions.foreign import tool_object
+from fissile.functions.hints import fail
 from fissile.functions.layers import Function, documentation, is_plain, layers
 from fissile.functions.parameters import Parameters, parameters_of
 from fissile.functions.shorter import recursive_definitions, tidy
@@ -53,10 +54,10 @@ def tool_from_function(function: Function, name: str = "") -> Tool:
     parameters = parameters_of(function, name)
     for parameter in parameters.signature.parameters.values():
         if parameter.annotation is parameter.empty:
-            raise DataError(
-                f"The parameter '{parameter.name}' of {name}() has no type hint; "
-                f"write for instance '{parameter.name}: str'."
-            )
+            method = parameter.name in ("self", "cls")
+            what = "is for a method, and this is a function; give its class, or remove it"
+            hint = f"has no type hint; write for instance '{parameter.name}: str'"
+            fail(parameter, name, what if method else hint)
     description, documented = read_docstring(documentation(function))
     return Tool(name, description, _schema(parameters, _by_name(documented, parameters, function, name)))
 

@@ -24,7 +24,7 @@ from fissile.calls import JSON
 from fissile.environments.python.answers import WrongValueError, described, refused, run
 from fissile.environments.python.frames import Frame, read_frame, write_frame
 from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.sources import Toolbox
+from fissile.environments.python.choosing import Toolbox
 from fissile.environments.python.state import fingerprint, same_state
 from fissile.errors import DataError, ErrorKind
 from fissile.functions.parameters import Parameters, parameters_of
