@@ -257,17 +257,28 @@ def test_arguments_arrive_as_the_types_of_the_hints(store: PythonTools) -> None:
     [
         ("none", "null"),
         ("set", "[1]"),
-        ("bytes", "b'\\xff'"),
-        ("opaque", '"<Opaque>"'),
+        ("bytes", '"/w=="'),
         ("line", '{"item": "a", "quantity": 1}'),
         ("nan", "NaN"),
-        ("cycle", "[[...]]"),
         ("half", "?"),
     ],
 )
 def test_every_result_becomes_text(store: PythonTools, what: str, text: str) -> None:
     result = one(world_for(store), "give", what=what)
     assert (result.content, result.error) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("opaque", "the result is of type Opaque, which JSON cannot say. A tool returns what JSON can say"),
+        ("cycle", "'0' of the result holds itself."),
+    ],
+)
+def test_a_result_that_cannot_be_told_whole_is_an_error(store: PythonTools, what: str, message: str) -> None:
+    result = one(world_for(store), "give", what=what)
+    assert kind_of(result) is ErrorKind.EXCEPTION
+    assert message in result.content
 
 
 def test_a_returned_error_is_a_domain_error_and_an_empty_one_is_none(store: PythonTools) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import psutil
 from pydantic import ValidationError
 
 from fissile.calls import JSON
-from fissile.environments.python.answers import WrongValueError, described, refused, run
+from fissile.environments.python.answers import CountedOutput, WrongValueError, described, refused, run, told
 from fissile.environments.python.frames import Frame, read_frame, write_frame
 from fissile.environments.python.limits import CallLimits
 from fissile.environments.python.choosing import Toolbox
@@ -48,8 +49,8 @@ def main() -> None:
     try:
         bench = Bench(source.load(), limits)
     except Exception as error:
-        told = str(error) if isinstance(error, DataError) else described(error)[1]
-        write_frame(replies, Frame({"failed": f"A worker cannot import the tools: {told}"}))
+        message = str(error) if isinstance(error, DataError) else told(described(error)[1])
+        write_frame(replies, Frame({"failed": f"A worker cannot import the tools: {message}"}))
         return
     _limit_memory(limits.memory_mb)
     write_frame(replies, Frame({"ready": True}))
@@ -81,10 +82,9 @@ class Bench:
         instance = self.toolbox.state(**_read(parameters_of(self.toolbox.state), arguments))
         try:
             state = pickle.dumps(instance)
-            pickle.loads(state)
+            return Frame({"fingerprint": fingerprint(pickle.loads(state))}, (state,))
         except Exception as error:
-            return Frame({"unstorable": described(error)[1]})
-        return Frame({"fingerprint": fingerprint(instance)}, (state,))
+            return Frame({"unstorable": told(described(error)[1])})
 
     def call(self, request: Frame) -> Frame:
         """One call. A state that a raising tool left behind is kept, as in any Python program."""
@@ -96,10 +96,10 @@ class Bench:
         header = run(getattr(instance, name), values, self.limits.result_characters)
         try:
             state = pickle.dumps(instance)
+            return Frame(header | {"fingerprint": fingerprint(instance)}, (state,))
         except Exception as error:
             message = f"the tool left a state that cannot be stored ({described(error)[1]})."
             return Frame(refused(ErrorKind.EXCEPTION, message))
-        return Frame(header | {"fingerprint": fingerprint(instance)}, (state,))
 
     def compare(self, request: Frame) -> Frame:
         """Whether a state is as expected."""
@@ -140,6 +140,7 @@ def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    sys.stdout = CountedOutput(sys.stdout.buffer, encoding="utf-8", errors="replace")
     return io.BufferedReader(io.FileIO(requests, "rb")), io.BufferedWriter(io.FileIO(replies, "wb"))
 
 
