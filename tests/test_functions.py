@@ -242,7 +242,10 @@ def called(x: Callable[[int], int]) -> None:
         (positional, r"'x' of positional\(\) is positional-only.*remove the '/'"),
         (unnamed, r"'x' of unnamed\(\) takes unnamed arguments; replace it by a list"),
         (anything, r"'x' of anything\(\) takes any arguments; replace it by named ones"),
-        (unresolved, r"'x' of unresolved\(\) has a type hint that cannot be resolved: name 'Absent' is not defined\. Import"),
+        (
+            unresolved,
+            r"'x' of unresolved\(\) has a type hint that cannot be resolved: name 'Absent' is not defined\. Import",
+        ),
         (opaque, r"'x' of opaque\(\) has a type hint that cannot be read from JSON .*Opaque.*; use str"),
         (called, r"'x' of called\(\) has a type hint that cannot be read from JSON"),
         (later, r"later\(\) is asynchronous or a generator"),

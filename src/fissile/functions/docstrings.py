@@ -28,9 +28,7 @@ def _sections() -> list[Section]:
         *((title, key, SectionType.SINGULAR) for title, key in _OUTCOMES.items()),
         *((title, title.lower(), SectionType.SINGULAR) for title in (*_NOTES, *_ASIDES)),
     ]
-    return [
-        Section(spelt, key, kind) for title, key, kind in keyed for spelt in (title, title.lower(), title.upper())
-    ]
+    return [Section(spelt, key, kind) for title, key, kind in keyed for spelt in (title, title.lower(), title.upper())]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,9 @@ _TITLE = rf"(?:{'|'.join(_TITLES)}|{'|'.join(_TITLES).lower()}|{'|'.join(_TITLES
 _UNDERLINED = re.compile(rf"^({_TITLE}):?[ \t]*\n-{{3,}}[ \t]*$", re.MULTILINE)
 _FIELD = "(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises?|yields?)"
 _HEADING = re.compile(rf"^{_TITLE}:[ \t]*$", re.MULTILINE)
-_SPACED_TYPE = re.compile(r"^(:(?:param|parameter|arg|argument|key|keyword)) +([^:\n]*\S) +(\*{0,2}\w+ *:)", re.MULTILINE)
+_SPACED_TYPE = re.compile(
+    r"^(:(?:param|parameter|arg|argument|key|keyword)) +([^:\n]*\S) +(\*{0,2}\w+ *:)", re.MULTILINE
+)
 
 _MARKS = (":", "@")
 """What begins a field, and no prose."""
@@ -114,8 +114,8 @@ def _documented(parsed: Docstring) -> Iterator[tuple[str, str]]:
     for entry in parsed.meta:
         if not isinstance(entry, DocstringParam) or entry.args[0] == "attribute":
             continue
-        for name in entry.arg_name.split(","):
-            name = name.strip().lstrip("*\\")
+        for written in entry.arg_name.split(","):
+            name = written.strip().lstrip("*\\")
             if not name.isidentifier() or name == "None":
                 raise ValueError(f"{name!r} is no name of an argument")
             told = _told_type(entry.type_name or "")
@@ -124,8 +124,39 @@ def _documented(parsed: Docstring) -> Iterator[tuple[str, str]]:
 
 
 _TYPE_WORDS = frozenset(
-    "str string text int integer float number bool boolean list dict dictionary map mapping tuple set array object "
-    "bytes any none null optional of or and sequence iterable union date datetime".split()
+    [
+        "str",
+        "string",
+        "text",
+        "int",
+        "integer",
+        "float",
+        "number",
+        "bool",
+        "boolean",
+        "list",
+        "dict",
+        "dictionary",
+        "map",
+        "mapping",
+        "tuple",
+        "set",
+        "array",
+        "object",
+        "bytes",
+        "any",
+        "none",
+        "null",
+        "optional",
+        "of",
+        "or",
+        "and",
+        "sequence",
+        "iterable",
+        "union",
+        "date",
+        "datetime",
+    ]
 )
 
 

@@ -1,13 +1,17 @@
 """What other libraries bring with a function: parameters that they fill themselves, defaults that stand for something,
-and tool objects in place of the function."""
+and tool objects in place of the function.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, get_args, get_origin
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from fissile.functions.records import parts
 
 _FILLED = frozenset(
     {
@@ -28,10 +32,31 @@ _FILLED = frozenset(
     }
 )
 _LIBRARIES = frozenset(
-    "agents agno autogen_core crewai docket fast_depends fastapi fastmcp google haystack langchain langchain_core "
-    "langgraph llama_index mcp pydantic_ai semantic_kernel smolagents strands typer uncalled_for".split()
+    [
+        "agents",
+        "agno",
+        "autogen_core",
+        "crewai",
+        "docket",
+        "fast_depends",
+        "fastapi",
+        "fastmcp",
+        "google",
+        "haystack",
+        "langchain",
+        "langchain_core",
+        "langgraph",
+        "llama_index",
+        "mcp",
+        "pydantic_ai",
+        "semantic_kernel",
+        "smolagents",
+        "strands",
+        "typer",
+        "uncalled_for",
+    ]
 )
-_FUNCTION_AT = ("func", "fn", "function", "forward", "entrypoint", "original_function", "_func", "__wrapped__")
+_FUNCTION_AT = ("func", "fn", "function", "entrypoint", "original_function", "_func", "__wrapped__")
 _SCHEMA_AT = ("args_schema", "params_json_schema", "parameters", "inputs", "inputSchema", "input_schema", "tool_spec")
 
 
@@ -41,12 +66,10 @@ def filled_by_library(hint: Any) -> str:
     Args:
         hint: a type hint, or the text of one that cannot be resolved.
     """
-    for part in _parts(hint):
-        if isinstance(part, str):
-            name = (re.findall(r"\w+(?=\s*$|\s*\[|\s*\])", part) or [""])[0]
-            if name in _FILLED:
-                return name
-        elif (name := _name(part)) in _FILLED and (_is_foreign(part) or not _has_json_form(part)):
+    if isinstance(hint, str):
+        return next((name for name in re.findall(r"\w+", hint) if name in _FILLED), "")
+    for part in parts(hint):
+        if (name := _name(part)) in _FILLED and (_is_foreign(part) or not _has_json_form(part)):
             return name
     return ""
 
@@ -59,8 +82,8 @@ def is_marker(default: Any) -> bool:
 def tool_object(thing: Any) -> str:
     """What to write in place of a tool object of another library; "" for what is none.
 
-    LangChain, the OpenAI agents SDK, FastMCP, smolagents and others turn a decorated function into an object with a name
-    and a schema of its own.
+    LangChain, the OpenAI agents SDK, FastMCP, smolagents and others turn a decorated function into an object with a
+    name and a schema of its own.
     """
     if isinstance(thing, type) or inspect.isroutine(thing) or inspect.ismodule(thing):
         return ""
@@ -82,15 +105,6 @@ def is_tool_class(thing: type) -> bool:
     return any(_is_foreign(base) and "tool" in base.__name__.lower() for base in thing.__mro__)
 
 
-def _parts(hint: Any) -> Iterator[Any]:
-    """A hint and all that stands inside its brackets."""
-    yield hint
-    if (origin := get_origin(hint)) is not None:
-        yield origin
-    for inner in get_args(hint):
-        yield from _parts(inner)
-
-
 def _name(part: Any) -> str:
     return getattr(part, "__name__", type(part).__name__)
 
@@ -101,5 +115,9 @@ def _is_foreign(thing: Any) -> bool:
 
 
 def _has_json_form(part: Any) -> bool:
-    """True for a class of that name which is the user's own and holds data."""
-    return isinstance(part, type) and (hasattr(part, "__annotations__") and bool(part.__annotations__))
+    """True for a type of that name which is the user's own and holds data."""
+    try:
+        TypeAdapter(part).json_schema()
+    except Exception:  # pydantic raises of several kinds
+        return False
+    return True

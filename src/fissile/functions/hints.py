@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 from fissile.errors import DataError
 from fissile.functions.foreign import filled_by_library
 from fissile.functions.layers import Function, innermost
+from fissile.functions.records import words_of
 
 
 def signature_of(function: Function, name: str) -> inspect.Signature:
@@ -51,9 +53,7 @@ def fail(parameter: inspect.Parameter, function: str, problem: str) -> NoReturn:
     raise DataError(f"The parameter '{parameter.name}' of {function}() {problem}.")
 
 
-def _resolved(
-    parameter: inspect.Parameter, function: str, names: dict[str, Any], members: Mapping[str, Any]
-) -> Any:
+def _resolved(parameter: inspect.Parameter, function: str, names: dict[str, Any], members: Mapping[str, Any]) -> Any:
     """The hint of a parameter as an object; empty where there is none."""
     written = parameter.annotation
     if written is parameter.empty:
@@ -81,7 +81,7 @@ def _refuse_filled(parameter: inspect.Parameter, function: str, hint: Any) -> No
         fail(
             parameter,
             function,
-            f"is a {filler}, which another library fills in and no model may; remove it, "
+            f"is of type {filler}, which another library fills in and no model may; remove it, "
             f"or give a function without it that calls this one",
         )
 
@@ -91,12 +91,12 @@ def _worded(hint: Any) -> Any:
     arguments = get_args(hint)
     if get_origin(hint) is Annotated:
         base, *notes = arguments
-        words = [text for note in notes if (text := _words(note))]
-        kept = [note for note in notes if not _words(note)]
+        words = [text for note in notes if (text := words_of(note))]
+        kept = [note for note in notes if not words_of(note)]
         if words:
             told = [note.description for note in kept if isinstance(note, FieldInfo) and note.description]
             kept.append(Field(description=" ".join([*told, *words])))
-        return Annotated[(_worded(base), *kept)]  # type: ignore[return-value]
+        return Annotated[(_worded(base), *kept)]
     if not arguments or get_origin(hint) is Literal:
         return hint
     worded = tuple(map(_worded, arguments))
@@ -104,12 +104,6 @@ def _worded(hint: Any) -> Any:
         return hint
     origin: Any = get_origin(hint)
     return Union[worded] if "Union" in getattr(origin, "__name__", str(origin)) else origin[worded]  # noqa: UP007
-
-
-def _words(note: Any) -> str:
-    """What a note in `Annotated` says in plain words: a text, or a `Doc`."""
-    told = note if isinstance(note, str) else getattr(note, "documentation", "")
-    return told if isinstance(told, str) else ""
 
 
 # --- where names are looked up -------------------------------------------------------------------------------------
@@ -124,10 +118,8 @@ def _namespaces(function: Function) -> tuple[dict[str, Any], dict[str, Any]]:
     owner = _owner(written)
     for base in reversed(owner.__mro__ if owner is not None else ()):
         members |= vars(base)
-    try:
+    with suppress(TypeError, ValueError):  # no Python function, or an empty cell
         members |= inspect.getclosurevars(written).nonlocals
-    except (TypeError, ValueError):  # no Python function, or an empty cell
-        pass
     return names, members
 
 

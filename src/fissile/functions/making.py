@@ -15,6 +15,7 @@ from fissile.functions.foreign import tool_object
 from fissile.functions.hints import fail
 from fissile.functions.layers import Function, documentation, is_plain, layers
 from fissile.functions.parameters import Parameters, parameters_of
+from fissile.functions.records import describe_fields
 from fissile.functions.shorter import recursive_definitions, tidy
 from fissile.tools import Tool
 
@@ -45,7 +46,8 @@ def tool_from_function(function: Function, name: str = "") -> Tool:
     refuse_tool_object(function, name)
     name = name or getattr(function, "__name__", "")
     if not name.isidentifier():
-        raise DataError(f"A tool needs a name: {function!r} has none. Write it with 'def'.")
+        what = "a lambda" if name == "<lambda>" else f"an object of type {type(function).__name__}"
+        raise DataError(f"A tool needs a name: {what} has none. Write it with 'def'.")
     if not is_plain(function):
         raise DataError(
             f"{name}() is asynchronous or a generator. Write a plain function that returns its result; "
@@ -70,13 +72,12 @@ def refuse_tool_object(thing: Any, name: str = "") -> None:
         name = name or str(getattr(thing, "name", ""))
         place = f"'TOOLS = [{name}{instead}]'" if instead.startswith(".") else instead
         raise DataError(
-            f"'{name}' is a {kind.__name__} of {kind.__module__.partition('.')[0]}, not a function. Give {place}."
+            f"'{name}' is a {kind.__name__} of {kind.__module__.partition('.')[0]}, not a function. "
+            f"Give {place} instead."
         )
 
 
-def _by_name(
-    documented: dict[str, str], parameters: Parameters, function: Function, name: str
-) -> dict[str, str]:
+def _by_name(documented: dict[str, str], parameters: Parameters, function: Function, name: str) -> dict[str, str]:
     """The documented texts by the name that a model writes.
 
     Raises:
@@ -103,6 +104,7 @@ def _arguments(layer: Any) -> tuple[str, ...]:
 def _schema(parameters: Parameters, documented: dict[str, str]) -> dict[str, JSON]:
     raw = parameters.schema()
     shared = raw.get("$defs", {})
+    describe_fields((parameter.annotation for parameter in parameters.signature.parameters.values()), shared)
     tidied = tidy({"properties": raw["properties"]}, shared)["properties"]
     schema: dict[str, JSON] = {
         "type": "object",
@@ -144,4 +146,3 @@ def _is_json(value: Any) -> bool:
     except (ValueError, TypeError):
         return False
     return True
-

@@ -52,9 +52,7 @@ class Parameters:
         given = {parameter for parameter, name in self.names.items() if name in arguments}
         values = self.adapter.validate_python(ArgsKwargs((), dict(arguments)))
         defaults = self.signature.parameters
-        return {
-            name: value for name, value in values.items() if name in given or value is not defaults[name].default
-        }
+        return {name: value for name, value in values.items() if name in given or value is not defaults[name].default}
 
 
 def parameters_of(function: Function, name: str = "") -> Parameters:
@@ -144,8 +142,8 @@ def _field(parameter: inspect.Parameter) -> FieldInfo:
 def _nullable(hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         base, *notes = get_args(hint)
-        return Annotated[(Optional[base], *notes)]  # type: ignore[return-value]
-    return Optional[hint]
+        return Annotated[(Optional[base], *notes)]  # noqa: UP045  (`|` does not take every type)
+    return Optional[hint]  # noqa: UP045
 
 
 def _alias(parameter: inspect.Parameter, function: str) -> str:
@@ -161,7 +159,9 @@ def _alias(parameter: inspect.Parameter, function: str) -> str:
 def _adapter(parameter: inspect.Parameter, function: str) -> TypeAdapter[Any]:
     """The reader of one parameter, once its hint is known to have a schema."""
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(Any if parameter.annotation is parameter.empty else parameter.annotation)
+        adapter: TypeAdapter[Any] = TypeAdapter(
+            Any if parameter.annotation is parameter.empty else parameter.annotation
+        )
         adapter.json_schema()
     except Exception as error:  # pydantic raises of several kinds, ImportError among them
         fail(parameter, function, f"has a type hint that cannot be read from JSON ({_reason(error)}); {_READABLE}")

@@ -24,7 +24,7 @@ class Toolbox:
     """The callables behind tools.
 
     Attributes:
-        functions: tool name to function; with a `state`, to its method, bound to an object that stands for any instance.
+        functions: tool name to function; with a `state`, to its method, bound to what stands for any instance.
         state: the class whose instance is the state of an episode; None for plain functions.
     """
 
@@ -127,7 +127,7 @@ def _is_own(value: Any, module: ModuleType) -> bool:
 
 def _first_names(functions: Mapping[str, Function]) -> dict[str, Function]:
     """Each function once, under the first of its names."""
-    names = {id(function): name for name, function in reversed(functions.items())}
+    names = {id(function): name for name, function in reversed([*functions.items()])}
     return {name: function for name, function in functions.items() if names[id(function)] == name}
 
 
@@ -168,8 +168,9 @@ def _public_methods(state: type) -> Iterator[str]:
 
 def _bound(state: type, name: str) -> Function:
     """A method as it is called: without its `self`, whatever that is named."""
-    value = inspect.getattr_static(state, name)
-    return value.__get__(_ANYONE, state) if hasattr(value, "__get__") else value
+    value: Any = inspect.getattr_static(state, name)
+    found: Function = value.__get__(_ANYONE, state) if hasattr(value, "__get__") else value
+    return found
 
 
 _ANYONE = object()

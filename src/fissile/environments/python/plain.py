@@ -15,9 +15,10 @@ import io
 import json
 import re
 from collections import UserString
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, time
 from enum import Enum
+from operator import methodcaller
 from types import EllipsisType, NotImplementedType
 from typing import Any
 
@@ -84,36 +85,58 @@ _ATOMS = frozenset({bool, int, float, str})
 
 def _other(value: Any, where: str, inside: _Open) -> JSON:
     """The form of what is no plain JSON already."""
-    match value:
-        case Enum():
-            return plain(value.value, where, inside)
-        case str() | UserString():
-            return str.__str__(value) if isinstance(value, str) else str(value)
-        case int():
-            return int(value)
-        case float():
-            return float(value)
-        case bytes() | bytearray() | memoryview():
-            return _text_of(bytes(value))
-        case date() | time() if not is_missing(value):  # with the nanoseconds of pandas
-            return value.isoformat()
-        case BaseException() | io.IOBase() | EllipsisType() | NotImplementedType():
-            raise _refused(value, where)
+    if isinstance(value, Enum):
+        return plain(value.value, where, inside)
+    if is_missing(value):
+        return None
+    for kinds, tell in _LEAVES:
+        if isinstance(value, kinds):
+            return tell(value)
+    if isinstance(value, _NOTHING_TO_TELL):
+        raise _refused(value, where)
     if inspect.isawaitable(value) or hasattr(type(value), "__aiter__"):
         if inspect.iscoroutine(value):
             value.close()  # Python would warn that nobody awaited it
         raise NoJSONFormError(f"{_place(where)} is of type {type(value).__name__}, and nobody awaits it")
+    simple = _simple(value, where)
+    return _of_object(value, where, inside) if simple is UNKNOWN else plain(simple, where, inside)
+
+
+def _text_of(value: Any) -> str:
+    """Bytes as text: UTF-8 where they are, else base64."""
+    try:
+        return bytes(value).decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode("ascii")
+
+
+_LEAVES: tuple[tuple[Any, Callable[[Any], JSON]], ...] = (
+    (str, str.__str__),
+    (UserString, str),
+    (int, int),
+    (float, float),
+    ((bytes, bytearray, memoryview), _text_of),
+    ((date, time), methodcaller("isoformat")),  # with the nanoseconds of pandas
+)
+_NOTHING_TO_TELL = (BaseException, io.IOBase, EllipsisType, NotImplementedType)
+
+
+def _simple(value: Any, where: str) -> Any:
+    """A record, an array, a table or a collection as dicts and lists; `UNKNOWN` for anything else."""
     fields = _fields(value, where)
     if fields is not None:
-        return plain(fields, where, inside)
+        return fields
     if isinstance(value, Set):
-        return sorted((plain(item, where, inside) for item in value), key=canonical_json)
+        return sorted((plain(item, where) for item in value), key=canonical_json)
     known = simpler(value)
-    if known is not UNKNOWN:
-        return plain(known, where, inside)
-    if isinstance(value, Iterator | Sequence) or (isinstance(value, Iterable) and not _writes_itself(value)):
-        return plain(list(value), where, inside)
-    return _of_object(value, where, inside)
+    if known is UNKNOWN and _is_read_to_its_end(value):
+        return list(value)
+    return known
+
+
+def _is_read_to_its_end(value: Any) -> bool:
+    """True for sequences and iterators, and for collections that have no text of their own."""
+    return isinstance(value, Iterator | Sequence) or (isinstance(value, Iterable) and not _writes_itself(value))
 
 
 def _fields(value: Any, where: str) -> dict[Any, Any] | None:
@@ -138,14 +161,6 @@ def _key(key: Any, where: str) -> str:
     return told if isinstance(told, str) else canonical_json(told)
 
 
-def _text_of(value: bytes) -> str:
-    """Bytes as text: UTF-8 where they are, else base64."""
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return base64.b64encode(value).decode("ascii")
-
-
 def _dumped(model: BaseModel, where: str) -> dict[str, Any]:
     """A pydantic model as its own serializers tell it, under its aliases."""
     try:
@@ -168,7 +183,7 @@ def _of_object(value: Any, where: str, inside: _Open) -> JSON:
     if isinstance(value, type | Iterable) or inspect.isroutine(value) or inspect.ismodule(value):
         raise _refused(value, where)  # a collection that is told by a text hides what it holds
     attributes = public_attributes(value)
-    if attributes and type(value).__str__ is object.__str__:
+    if attributes and "__str__" not in _written(type(value)):
         return plain(attributes, where, inside)
     text = str(value)
     if not _writes_itself(value) or _STANDS_FOR_AN_OBJECT.fullmatch(text):
@@ -178,8 +193,12 @@ def _of_object(value: Any, where: str, inside: _Open) -> JSON:
 
 def _writes_itself(value: Any) -> bool:
     """True where the class says how it is written."""
-    kind: Any = type(value)
-    return kind.__repr__ is not object.__repr__ or kind.__str__ is not object.__str__
+    return bool({"__str__", "__repr__"} & _written(type(value)))
+
+
+def _written(kind: type) -> set[str]:
+    """Names of what a class and its bases define, `object` left out."""
+    return {name for base in kind.__mro__[:-1] for name in vars(base)}
 
 
 def _refused(value: Any, where: str) -> NoJSONFormError:

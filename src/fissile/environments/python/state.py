@@ -20,11 +20,19 @@ _PROTOCOL = 4
 
 def public_attributes(instance: object) -> dict[str, Any]:
     """The instance's attributes without an underscore in front, those in `__slots__` included."""
+    return {name: value for name, value in _attributes(instance).items() if not name.startswith("_")}
+
+
+def hidden_attributes(instance: object) -> list[str]:
+    """The private attributes of an instance that has no public ones: what it holds is never compared."""
+    names = list(_attributes(instance))
+    return names if all(name.startswith("_") for name in names) else []
+
+
+def _attributes(instance: object) -> dict[str, Any]:
     slots = [name for base in type(instance).__mro__ for name in _names(getattr(base, "__slots__", ()))]
-    values = {name: getattr(instance, name) for name in slots if hasattr(instance, name)} | getattr(
-        instance, "__dict__", {}
-    )
-    return {name: value for name, value in values.items() if not name.startswith("_")}
+    values = {name: getattr(instance, name) for name in slots if hasattr(instance, name)}
+    return values | getattr(instance, "__dict__", {})
 
 
 def as_written(number: float) -> float | int:

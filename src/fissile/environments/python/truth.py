@@ -101,6 +101,17 @@ def _warn_of_print(tool: str) -> None:
     logger.warning("%s() prints, which no model reads, and returns nothing. Return what the model should read.", tool)
 
 
+@cache
+def _warn_of_hidden(state: str, attribute: str) -> None:
+    """Said once a class: its states all look alike to the judge."""
+    logger.warning(
+        "%s keeps its state in private attributes alone ('%s'), which the judge does not compare: it goes by the "
+        "results only. Drop the underscore of what a task may change.",
+        state,
+        attribute,
+    )
+
+
 def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
     if not tools.state:
         return State()
@@ -116,4 +127,6 @@ def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
     if "error" in reply.header:
         _, message, _ = reply.header["error"]
         raise DataError(f"constructing {tools.state} failed: {message} Mend 'world.setup.arguments'.")
+    if reply.header["hidden"]:
+        _warn_of_hidden(tools.state, reply.header["hidden"][0])
     return State(reply.parts[0], reply.header["fingerprint"])

@@ -23,10 +23,10 @@ from pydantic import ValidationError
 
 from fissile.calls import JSON
 from fissile.environments.python.answers import CountedOutput, WrongValueError, described, refused, run, told
+from fissile.environments.python.choosing import Toolbox
 from fissile.environments.python.frames import Frame, read_frame, write_frame
 from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.choosing import Toolbox
-from fissile.environments.python.state import fingerprint, same_state
+from fissile.environments.python.state import fingerprint, hidden_attributes, same_state
 from fissile.errors import DataError, ErrorKind
 from fissile.functions.parameters import Parameters, parameters_of
 
@@ -82,7 +82,8 @@ class Bench:
         instance = self.toolbox.state(**_read(parameters_of(self.toolbox.state), arguments))
         try:
             state = pickle.dumps(instance)
-            return Frame({"fingerprint": fingerprint(pickle.loads(state))}, (state,))
+            again = pickle.loads(state)
+            return Frame({"fingerprint": fingerprint(again), "hidden": hidden_attributes(again)}, (state,))
         except Exception as error:
             return Frame({"unstorable": told(described(error)[1])})
 
