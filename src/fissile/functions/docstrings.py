@@ -80,7 +80,9 @@ def read_docstring(text: str) -> tuple[str, dict[str, str]]:
         if style.begins.search(text):
             try:
                 parsed = style.parse(_normal(text, style))
-                documented = dict(_documented(parsed))
+                documented: dict[str, str] = {}
+                for name, told in _documented(parsed):  # one may be documented twice
+                    documented[name] = f"{documented.get(name, '')} {told}".strip()
             except (ParseError, ValueError):
                 break
             if _loses_words(text, parsed):
@@ -119,8 +121,7 @@ def _documented(parsed: Docstring) -> Iterator[tuple[str, str]]:
             if not name.isidentifier() or name == "None":
                 raise ValueError(f"{name!r} is no name of an argument")
             told = _told_type(entry.type_name or "")
-            if description := _folded(f"{entry.description or ''} {told}"):
-                yield name, description
+            yield name, _folded(f"{entry.description or ''} {told}")
 
 
 _TYPE_WORDS = frozenset(
@@ -170,8 +171,9 @@ def _told_type(name: str) -> str:
 def _description(parsed: Docstring) -> str:
     parts = [parsed.short_description or "", parsed.long_description or ""]
     for entry in parsed.meta:
-        title = entry.args[0].replace("_", " ").capitalize() if entry.args else ""
-        if isinstance(entry, DocstringParam | DocstringReturns | DocstringRaises) or title in _ASIDES:
+        title = " ".join(entry.args).replace("_", " ")
+        title = title.capitalize() if title.title() in _TITLES else title
+        if isinstance(entry, DocstringParam | DocstringReturns | DocstringRaises) or title.title() in _ASIDES:
             continue
         snippet = entry.snippet or "" if isinstance(entry, DocstringExample) else ""
         parts.append(f"{title}: {snippet} {entry.description or ''}")
@@ -182,13 +184,16 @@ def _loses_words(text: str, parsed: Docstring) -> bool:
     """True where a word of the text stands nowhere in what was parsed."""
     kept = [parsed.short_description, parsed.long_description, *_TITLES, "optional", "default", "or"]
     for entry in parsed.meta:
-        kept += [*entry.args, *_texts(entry)]
+        kept += _texts(entry)
     lost = _words(text) - _words(" ".join(filter(None, kept)))
     return any(not re.fullmatch(_FIELD, word) for word in lost)
 
 
 def _texts(entry: DocstringMeta) -> Iterator[str | None]:
-    yield from (getattr(entry, name, None) for name in ("description", "type_name", "snippet", "version", "default"))
+    if not isinstance(entry, DocstringParam):
+        yield from entry.args
+    for name in ("arg_name", "type_name", "description", "snippet", "version", "default"):
+        yield getattr(entry, name, None)
 
 
 def _words(text: str) -> set[str]:

@@ -113,7 +113,8 @@ def _namespaces(function: Function) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the hints of a function may name: globals; and its closure and the members of its class."""
     written = innermost(function)
     module = vars(sys.modules[written.__module__]) if getattr(written, "__module__", None) in sys.modules else {}
-    names = getattr(written, "__globals__", module)
+    maker = getattr(written, "__init__", None) if isinstance(written, type) else written  # may be inherited
+    names = getattr(maker, "__globals__", {}) | module
     members: dict[str, Any] = {}
     owner = _owner(written)
     for base in reversed(owner.__mro__ if owner is not None else ()):
