@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import typing
@@ -24,8 +25,11 @@ def signature_of(function: Function, name: str) -> inspect.Signature:
     Raises:
         DataError: it cannot be read, a hint cannot be resolved, or a parameter cannot be called by a name.
     """
+    bare = function
+    if isinstance(function, functools.partial):  # `__wrapped__` would show the arguments that are bound
+        bare = functools.partial(function.func, *function.args, **function.keywords)
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(bare)
     except (ValueError, TypeError) as error:
         raise DataError(f"The parameters of {name}() cannot be read ({error}). Wrap it in a plain function.") from None
     parameters = list(signature.parameters.values())
