@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from compatibility.page import Row, assert_section
 from pydantic import BaseModel
 
+from compatibility.page import Row, assert_section
 from fissile.environments.python.answers import run
 from fissile.errors import ErrorKind
 from fissile.functions import DomainError
@@ -260,7 +260,12 @@ ROWS = [
         "`Graph with 3 nodes` hides the nodes; return a list or a text.",
         refused(Graph(), "of type Graph"),
     ),
-    Row("a value that holds itself", "refused", "By its place.", refused(cycle(), "'0.again' of the result holds itself")),
+    Row(
+        "a value that holds itself",
+        "refused",
+        "By its place.",
+        refused(cycle(), "'0.again' of the result holds itself"),
+    ),
     Row(
         "a coroutine or an asynchronous generator",
         "refused",

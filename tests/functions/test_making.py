@@ -46,6 +46,11 @@ class Tree(BaseModel):
     branches: list[Tree] = []
 
 
+class Pair(typing.NamedTuple):
+    low: int
+    high: int
+
+
 class Opaque:
     pass
 
@@ -175,6 +180,43 @@ def test_defaults_are_told_where_json_can_say_them() -> None:
     assert schema_of(int | None, default=None) == {"type": ["integer", "null"], "default": None}
     assert schema_of(Point, default=Point(1))["default"] == {"x": 1, "y": 0}
     assert "default" not in schema_of(float, default=float("inf"))
+
+
+def test_the_words_of_a_parameter_stand_before_those_of_its_class_and_after_none_of_its_hint() -> None:
+    def order(item: Item, size: Annotated[Size, Field(description="Hinted.")]) -> None:
+        """Order.
+
+        Args:
+            item: What to order.
+            size: Documented.
+        """
+
+    properties = tool_from_function(order).properties
+    assert properties["item"]["description"] == "What to order. A thing."
+    assert properties["size"]["description"] == "Hinted."
+
+
+def test_titles_are_kept_where_they_say_more_than_the_name() -> None:
+    assert schema_of(Annotated[int, Field(title="X")]) == {"type": "integer"}
+    assert schema_of(Annotated[int, Field(title="The unknown")]) == {"type": "integer", "title": "The unknown"}
+    assert [item["title"] for item in schema_of(Pair)["prefixItems"]] == ["Low", "High"]
+
+
+def test_hints_as_text_find_local_names() -> None:
+    class Local(BaseModel):
+        x: int
+
+    def tool(one: "Local", many: "list[Local]") -> "Absent":  # type: ignore[name-defined]  # noqa: F821, UP037
+        return Local, one, many  # type: ignore[return-value]
+
+    assert set(tool_from_function(tool).properties["one"]["properties"]) == {"x"}
+
+
+def test_a_bound_argument_is_not_asked_for() -> None:
+    bound = functools.partial(reserve, "tea")
+    functools.update_wrapper(bound, reserve)
+    tool = tool_from_function(bound)
+    assert (tool.name, list(tool.properties), tool.required) == ("reserve", ["quantity"], ())
 
 
 def test_methods_leave_out_self() -> None:
