@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
@@ -77,7 +78,7 @@ def _resolved(parameter: inspect.Parameter, function: str, names: dict[str, Any]
             f"outside of 'if TYPE_CHECKING'",
         )
     _refuse_filled(parameter, function, hint)
-    return _worded(hint)
+    return _worded(hint.type if isinstance(hint, dataclasses.InitVar) else hint)
 
 
 def _refuse_filled(parameter: inspect.Parameter, function: str, hint: Any) -> None:

@@ -79,7 +79,7 @@ class Bench:
         """A fresh instance of the state's class."""
         assert self.toolbox.state is not None
         arguments = json.loads(request.header["arguments"])
-        instance = self.toolbox.state(**_read(parameters_of(self.toolbox.state), arguments))
+        instance = self.toolbox.state(**_read(self._constructor, arguments))
         try:
             state = pickle.dumps(instance)
             again = pickle.loads(state)
@@ -106,6 +106,11 @@ class Bench:
         """Whether a state is as expected."""
         instance, expected = map(pickle.loads, request.parts)
         return Frame({"same": same_state(instance, expected)})
+
+    @cached_property
+    def _constructor(self) -> Parameters:
+        assert self.toolbox.state is not None
+        return parameters_of(self.toolbox.state)
 
     @cached_property
     def _parameters(self) -> dict[str, Parameters]:
