@@ -175,6 +175,10 @@ def test_a_type_that_holds_itself_keeps_its_reference_and_is_validated() -> None
     assert (error.kind, error.argument) == (ErrorKind.MISSING_ARGUMENT, "tree.branches.0.name")
 
 
+def test_the_order_of_a_schema_is_part_of_the_prompt() -> None:
+    assert list(tool_from_function(reserve).properties["quantity"]) == ["type", "default", "description"]
+
+
 def test_defaults_are_told_where_json_can_say_them() -> None:
     assert schema_of(Size, default=Size.LARGE)["default"] == "l"
     assert schema_of(int | None, default=None) == {"type": ["integer", "null"], "default": None}

@@ -128,8 +128,8 @@ def _argument(schema: dict[str, JSON], documented: str) -> dict[str, JSON]:
 
     What the class of its type says about itself follows after that.
     """
-    if "default" in schema and not _is_json(schema["default"]):
-        schema = {key: value for key, value in schema.items() if key != "default"}
+    default = {key: value for key, value in schema.items() if key == "default" and _is_json(value)}
+    schema = {key: value for key, value in schema.items() if key != "default"} | default  # the type first
     choices = _CHOICES.search(documented)  # as transformers.get_json_schema has it
     if choices and "enum" not in schema:
         with suppress(ValueError):
