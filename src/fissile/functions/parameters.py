@@ -41,7 +41,8 @@ class Parameters:
         """As pydantic writes it: "properties", "required", "$defs"."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # defaults that JSON cannot say
-            return self.adapter.json_schema()
+            by_key, shared = TypeAdapter.json_schemas([("call", "validation", self.adapter)])  # in pydantic's order
+        return {**by_key["call", "validation"], "$defs": shared.get("$defs", {})}
 
     def read(self, arguments: Mapping[str, JSON]) -> dict[str, Any]:
         """What to call the function with, in the types of its hints; a default that a call could change is given anew.
