@@ -9,11 +9,14 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fissile.environments.python.state import fingerprint, public_attributes, same_state
+from fissile.environments.python.state import as_written, fingerprint, public_attributes, same_state
 
 
 class Holder:
@@ -127,6 +130,44 @@ def test_a_changed_value_changes_the_fingerprint(before: Any, after: Any) -> Non
 
 def test_numbers_count_by_their_value() -> None:
     assert fingerprint(Holder(x=1)) == fingerprint(Holder(x=1.0)) == fingerprint(Holder(x=True))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: np.array([1.0, value]),
+        lambda value: np.asfortranarray([[1, 2], [3, value]]),
+        lambda value: {"grid": [np.arange(4) * value]},
+        np.int64,
+        lambda value: np.array([{value}, None], dtype=object),
+        np.random.default_rng,
+        lambda value: pd.DataFrame({"a": [1, 2], "b": [0, value]}),
+        lambda value: pd.Series({"x": value}),
+        lambda value: pd.Timestamp(2000 + value, 1, 1),
+        lambda value: torch.tensor([1.0, value]),
+        lambda value: [{"scores": {float(value), 0.5}}, float("nan")],
+    ],
+)
+def test_values_of_other_libraries_are_compared_by_what_they_hold(make: Any) -> None:
+    one, same, other = (Holder(x=make(value)) for value in (3, 3, 4))
+    assert fingerprint(one) == fingerprint(same) == fingerprint(pickle.loads(pickle.dumps(one)))
+    assert same_state(one, same)
+    assert fingerprint(one) != fingerprint(other)
+    assert not same_state(one, other)
+
+
+def test_the_shape_of_an_array_counts_and_its_layout_does_not() -> None:
+    assert not same_state(Holder(x=np.ones((1, 1))), Holder(x=np.ones(1)))
+    assert not same_state(Holder(x=np.ones(0)), Holder(x=np.ones(1)))
+    assert same_state(Holder(x=np.ones((2, 2))), Holder(x=np.asfortranarray(np.ones((2, 2)))))
+
+
+def test_numbers_are_the_same_to_the_digits_that_a_decimal_keeps() -> None:
+    assert as_written(0.1 + 0.2) == 0.3
+    assert as_written(2.9999999999999996) == 3
+    assert as_written(1e300) == int(1e300)
+    assert as_written(0.1 + 1e-12) != 0.1
+    assert same_state(Holder(x={"a": 0.1 + 0.2}), Holder(x={"a": 0.3}))
 
 
 def test_private_attributes_do_not_count_and_slots_do() -> None:

@@ -11,6 +11,17 @@ from fissile.environments.python import CallLimits, PythonTools, PythonWorld, st
 from fissile.errors import ConfigError, DataError
 from fissile.tasks import ExpectedCall, Task, World
 
+TOOL_OBJECT = """
+class Tool:
+    def __init__(self, fn):
+        self.name, self.fn, self.parameters = fn.__name__, fn, {}
+
+def _tool(fn):
+    return Tool(fn)
+
+tool = _tool
+"""
+
 
 def double(x: int) -> int:
     """Twice `x`."""
@@ -127,6 +138,11 @@ def test_a_pydantic_model_can_be_the_state_and_brings_none_of_its_own_methods() 
     [
         ("def f() -> int: ...\ndef g() -> int: ...\ndef _h(): ...\nimport os.path as path", ["f", "g"], ""),
         ("from json import dumps, JSONDecoder\ndef f() -> int: ...\ng = f", ["f"], ""),
+        ("def _f() -> int: ...\ng = _f", ["g"], ""),
+        ("class A:\n def m(self) -> int: ...\n n = m", ["m", "n"], "A"),
+        ("class A:\n def m(this, x: int) -> int: ...\n @property\n def p(self): ...", ["m"], "A"),
+        ("import functools, json\ndumps = functools.partial(json.dumps)\ndef f() -> int: ...", ["f"], ""),
+        ("from typing import overload\n@overload\ndef f(x: int): ...\ndef f(x: int | str): ...", ["f"], ""),
         ("import functools\n@functools.cache\ndef f() -> int: ...", ["f"], ""),
         ("class A:\n def m(self) -> int: ...", ["m"], "A"),
         ("import enum\nclass E(enum.Enum):\n A = 1\nclass Err(Exception): ...\ndef f(e: E) -> int: ...", ["f"], ""),
@@ -166,6 +182,26 @@ def test_a_file_says_which_are_its_tools(tmp_path: Path, text: str, expected: li
             "def f() -> int: ...\n1 / 0",
             "my_tools.py:2: importing the tools failed: ZeroDivisionError: division by zero.",
         ),
+        ("def f(x: int): ...\ndef g(): ...\ndef f(y: str): ...", "Two functions are named 'f' (lines 1 and 3)"),
+        ("class A:\n def m(self, x: int): ...\n def m(self): ...", "Two functions are named 'm' (lines 2 and 3)"),
+        (
+            f"{TOOL_OBJECT}\n@tool\ndef f(x: int): ...",
+            "'f' is a Tool of tools_of_my_tools, not a function. Give 'TOOLS =",
+        ),
+        (f"{TOOL_OBJECT}\n@tool\ndef f(x: int): ...\nTOOLS = [f]", "Give 'TOOLS = [f.fn]' instead"),
+        (f"{TOOL_OBJECT}\nclass A:\n @tool\n def f(self): ...\n def g(self): ...\nTOOLS = A", "'f' is a Tool of"),
+        (
+            "import functools as t\ndef f(x: int): ...\ng = t.partial(f, 1)",
+            "'g' is a partial, which may be meant as a tool",
+        ),
+        ("class _C:\n def __call__(self): ...\nc = _C()\ndef f(x: int): ...", "'c' is a _C, which may be meant as"),
+        (
+            "import functools as t\nclass A:\n def f(self, x: int): ...\n g = t.partialmethod(f, 1)",
+            "'g' is a partialmethod, which may be meant as a method of A",
+        ),
+        ("async def f(x: int): ...", "f() is asynchronous or a generator"),
+        ("class A:\n async def m(self): ...", "m() is asynchronous or a generator"),
+        ("def f(self, x: int): ...", "'self' of f() is for a method, and this is a function"),
         ("def f(:", "my_tools.py:1: importing the tools failed: SyntaxError"),
         ("\nimport absent_module_of_mine", "my_tools.py:2: importing the tools failed: ModuleNotFoundError"),
         ("import sys\nsys.exit(3)", "my_tools.py:2: importing the tools failed: SystemExit: 3"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from fissile.calls import JSON
+from fissile.environments.python.plain import NoJSONFormError, digest, plain
 from fissile.errors import ErrorKind
 from fissile.functions import DomainError, Function
 
@@ -27,28 +28,68 @@ def run(function: Function, arguments: dict[str, Any], max_characters: int) -> d
     """Call a tool.
 
     Returns:
-        {"text": for the model, "error": None or [kind, message, argument or None]}.
+        {"text": for the model, cut, "digest": of the whole result, "error": None or [kind, message, argument or None],
+        "printed": characters that went to the standard output, which nobody reads}.
     """
+    before = characters_printed()
     try:
-        text, refusal = read_result(function(**arguments))
+        result = function(**arguments)
+        if isinstance(result, BaseException):
+            raise result  # returned is as good as raised
+        value = plain(result)
+    except NoJSONFormError as error:
+        return refused(ErrorKind.EXCEPTION, f"{error}. {_RETURN}")
     except BaseException as error:  # SystemExit is one
         return refused(*described(error))
-    refusal = cut(refusal, MAX_MESSAGE)
+    text = str(value) if isinstance(result, str) else json.dumps(value, ensure_ascii=False)
+    refusal = said_error(value)
     return {
-        "text": cut(text, max_characters),
-        "error": [ErrorKind.DOMAIN_ERROR, refusal, None] if refusal else None,
+        "text": cut(printable(text), max_characters),
+        "digest": digest({"result": value}),
+        "error": [ErrorKind.DOMAIN_ERROR, told(refusal), None] if refusal else None,
+        "printed": characters_printed() - before,
     }
+
+
+_RETURN = "A tool returns what JSON can say: text, a number, a list, a dict, a dataclass or a pydantic model."
+
+
+class CountedOutput(io.TextIOWrapper):
+    """A standard output that knows how much was printed."""
+
+    characters = 0
+
+    def write(self, text: str) -> int:
+        """Write the text, and count it."""
+        self.characters += len(text)
+        return super().write(text)
+
+
+def characters_printed() -> int:
+    """How much was printed since the process began, where its standard output counts."""
+    return getattr(sys.stdout, "characters", 0)
 
 
 def refused(kind: ErrorKind, message: str, argument: str | None = None) -> dict[str, JSON]:
     """The answer that is an error, as `run` gives it."""
-    return {"text": f"Error: {message}", "error": [kind, message, argument]}
+    shown = told(message)
+    return {
+        "text": f"Error: {shown}",
+        "digest": digest({"error": message}),
+        "error": [kind, shown, argument],
+        "printed": 0,
+    }
+
+
+def told(message: str) -> str:
+    """A message as it is shown."""
+    return cut(printable(message), MAX_MESSAGE)
 
 
 def described(error: BaseException) -> tuple[ErrorKind, str, str | None]:
     """Kind, message in one line, and the argument concerned, of what was raised."""
     try:
-        message = cut(printable(" ".join(str(error).split())), MAX_MESSAGE)
+        message = " ".join(str(error).split())
     except Exception:  # an exception that cannot even be told
         message = ""
     match error:
@@ -56,30 +97,40 @@ def described(error: BaseException) -> tuple[ErrorKind, str, str | None]:
             return ErrorKind.DOMAIN_ERROR, message or "it could not be done.", None
         case WrongValueError():
             return ErrorKind.WRONG_VALUE, message, error.argument
+        case BaseExceptionGroup():
+            return _described_group(error, message)
     return ErrorKind.EXCEPTION, f"{type(error).__name__}: {message}".removesuffix(": "), None
 
 
-def read_result(result: Any) -> tuple[str, str]:
-    """The text of a result, and what it says under "error" ("" where it says nothing)."""
-    if isinstance(result, str):
-        return printable(result), ""
-    try:
-        plain = to_jsonable_python(result, fallback=_without_address, inf_nan_mode="constants")
-        text = json.dumps(plain, ensure_ascii=False)
-    except (ValueError, TypeError):  # bytes that are no text, cycles
-        return printable(_without_address(result)), ""
-    refusal = plain.get("error") if isinstance(plain, dict) else None
-    if not refusal:
-        return printable(text), ""
-    said = refusal if isinstance(refusal, str) else json.dumps(refusal, ensure_ascii=False)
-    return printable(text), printable(said)
+def _described_group(group: BaseExceptionGroup[Any], message: str) -> tuple[ErrorKind, str, str | None]:
+    """What the exceptions of a group say; a group of domain errors alone is one."""
+    inner = [described(error) for error in group.exceptions]
+    all_told = "; ".join(message for _, message, _ in inner)
+    if all(kind is ErrorKind.DOMAIN_ERROR for kind, _, _ in inner):
+        return ErrorKind.DOMAIN_ERROR, all_told, None
+    return ErrorKind.EXCEPTION, f"{type(group).__name__}: {message}: {all_told}", None
 
 
-def _without_address(value: Any) -> str:
-    """`str(value)`; for an object that would show its address, which is never the same twice, its type's name."""
-    kind: Any = type(value)
-    bare = kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__
-    return f"<{kind.__name__}>" if bare else str(value)
+def said_error(value: JSON) -> str:
+    """What a result says went wrong; "" for a success.
+
+    It says so under "error" ({"error": "no such item"}), or as MCP does ({"isError": true, "content": [...]}). A text
+    that is such an object counts like the object.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return ""
+    if not isinstance(value, dict):
+        return ""
+    marked = value.get("isError") is True or value.get("is_error") is True
+    said = value.get("error") or (marked and (value.get("content") or value.get("message") or True))
+    if said is True:
+        said = value.get("message") or value
+    if isinstance(said, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in said):
+        said = " ".join(part["text"] for part in said)  # MCP's content
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False) if said else ""
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fissile.calls import JSON, ToolCall, shorten
 from fissile.environments.python.answers import cut, printable
 from fissile.environments.python.frames import Frame
+from fissile.environments.python.plain import digest
 from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.errors import ErrorKind, ToolError
 from fissile.tools import Tool
@@ -32,13 +33,17 @@ class Outcome:
 
     Attributes:
         state: the state after it; the one before it where the tool was not run, or did not come back.
-        content: the text for the model.
+        content: the text for the model, cut to what it may hold.
+        digest: of the whole result, for the judge.
         error: None for a success.
+        printed: characters that the tool wrote to its standard output.
     """
 
     state: State
     content: str
+    digest: str
     error: ToolError | None = None
+    printed: int = 0
 
 
 def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, index: int = 0) -> Outcome:
@@ -58,15 +63,21 @@ def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, 
     refusals = refuse(tool, call, index)
     if refusals:
         content = printable("Error: " + " ".join(error.message for error in refusals))
-        return Outcome(state, cut(content, pool.limits.result_characters), refusals[0])
+        return Outcome(state, cut(content, pool.limits.result_characters), not_run(content), refusals[0])
     request = Frame({"do": "call", "tool": call.name, "arguments": json.dumps(call.arguments)}, (state.pickled,))
     try:
         reply = pool.ask(request)
     except LostCallError as lost:
-        error = ToolError(lost.kind, f"{call.name}() {lost}", index, call.name)
-        return Outcome(state, f"Error: {error.message}", error)
+        told = ToolError(lost.kind, f"{call.name}() {lost}", index, call.name)
+        return Outcome(state, f"Error: {told.message}", not_run(told.message), told)
     after = State(reply.parts[0], reply.header["fingerprint"]) if reply.parts else state
-    return Outcome(after, reply.header["text"], _read_error(reply.header["error"], index, call.name))
+    error = _read_error(reply.header["error"], index, call.name)
+    return Outcome(after, reply.header["text"], reply.header["digest"], error, reply.header["printed"])
+
+
+def not_run(reason: str) -> str:
+    """The digest of a call that gave no result; equal to that of no result."""
+    return digest(["not run", reason])
 
 
 def refuse(tool: Tool | None, call: ToolCall, index: int) -> tuple[ToolError, ...]:

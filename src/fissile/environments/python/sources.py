@@ -3,73 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from pydantic import BaseModel
-
+from fissile.environments.python.choosing import Toolbox, tools_in
 from fissile.errors import DataError
 from fissile.functions import Function
-
-
-@dataclass(frozen=True)
-class Toolbox:
-    """The callables behind tools.
-
-    Attributes:
-        functions: tool name to function; with a `state`, to its method, unbound where it takes `self`.
-        state: the class whose instance is the state of an episode; None for plain functions.
-    """
-
-    functions: dict[str, Function]
-    state: type | None = None
-
-    @classmethod
-    def of_functions(cls, functions: Iterable[Function]) -> Toolbox:
-        """The tools that functions make.
-
-        Raises:
-            DataError: there are none, or two have one name.
-        """
-        named: dict[str, Function] = {}
-        for function in functions:
-            name = getattr(function, "__name__", repr(function))
-            if not callable(function) or isinstance(function, type):
-                raise DataError(f"{name} is no function. Give a list of functions, or one class.")
-            if name in named:
-                raise DataError(f"Two functions are named '{name}'. Tool names must be unique; rename one.")
-            named[name] = function
-        if not named:
-            raise DataError("There are no tools. Give at least one function.")
-        return cls(named)
-
-    @classmethod
-    def of_class(cls, state: type) -> Toolbox:
-        """The tools that the public methods of a class make.
-
-        Raises:
-            DataError: the class has none, is abstract, or holds state that its instances would share.
-        """
-        methods = {name: getattr(state, name) for name in _public_methods(state)}
-        if not methods:
-            raise DataError(f"The class {state.__name__} has no public method. Give it one for each tool.")
-        if inspect.isabstract(state):
-            raise DataError(f"The class {state.__name__} is abstract. Give a class that can be constructed.")
-        for name, value in _attributes(state):
-            if isinstance(value, list | dict | set | bytearray) and not name.isupper():
-                raise DataError(
-                    f"{state.__name__}.{name} is a {type(value).__name__} that all episodes would share. "
-                    f"Set it in __init__ ('self.{name} = ...'), or write its name in capitals if it never changes."
-                )
-        return cls(methods, state)
 
 
 @dataclass(frozen=True)
@@ -100,7 +44,7 @@ class FileSource:
         Raises:
             DataError: running it fails, or it does not say which are its tools.
         """
-        return _chosen(self._module())
+        return tools_in(self._module(), self.code)
 
     def _module(self) -> ModuleType:
         """The module. Those in the file's folder can be imported, after all others.
@@ -157,68 +101,6 @@ def _where(error: BaseException, path: str) -> str:
 def _said(error: BaseException) -> str:
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}: {message}".rstrip(".: ")
-
-
-# --- which of a module's names are tools -------------------------------------------------------------------------
-
-
-def _chosen(module: ModuleType) -> Toolbox:
-    """What `TOOLS` says; without it, the public functions, or the one public class with public methods."""
-    if "TOOLS" in vars(module):
-        return _declared(vars(module)["TOOLS"], str(module.__file__))
-    own = {name: value for name, value in vars(module).items() if not name.startswith("_") and _is_own(value, module)}
-    functions = {name: value for name, value in own.items() if not isinstance(value, type)}
-    classes = {name: value for name, value in own.items() if isinstance(value, type) and _may_be_state(value)}
-    match [*classes.values()]:
-        case [only] if not functions:
-            return Toolbox.of_class(only)
-        case [] if functions:
-            return Toolbox.of_functions(dict.fromkeys(functions.values()))
-        case []:
-            raise DataError(f"{module.__file__} defines no tools. Write public functions, or one class with methods.")
-    raise DataError(
-        f"{module.__file__} leaves open which are its tools: {', '.join([*functions, *classes])}. "
-        f"Say it with a line such as 'TOOLS = {next(iter(classes))}' or 'TOOLS = [first, second]'."
-    )
-
-
-def _declared(tools: Any, file: str) -> Toolbox:
-    match tools:
-        case type():
-            return Toolbox.of_class(tools)
-        case list() | tuple():
-            return Toolbox.of_functions(tools)
-    raise DataError(f"{file}: TOOLS must be a list of functions or one class, not {type(tools).__name__}.")
-
-
-def _is_own(value: Any, module: ModuleType) -> bool:
-    """True for a function (a wrapped one too) or class that the module defines itself."""
-    is_code = isinstance(value, type) or inspect.isfunction(value) or hasattr(value, "__wrapped__")
-    return is_code and getattr(value, "__module__", None) == module.__name__
-
-
-def _may_be_state(value: type) -> bool:
-    """False for the classes that tools take and give: enums, exceptions, and records without methods."""
-    return not issubclass(value, Enum | BaseException) and any(_public_methods(value))
-
-
-def _public_methods(state: type) -> Iterator[str]:
-    """Names of the methods that are tools, bases first, in the order of their definition."""
-    for name, value in _attributes(state):
-        plain = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-        if not name.startswith("_") and (inspect.isfunction(plain) or hasattr(plain, "__wrapped__")):
-            yield name
-
-
-def _attributes(state: type) -> Iterator[tuple[str, Any]]:
-    """Every class attribute of the user's once, with the value that wins."""
-    foreign = set(dir(BaseModel)) if issubclass(state, BaseModel) else set()
-    names = dict.fromkeys(name for base in reversed(state.__mro__) for name in vars(base))
-    return (
-        (name, inspect.getattr_static(state, name))
-        for name in names
-        if name not in foreign and not name.startswith("__")
-    )
 
 
 def _place(thing: Function | type) -> tuple[str, str]:

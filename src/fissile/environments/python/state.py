@@ -6,20 +6,42 @@ import copyreg
 import hashlib
 import inspect
 import pickle
+import sys
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
+from fissile.environments.python.libraries import UNKNOWN, simpler
+
 ABSENT = object()
+_PROTOCOL = 4
+"""Of pickle; the later one hands out buffers that are no values."""
 
 
 def public_attributes(instance: object) -> dict[str, Any]:
     """The instance's attributes without an underscore in front, those in `__slots__` included."""
+    return {name: value for name, value in _attributes(instance).items() if not name.startswith("_")}
+
+
+def hidden_attributes(instance: object) -> list[str]:
+    """The private attributes of an instance that has no public ones: what it holds is never compared."""
+    names = list(_attributes(instance))
+    return names if all(name.startswith("_") for name in names) else []
+
+
+def _attributes(instance: object) -> dict[str, Any]:
     slots = [name for base in type(instance).__mro__ for name in _names(getattr(base, "__slots__", ()))]
-    values = {name: getattr(instance, name) for name in slots if hasattr(instance, name)} | getattr(
-        instance, "__dict__", {}
-    )
-    return {name: value for name, value in values.items() if not name.startswith("_")}
+    values = {name: getattr(instance, name) for name in slots if hasattr(instance, name)}
+    return values | getattr(instance, "__dict__", {})
+
+
+def as_written(number: float) -> float | int:
+    """The number to the 15 digits that a decimal number keeps in a float; whole ones as integers.
+
+    0.1 + 0.2 is 0.3 here: what was added up in another order is the same.
+    """
+    near = number if number.is_integer() else float(f"{number:.{sys.float_info.dig}g}")
+    return int(near) if near.is_integer() else near
 
 
 def fingerprint(instance: object) -> str:
@@ -44,9 +66,9 @@ def same_state(instance: object, expected: object) -> bool:
 
 def _same(one: object, other: object) -> bool:
     try:
-        if bool(one == other):
+        if (one == other) is True:  # arrays answer with an array, whatever their shapes
             return True
-    except Exception:  # arrays have no truth value; cycles recurse for ever
+    except Exception:  # cycles recurse for ever
         pass
     return _Digest().of(one) == _Digest().of(other)
 
@@ -70,8 +92,8 @@ class _Digest:
             case bytes():
                 leaf = (b"bytes", value)
             case bool() | int() | float():
-                whole = isinstance(value, int) or value.is_integer()
-                leaf = (b"number", hex(int(value)).encode() if whole else repr(value).encode())
+                number = as_written(value) if isinstance(value, float) else value
+                leaf = (b"number", hex(number).encode() if isinstance(number, int) else repr(number).encode())
             case Enum():
                 leaf = (b"enum", _type_name(type(value)), value.name.encode())
             case _ if isinstance(value, type) or inspect.isroutine(value):
@@ -103,6 +125,11 @@ class _Digest:
                 return self._pairs(b"dict", value.items())
             case set() | frozenset() if type(value) in (set, frozenset):
                 return _hash(b"set", *sorted(map(self.of, value)))
+        known = simpler(value)
+        if known is None or type(known) in (str, bool, int, float):
+            return self.of(known)
+        if known is not UNKNOWN:
+            return _hash(b"array", _type_name(type(value)), repr(getattr(value, "shape", "")).encode(), self.of(known))
         return self._reduced(value)
 
     def _pairs(self, tag: bytes, items: Iterable[tuple[object, object]]) -> bytes:
@@ -112,7 +139,7 @@ class _Digest:
     def _reduced(self, value: object) -> bytes:
         """Any other object, by the recipe that pickle would store."""
         registered = copyreg.dispatch_table.get(type(value))
-        recipe = registered(value) if registered else value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        recipe = registered(value) if registered else value.__reduce_ex__(_PROTOCOL)
         if isinstance(recipe, str):  # the name of a global
             return _hash(b"global", recipe.encode())
         maker, arguments, *rest = recipe

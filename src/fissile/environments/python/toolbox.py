@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fissile.environments.python.sources import FileSource, NamedSource, Source, Toolbox
+from fissile.environments.python.choosing import Toolbox, refuse_redefined
+from fissile.environments.python.sources import FileSource, NamedSource, Source
 from fissile.errors import DataError
-from fissile.functions import Function, adapters_of, tool_from_function
+from fissile.functions import Function, tool_from_function
+from fissile.functions.parameters import parameters_of
 from fissile.tools import Tool
 
 
@@ -62,13 +67,16 @@ class PythonTools:
         Raises:
             DataError: a method cannot be a tool, or the class cannot be imported by its name.
         """
-        return cls._of(NamedSource.of([state]), Toolbox.of_class(state))
+        source, toolbox = NamedSource.of([state]), Toolbox.of_class(state)
+        with suppress(OSError, TypeError, SyntaxError):  # a class without source code
+            refuse_redefined(toolbox, inspect.getsource(sys.modules[state.__module__]))
+        return cls._of(source, toolbox)
 
     @classmethod
     def _of(cls, source: Source, toolbox: Toolbox) -> PythonTools:
         if toolbox.state is not None:
-            adapters_of(toolbox.state)  # the constructor must be callable by name, with JSON
-        tools = tuple(tool_from_function(function) for function in toolbox.functions.values())
+            parameters_of(toolbox.state)  # the constructor must be callable by name, with JSON
+        tools = tuple(tool_from_function(function, name) for name, function in toolbox.functions.items())
         return cls(source, tools, toolbox.state.__name__ if toolbox.state is not None else "")
 
     @cached_property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from fissile.calls import JSON, ToolCall, canonical_json
 from fissile.environments.python.calling import State, run_call
@@ -14,6 +14,8 @@ from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.environments.python.toolbox import PythonTools
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,6 @@ def truth_of(task: Task, tools: PythonTools, pool: WorkerPool) -> Truth:
         raise DataError(f"Task '{task.id}': {error}") from None
 
 
-def digest(result: str) -> str:
-    """Stands for the text of a result in the log of an episode; 32 characters."""
-    return hashlib.sha256(result.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 def _constructor_arguments(task: Task, tools: PythonTools) -> dict[str, JSON]:
     """What `World.setup` gives to the constructor of the state's class."""
     setup = task.world.setup if task.world is not None else {}
@@ -91,9 +88,28 @@ def _replayed(pool: WorkerPool, tools: PythonTools, arguments: str, turns: str) 
                     f"'{outcome.error.message}'. Mend the truth, the tool, or 'world.setup'."
                 )
             state = outcome.state
-            results.append(digest(outcome.content))
+            results.append(outcome.digest)
+            if outcome.printed and outcome.content == "null":
+                _warn_of_print(name)
         replayed.append(TruthTurn(state, tuple(results)))
     return Truth(first, tuple(replayed))
+
+
+@cache
+def _warn_of_print(tool: str) -> None:
+    """Said once a tool: whoever prints an answer means the model to read it."""
+    logger.warning("%s() prints, which no model reads, and returns nothing. Return what the model should read.", tool)
+
+
+@cache
+def _warn_of_hidden(state: str, attribute: str) -> None:
+    """Said once a class: its states all look alike to the judge."""
+    logger.warning(
+        "%s keeps its state in private attributes alone ('%s'), which the judge does not compare: it goes by the "
+        "results only. Drop the underscore of what a task may change.",
+        state,
+        attribute,
+    )
 
 
 def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
@@ -111,4 +127,6 @@ def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
     if "error" in reply.header:
         _, message, _ = reply.header["error"]
         raise DataError(f"constructing {tools.state} failed: {message} Mend 'world.setup.arguments'.")
+    if reply.header["hidden"]:
+        _warn_of_hidden(tools.state, reply.header["hidden"][0])
     return State(reply.parts[0], reply.header["fingerprint"])

@@ -6,12 +6,12 @@ requests but the imported tools: the state comes with a request and goes back, p
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from functools import cached_property
 from typing import IO, Any
 
 import psutil
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from fissile.calls import JSON
-from fissile.environments.python.answers import WrongValueError, described, refused, run
+from fissile.environments.python.answers import CountedOutput, WrongValueError, described, refused, run, told
+from fissile.environments.python.choosing import Toolbox
 from fissile.environments.python.frames import Frame, read_frame, write_frame
 from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.sources import Toolbox
-from fissile.environments.python.state import fingerprint, same_state
+from fissile.environments.python.state import fingerprint, hidden_attributes, same_state
 from fissile.errors import DataError, ErrorKind
-from fissile.functions import Function, adapters_of, parameters_of
+from fissile.functions.parameters import Parameters, parameters_of
 
 try:
     import resource
@@ -49,8 +49,8 @@ def main() -> None:
     try:
         bench = Bench(source.load(), limits)
     except Exception as error:
-        told = str(error) if isinstance(error, DataError) else described(error)[1]
-        write_frame(replies, Frame({"failed": f"A worker cannot import the tools: {told}"}))
+        message = str(error) if isinstance(error, DataError) else told(described(error)[1])
+        write_frame(replies, Frame({"failed": f"A worker cannot import the tools: {message}"}))
         return
     _limit_memory(limits.memory_mb)
     write_frame(replies, Frame({"ready": True}))
@@ -79,28 +79,28 @@ class Bench:
         """A fresh instance of the state's class."""
         assert self.toolbox.state is not None
         arguments = json.loads(request.header["arguments"])
-        instance = self.toolbox.state(**_Reader.of(self.toolbox.state).read(arguments))
+        instance = self.toolbox.state(**_read(self._constructor, arguments))
         try:
             state = pickle.dumps(instance)
-            pickle.loads(state)
+            again = pickle.loads(state)
+            return Frame({"fingerprint": fingerprint(again), "hidden": hidden_attributes(again)}, (state,))
         except Exception as error:
-            return Frame({"unstorable": described(error)[1]})
-        return Frame({"fingerprint": fingerprint(instance)}, (state,))
+            return Frame({"unstorable": told(described(error)[1])})
 
     def call(self, request: Frame) -> Frame:
         """One call. A state that a raising tool left behind is kept, as in any Python program."""
         name, arguments = request.header["tool"], json.loads(request.header["arguments"])
-        values = self._readers[name].read(arguments)
+        values = _read(self._parameters[name], arguments)
         if self.toolbox.state is None:
             return Frame(run(self.toolbox.functions[name], values, self.limits.result_characters))
         instance = pickle.loads(request.parts[0])
         header = run(getattr(instance, name), values, self.limits.result_characters)
         try:
             state = pickle.dumps(instance)
+            return Frame(header | {"fingerprint": fingerprint(instance)}, (state,))
         except Exception as error:
             message = f"the tool left a state that cannot be stored ({described(error)[1]})."
             return Frame(refused(ErrorKind.EXCEPTION, message))
-        return Frame(header | {"fingerprint": fingerprint(instance)}, (state,))
 
     def compare(self, request: Frame) -> Frame:
         """Whether a state is as expected."""
@@ -108,8 +108,13 @@ class Bench:
         return Frame({"same": same_state(instance, expected)})
 
     @cached_property
-    def _readers(self) -> dict[str, _Reader]:
-        return {name: _Reader.of(function) for name, function in self.toolbox.functions.items()}
+    def _constructor(self) -> Parameters:
+        assert self.toolbox.state is not None
+        return parameters_of(self.toolbox.state)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Parameters]:
+        return {name: parameters_of(function, name) for name, function in self.toolbox.functions.items()}
 
 
 _OPERATIONS: dict[str, Callable[[Bench, Frame], Frame]] = {
@@ -119,35 +124,17 @@ _OPERATIONS: dict[str, Callable[[Bench, Frame], Frame]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads JSON arguments as the types that a function asks for.
+def _read(parameters: Parameters, arguments: dict[str, JSON]) -> dict[str, Any]:
+    """The values to call with.
 
-    Attributes:
-        adapters: argument to its reader; none for those without a type hint.
-        changeable: the defaults that a call could change for all later ones.
+    Raises:
+        WrongValueError: an argument is none of its type.
     """
-
-    adapters: dict[str, TypeAdapter[Any]]
-    changeable: dict[str, Any]
-
-    @classmethod
-    def of(cls, function: Function) -> _Reader:
-        defaults = {parameter.name: parameter.default for parameter in parameters_of(function)}
-        changeable = {name: value for name, value in defaults.items() if isinstance(value, list | dict | set)}
-        return cls(adapters_of(function), changeable)
-
-    def read(self, arguments: dict[str, JSON]) -> dict[str, Any]:
-        """The values to call with."""
-        given = {name: self._value(name, value) for name, value in arguments.items()}
-        return copy.deepcopy({name: value for name, value in self.changeable.items() if name not in given}) | given
-
-    def _value(self, name: str, value: JSON) -> Any:
-        try:
-            return self.adapters[name].validate_python(value) if name in self.adapters else value
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise WrongValueError(".".join(map(str, (name, *first["loc"]))), first["msg"]) from None
+    try:
+        return parameters.read(arguments)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise WrongValueError(".".join(map(str, first["loc"])), first["msg"]) from None
 
 
 # --- the process -------------------------------------------------------------------------------------------------
@@ -159,6 +146,7 @@ def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    sys.stdout = CountedOutput(sys.stdout.buffer, encoding="utf-8", errors="replace")
     return io.BufferedReader(io.FileIO(requests, "rb")), io.BufferedWriter(io.FileIO(replies, "wb"))
 
 

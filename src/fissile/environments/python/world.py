@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
-from fissile.environments.python.calling import State, run_call
+from fissile.environments.python.calling import State, not_run, run_call
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.limits import CallLimits
 from fissile.environments.python.pool import LostCallError, WorkerPool, shared_pool
 from fissile.environments.python.toolbox import PythonTools
-from fissile.environments.python.truth import Truth, TruthTurn, digest, truth_of
+from fissile.environments.python.truth import Truth, TruthTurn, truth_of
 from fissile.errors import ConfigError, DataError, ErrorKind, ToolError
 from fissile.tasks import Task
 
@@ -88,7 +88,7 @@ class PythonWorld:
         return {
             "state": base64.b64encode(self._state.pickled).decode("ascii"),
             "fingerprint": self._state.fingerprint,
-            "results": list(self._results),
+            "digests": list(self._results),
             "turn_ends": [[turn, count] for turn, count in self._turn_ends.items()],
         }
 
@@ -101,7 +101,7 @@ class PythonWorld:
         try:
             pickled = base64.b64decode(state["state"], validate=True)
             restored = State(pickled, str(state["fingerprint"]))
-            results = [str(result) for result in state["results"]]
+            results = [str(result) for result in state["digests"]]
             turn_ends = {int(turn): int(count) for turn, count in state["turn_ends"]}
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise DataError(f"The state to restore is no snapshot of a Python world ({error}).") from None
@@ -137,11 +137,11 @@ class PythonWorld:
     def _execute_one(self, call: ToolCall, index: int) -> ToolResult:
         if index >= self._limits.calls:
             message = f"not executed: one response may make at most {self._limits.calls} calls."
-            self._results.append(digest(message))
+            self._results.append(not_run(message))
             return ToolResult(f"Error: {message}", index, ToolError(ErrorKind.EXTRA_CALL, message, index, call.name))
         outcome = run_call(self._pool, self._tools.tool(call.name), call, self._state, index)
         self._state = outcome.state
-        self._results.append(digest(outcome.content))
+        self._results.append(outcome.digest)
         return ToolResult(outcome.content, index, outcome.error)
 
     def _is_in(self, expected: TruthTurn) -> bool:

@@ -13,7 +13,8 @@ from transformers.utils import get_json_schema
 from typing_extensions import TypedDict
 
 from fissile.errors import DataError, ErrorKind
-from fissile.functions import adapters_of, tool_from_function
+from fissile.functions import tool_from_function
+from fissile.functions.parameters import parameters_of
 
 
 class Size(enum.Enum):
@@ -43,6 +44,11 @@ class Item(BaseModel):
 class Tree(BaseModel):
     name: str
     branches: list[Tree] = []
+
+
+class Pair(typing.NamedTuple):
+    low: int
+    high: int
 
 
 class Opaque:
@@ -169,11 +175,52 @@ def test_a_type_that_holds_itself_keeps_its_reference_and_is_validated() -> None
     assert (error.kind, error.argument) == (ErrorKind.MISSING_ARGUMENT, "tree.branches.0.name")
 
 
+def test_the_order_of_a_schema_is_part_of_the_prompt() -> None:
+    assert list(tool_from_function(reserve).properties["quantity"]) == ["type", "default", "description"]
+
+
 def test_defaults_are_told_where_json_can_say_them() -> None:
     assert schema_of(Size, default=Size.LARGE)["default"] == "l"
     assert schema_of(int | None, default=None) == {"type": ["integer", "null"], "default": None}
     assert schema_of(Point, default=Point(1))["default"] == {"x": 1, "y": 0}
     assert "default" not in schema_of(float, default=float("inf"))
+
+
+def test_the_words_of_a_parameter_stand_before_those_of_its_class_and_after_none_of_its_hint() -> None:
+    def order(item: Item, size: Annotated[Size, Field(description="Hinted.")]) -> None:
+        """Order.
+
+        Args:
+            item: What to order.
+            size: Documented.
+        """
+
+    properties = tool_from_function(order).properties
+    assert properties["item"]["description"] == "What to order. A thing."
+    assert properties["size"]["description"] == "Hinted."
+
+
+def test_titles_are_kept_where_they_say_more_than_the_name() -> None:
+    assert schema_of(Annotated[int, Field(title="X")]) == {"type": "integer"}
+    assert schema_of(Annotated[int, Field(title="The unknown")]) == {"type": "integer", "title": "The unknown"}
+    assert [item["title"] for item in schema_of(Pair)["prefixItems"]] == ["Low", "High"]
+
+
+def test_hints_as_text_find_local_names() -> None:
+    class Local(BaseModel):
+        x: int
+
+    def tool(one: "Local", many: "list[Local]") -> "Absent":  # type: ignore[name-defined]  # noqa: F821, UP037
+        return Local, one, many  # type: ignore[return-value]
+
+    assert set(tool_from_function(tool).properties["one"]["properties"]) == {"x"}
+
+
+def test_a_bound_argument_is_not_asked_for() -> None:
+    bound = functools.partial(reserve, "tea")
+    functools.update_wrapper(bound, reserve)
+    tool = tool_from_function(bound)
+    assert (tool.name, list(tool.properties), tool.required) == ("reserve", ["quantity"], ())
 
 
 def test_methods_leave_out_self() -> None:
@@ -189,14 +236,13 @@ def test_a_wrapped_function_shows_what_it_wraps() -> None:
     assert tool_from_function(functools.lru_cache(reserve)) == tool_from_function(reserve)
 
 
-def test_adapters_read_json_as_the_types_of_the_hints() -> None:
+def test_arguments_are_read_from_json_as_the_types_of_the_hints() -> None:
     def tool(point: Point, size: Size, sizes: set[Size], free) -> None:  # type: ignore[no-untyped-def]
         pass
 
-    adapters = adapters_of(tool)
-    assert set(adapters) == {"point", "size", "sizes"}
-    assert adapters["point"].validate_python({"x": 1}) == Point(1, 0)
-    assert adapters["sizes"].validate_python(["l", "l"]) == {Size.LARGE}
+    given = {"point": {"x": 1}, "size": "s", "sizes": ["l", "l"], "free": [1]}
+    read = parameters_of(tool).read(given)
+    assert read == {"point": Point(1, 0), "size": Size.SMALL, "sizes": {Size.LARGE}, "free": [1]}
 
 
 async def later(x: int) -> int:
@@ -242,7 +288,10 @@ def called(x: Callable[[int], int]) -> None:
         (positional, r"'x' of positional\(\) is positional-only.*remove the '/'"),
         (unnamed, r"'x' of unnamed\(\) takes unnamed arguments; replace it by a list"),
         (anything, r"'x' of anything\(\) takes any arguments; replace it by named ones"),
-        (unresolved, r"type hint of unresolved\(\) cannot be resolved: name 'Absent' is not defined\. Import"),
+        (
+            unresolved,
+            r"'x' of unresolved\(\) has a type hint that cannot be resolved: name 'Absent' is not defined\. Import",
+        ),
         (opaque, r"'x' of opaque\(\) has a type hint that cannot be read from JSON .*Opaque.*; use str"),
         (called, r"'x' of called\(\) has a type hint that cannot be read from JSON"),
         (later, r"later\(\) is asynchronous or a generator"),
