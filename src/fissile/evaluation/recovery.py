@@ -8,7 +8,7 @@ from dataclasses import replace
 from fissile.calls import Attempt
 from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
-from fissile.engines.base import Engine, Sampling
+from fissile.engines.base import Engine, Sampling, watched
 from fissile.engines.injection import SingleStepInjector
 from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.metrics import Episode
@@ -38,7 +38,7 @@ def evaluate_recovery(
         sampling: of every attempt; retries draw from other seeds than first attempts.
         retries: attempts after feedback at most.
         samples: episodes of a task.
-        progress: called with (attempts made, attempts made so far plus those still certain) after each round.
+        progress: called with (attempts made, attempts made so far plus those still certain) as they come.
         injection: forced failures, the same in every sample of a task. They stand for its first attempt.
 
     Returns:
@@ -54,7 +54,9 @@ def evaluate_recovery(
     first = [index for index in range(len(contexts)) if index not in forced]
     live: dict[int, Step] = {}
     explore = [context for context in begun if not context.depth]
-    rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
+    progress(0, len(contexts))
+    with watched(lambda made, _: progress(made, len(contexts))):
+        rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
     for index, rollout in zip(first, rollouts, strict=True):
         _record(index, rollout.steps[0], attempts, live)
     done = len(rollouts)
@@ -66,7 +68,8 @@ def evaluate_recovery(
             break
         redrawn = replace(sampling, seed=sampling.seed + retry)
         live = {}
-        rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
+        with watched(lambda made, every, before=done: progress(before + made, before + every)):
+            rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
         for index, rollout in zip(corrective, rollouts, strict=True):
             _record(index, rollout.steps[0], attempts, live)
         done += len(corrective)

@@ -61,7 +61,7 @@ def next_attempts(
         samples: next attempts after each failure.
         injected: the failures were forced.
         batch: failures at a time.
-        progress: called with (made, all) after each batch.
+        progress: called with (made, all) at first and after each batch.
     """
     feedback = diagnoser.diagnose([failure_of(step, step.attempt) for step in failed])
     contexts = [
@@ -70,6 +70,7 @@ def next_attempts(
     ]
     redrawn = replace(sampling, seed=sampling.seed + 1)
     episodes: list[Episode] = []
+    progress(0, len(contexts) * samples)
     for start in range(0, len(contexts), batch):
         rollouts = attempter.sample(engine, contexts[start : start + batch], redrawn, samples)
         repeated = [step for step in failed[start : start + batch] for _ in range(samples)]

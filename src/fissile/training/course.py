@@ -221,6 +221,7 @@ class LiveCourse:
             episodes.append(episode)
             progress(len(episodes), len(evaluated))
 
+        progress(0, len(evaluated))
         evaluate_live(
             TokenPolicy(engine, self.sampler.chat),
             evaluated,

@@ -35,7 +35,7 @@ from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
-from fissile.training.progress import Progress
+from fissile.training.progress import Count, Progress
 from fissile.training.simulator import load_learned
 from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
@@ -192,7 +192,7 @@ class Run:
             model = self.config.model
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
             engine = self.engines.over(policy, course.sampler.chat, remember=True)
-            records, report = course.evaluate(engine, self.progress.evaluation(stage))
+            records, report = course.evaluate(engine, self._count(stage))
             self._keep(stage, records, report)
         self.progress.report(stage, report)
 
@@ -204,7 +204,12 @@ class Run:
         with self.meter.phase("evaluate_steps"):
             engine = self.engines.over(trainer.accelerator.unwrap_model(trainer.model), trainer.chat, remember=True)
             tasks = self.config.evaluation.every_tasks
-            self._keep(stage, *course.evaluate(engine, self.progress.evaluation(stage), tasks))
+            self._keep(stage, *course.evaluate(engine, self._count(stage), tasks))
+
+    def _count(self, stage: str) -> Count:
+        """Tells how far an evaluation is."""
+        counted = ("an episode", "episodes") if self.config.is_live else ("an attempt", "attempts")
+        return self.progress.count(stage.replace("_", " "), *counted)
 
     def _keep(self, stage: str, records: Records, report: dict[str, Any]) -> None:
         """Write what an evaluation left; the report comes last and marks it complete."""
