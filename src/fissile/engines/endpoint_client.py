@@ -66,8 +66,8 @@ def make_client(settings: EndpointSettings, key: str, proxy: Proxy | None) -> op
             raise _unusable(proxy, str(error)) from None
         named = " and ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
         raise ConfigError(
-            f"The certificates of the authorities cannot be read ({error}). See that {named or 'SSL_CERT_FILE'} names a "
-            "file or a folder with them, or unset it."
+            f"The certificates of the authorities cannot be read ({error}). See that {named or 'SSL_CERT_FILE'} names "
+            "a file or a folder with them, or unset it."
         ) from None
     http_client: Any = openai.DefaultHttpxClient(transport=transport)
     try:

@@ -49,7 +49,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LEN
 
 
 class EndpointError(InputError):
-    """The server is gone or cannot be had, refuses the key, or knows no such model; or what there was to spend is spent.
+    """The server is gone or cannot be had, refuses the key, or knows no such model; or a budget is spent.
 
     `reason` is a short key for counting: "gone", "dns", "tls", "status 401" and the like, or `BUDGET`.
     """

@@ -48,8 +48,8 @@ class EndpointSettings(BaseModel):
     omit: tuple[Omittable, ...] = Field(
         (),
         description="What the server refuses and is not sent: temperature, top_p, top_k, seed (it then samples with "
-        "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, such "
-        "as reasoning_content, that otherwise go back with each of its messages).",
+        "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, "
+        "such as reasoning_content, that otherwise go back with each of its messages).",
     )
     extra_body: dict[str, Any] = Field({}, description="Further fields of each request, for what one server offers.")
 

@@ -121,7 +121,7 @@ def _own_of_function(function: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _is_something(value: JSON) -> bool:
-    return value is not None and value != "" and value != [] and value != {}
+    return value is not None and value not in ("", [], {})
 
 
 def provider_names(request: Mapping[str, JSON]) -> set[str]:

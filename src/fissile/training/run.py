@@ -24,6 +24,7 @@ from trl import GRPOConfig
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
+from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.settings import CACHE
@@ -195,6 +196,8 @@ class Run:
             records, report = course.evaluate(engine, self._count(stage))
             self._keep(stage, records, report)
         self.progress.report(stage, report)
+        if "lost" in report:
+            self.progress.say((f"lost and left out of these figures: {counted(report['lost'])}", "bold yellow"))
 
     def _evaluate_step(self, course: Course, trainer: FissionGRPOTrainer, step: int) -> None:
         """Measure the policy in training on the first held-out tasks, unless that was done before."""
