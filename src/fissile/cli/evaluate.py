@@ -43,7 +43,8 @@ def evaluate(
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))
-    with keeping(lambda: "Nothing of the evaluation is kept."), folder.entered(config, resume=False):
+    goes_on = folder.config.exists() and not folder.evaluation("model").exists()  # one that was killed
+    with keeping(lambda: "Nothing of the evaluation is kept."), folder.entered(config, resume=goes_on):
         Run(config, folder, Progress(console)).evaluate_only()
     console.say(f"report: {folder.evaluation('model')}")
     console.say(f"attempts: {folder.episodes('model')}")

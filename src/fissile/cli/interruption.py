@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM: the first ends a command tidily and says what was kept, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first ends a command tidily and says what is kept, a second one ends it at once."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -15,12 +16,15 @@ from fissile.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-AT_ONCE = b"\nended at once; what was written whole before is kept\n"
+AT_ONCE = "ended at once; what was written whole before is kept"
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, a signal that ends is an `Interrupted`, and a second one ends the process and its children."""
+    """Within it, the first signal is an `Interrupted`, which ends the process here: with what is kept and how to go on.
+
+    The exit codes are 130 and 143. A second signal ends the process and its children without waiting for anything.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,12 +37,15 @@ def interruptible() -> Iterator[None]:
         is_second = True
         raise Interrupted(number)
 
-    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]  # as nohup and & ask for
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS if number not in ignored}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup and & ask for that
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
+    except Interrupted as interruption:
+        _say("interrupted:", interruption.kept or f"Nothing is left half-written. Start again with: {again()}")
+        _leave(128 + interruption.number)
     finally:
-        for number, handler in before.items():
+        for number, handler in before.items() if not is_second else ():
             signal.signal(number, handler)
 
 
@@ -64,14 +71,24 @@ def again(resume: bool = False) -> str:
     return shlex.join(["fissile", *arguments, *(["--resume"] if resume and "--resume" not in arguments else [])])
 
 
-def leave(code: int) -> None:
-    """End the process, waiting for no thread that still hangs in a request."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        os._exit(code)
-    sys.exit(code)
+def _say(title: str, message: str) -> None:
+    """Write to stderr, whatever state it is in."""
+    line = f"\n{title} {message}\n" if sys.stderr.isatty() else f"{title} {message}\n"
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+def _leave(code: int) -> None:
+    """End the process as at its exit, but wait for no thread that still hangs in a request.
+
+    The interpreter is not taken down: it would let go of the signals first, and a second one would look like a crash.
+    """
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _end_at_once(number: int) -> None:
@@ -82,5 +99,5 @@ def _end_at_once(number: int) -> None:
             with suppress(psutil.Error):
                 child.kill()
     with suppress(OSError):
-        os.write(2, AT_ONCE)
+        os.write(2, f"{AT_ONCE}\n".encode())
     os._exit(128 + number)

@@ -195,6 +195,7 @@ class ChatServer:
     ) -> Exception:
         """What an error means."""
         said = self._plain(refusal.words) or "nothing"
+        said = said if said[-1] in ".!?" else f"{said}."
         through = f" (through {self._proxy})" if self._proxy else ""
         if refusal.is_too_long(status):
             return ContextTooLongError(said)

@@ -34,7 +34,7 @@ def refuse_total_loss(lost: Sequence[str], made: int, what: str) -> None:
     counts = by_reason(lost)
     most = next(iter(counts))
     words = next((said for said in reversed(lost) if said.startswith(f"{most}: ")), "").removeprefix(f"{most}: ")
-    told = f" The last words of '{most}': {words.rstrip('.')}." if words else ""
+    told = f" The last words of '{most}': {words}{'' if words[-1] in '.!?' else '.'}" if words else ""
     raise RunError(
         f"All {len(lost)} {what} were lost, so nothing is known about the policy. Reasons: {counted(counts)}.{told} "
         "Mend that, then run the command again, with --resume where it takes that."

@@ -121,8 +121,7 @@ class Display:
         now = time.monotonic()
         running = ", ".join(f"{key} ({duration(now - began)})" for key, began in self._began.items())
         current = running if self._making is None else last_line(self._making)
-        if current:
-            self._line.show(f"{current} · {self.standing()}", time.perf_counter())
+        self._line.show(" · ".join(filter(None, (current, self.standing()))), time.perf_counter())
 
     def standing(self) -> str:
         """`3 of 24 · about 20 min left`."""

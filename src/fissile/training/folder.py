@@ -135,13 +135,14 @@ class RunFolder:
         Raises:
             RunError: as `enter` does.
         """
-        was_there = self.path.exists()
-        self.enter(config, resume)
+        was_there, is_ours = self.path.exists(), not self.config.exists()
         try:
+            self.enter(config, resume)
+            is_ours = True
             yield
         except (InputError, Interrupted):
             entry = {self.config, self.meter}
-            if set(self.path.iterdir()) <= entry:
+            if is_ours and self.path.exists() and set(self.path.iterdir()) <= entry:
                 for file in entry:
                     file.unlink(missing_ok=True)
                 if not was_there:
