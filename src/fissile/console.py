@@ -72,8 +72,12 @@ class PlainConsole(Console):
                 self.print(Text.assemble("  ", (f"{name}: " if name else "", "dim"), cell), soft_wrap=True)
 
     def rule(self, title: Any = "", **options: Any) -> None:
-        """See rich; no longer than what is read at once."""
-        self.print(Rule(_text(title), **options), width=min(self.width, READ_AT_ONCE))
+        """See rich; no longer than what is read at once, and a title that is longer stands alone."""
+        text, width = _text(title), min(self.width, READ_AT_ONCE)
+        if text.cell_len + 4 > width:
+            self.print(text, soft_wrap=True)
+        else:
+            self.print(Rule(text, **options), width=width)
 
 
 def _widths(table: Table, console: Console) -> list[int] | None:

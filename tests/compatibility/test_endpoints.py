@@ -412,7 +412,7 @@ ROWS = [
         "an error in an answer with status 200",
         "refused",
         "tried again; the server's words are told",
-        lost(sends(200, '{"error": {"message": "No instances"}}'), "No instances", reason="error in an answer"),
+        lost(sends(200, '{"error": {"message": "No instances"}}'), "No instances", reason="unreadable"),
     ),
     Row(
         "an error inside a choice (OpenRouter)",

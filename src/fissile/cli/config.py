@@ -44,4 +44,4 @@ def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _default(entry: FieldInfo) -> str:
-    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True))
+    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True)) or '""'

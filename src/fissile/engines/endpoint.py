@@ -62,6 +62,11 @@ class EndpointPolicy(MessageReader):
         """What a report should say of the answers: that calls stand where they are not read; "" where all is well."""
         return self._misfits.remark
 
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What of the requests was changed for the server's sake; a report says so."""
+        return self.settings.model_dump(mode="json", include={"omit", "length_parameter", "extra_body"})
+
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One request for each context, as many at once as the settings allow.
 

@@ -138,7 +138,10 @@ class ChatServer:
                 self._count_answer()
                 raise
             except InfrastructureError as error:
-                self._count_failure(str(error))
+                if error.reason == FILTERED:  # it did answer
+                    self._count_answer()
+                else:
+                    self._count_failure(str(error))
                 raise
             self._count_answer()
             return answer
@@ -204,9 +207,10 @@ class ChatServer:
         if refusal.is_spent or status == 402:
             return self._end(f"status {status}", f"{self.settings.base_url} takes no more requests: {said}")
         if status in _PASSING_STATUSES or status >= 500 or status == 200:
-            where = "error in an answer" if status == 200 else f"status {status}"
+            reason = "unreadable" if status == 200 else f"status {status}"
+            where = "an error in an answer" if status == 200 else reason
             hint = f"; {self._wrong_path()}" if refusal.is_page and status == 200 else ""
-            return _PassingError(where, f"{where}: {said}{hint}{through}", _retry_after(headers))
+            return _PassingError(reason, f"{where}: {said}{hint}{through}", _retry_after(headers))
         if status in (401, 403, 404, 405, 407):
             return self._end(f"status {status}", f"{self._lasting(status, refusal)}{through} The server says: {said}")
         advice = refusal.advice(request.keys() - {"messages"} | _extra(request), provider_names(request))

@@ -236,8 +236,9 @@ def run_suite(
     lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
     refuse_total_loss(lost, len(episodes) - len(lost), "episodes")
     figures = bfcl_report(episodes, settings.protocol, settings.injection)
-    remark = getattr(policy, "remark", "")
-    report = {"settings": settings.model_dump(mode="json"), **({"remark": remark} if remark else {}), **figures}
+    told = {name: getattr(policy, attribute, None) for name, attribute in (("remark", "remark"), ("endpoint", "facts"))}
+    settings_used = settings.model_dump(mode="json")
+    report = {"settings": settings_used, **{name: value for name, value in told.items() if value}, **figures}
     if not settings.injection.rate:
         write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     write_json(folder.report, report)
