@@ -138,10 +138,11 @@ def bfcl(
         raise ConfigError("--omit and --extra-body are for an --endpoint. Leave them out.")
     folder = SuiteFolder(output)
     folder.refuse_occupied(resume)
-    chosen = settings.load_tasks()
-    made, settings = make_policy(settings, policy, server, window)
-    folder.enter(settings, resume)
     progress = Progress(console)
+    with progress.waiting("load tasks and model"):
+        chosen = settings.load_tasks()
+        made, settings = make_policy(settings, policy, server, window)
+    folder.enter(settings, resume)
     with keeping(lambda: _kept(folder, len(chosen)), resume=True), progress.phase("evaluate"):
         report = run_suite(settings, made, folder, progress.count("bfcl", "an episode", "episodes"), window, chosen)
     for table in suite_tables(report):

@@ -157,15 +157,22 @@ class Progress:
         title = name.replace("_", " ")
         started = time.perf_counter()
         self.say((title, "bold"))
+        with self.waiting(title):
+            yield
+        self.say(f"  {title} took {duration(time.perf_counter() - started)}")
+
+    @contextmanager
+    def waiting(self, title: str) -> Iterator[None]:
+        """Keep a live line during something, and tell a file of it where it takes long."""
         over = threading.Event()
         self._line.start(title)
-        threading.Thread(target=self._break_silence, args=(title, started, over), daemon=True).start()
+        asked = (title, time.perf_counter(), over)
+        threading.Thread(target=self._break_silence, args=asked, daemon=True).start()
         try:
             yield
         finally:
             over.set()
             self._line.stop()
-        self.say(f"  {title} took {duration(time.perf_counter() - started)}")
 
     def step(self, name: str) -> Callable[[int, int, Mapping[str, Any]], None]:
         """A function to call with (step, steps in all, logged figures) after every step; each has its line."""

@@ -235,7 +235,8 @@ class Run:
         chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
             self._source(name)
-        course = make_course(self.config, chat, longest_context(path), self._source)
+        with self.progress.waiting("read the tasks"):
+            course = make_course(self.config, chat, longest_context(path), self._source)
         self.progress.say(course.summary)
         return course
 
