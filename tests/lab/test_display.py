@@ -57,8 +57,26 @@ def test_the_live_line_says_how_far_the_making_of_the_start_is(tmp_path: Path) -
         display.tick()  # nothing is written yet
         log.write_text("x" * 5000 + "\n  start 50/8000 [loss] 5.480\n\n", encoding="utf-8")
         display.tick()
-        assert display._status is not None
-        assert str(display._status.status) == "start 50/8000 \\[loss] 5.480 · 0 of 1"
+        assert display._line.text == "start 50/8000 [loss] 5.480 · 0 of 1"
     display.tick()
-    assert "start 50" not in str(display._status.status)
+    assert "start 50" not in display._line.text
     display.close()
+
+
+def test_a_file_hears_what_is_running_and_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("fissile.lab.display.time.monotonic", lambda: now)
+    monkeypatch.setattr("fissile.lab.display.time.perf_counter", lambda: now)
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    display = Display(console)
+    first, second = RunKey("a", 0), RunKey("a", 1)
+    display.open("title", [second], {first: {"seconds": {"grpo": 600.0}}})
+    display.began(second)
+    for _ in range(300):
+        now += 1.0
+        display.tick()
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if str(second) in line]
+    assert lines[0] == f"  {second} (0 s) · 1 of 2 · about 10 min 0 s left"
+    assert lines[1] == f"  {second} (5 s) · 1 of 2 · about 9 min 55 s left"
+    assert 10 < len(lines) < 60

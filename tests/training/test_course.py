@@ -1,6 +1,7 @@
 """What a run trains on and is measured on, in live worlds."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import torch
 
 from fissile.config import RunConfig, load_config, parse_config
 from fissile.dialects import ChatFormat, HermesDialect
-from fissile.errors import ConfigError, DataError
+from fissile.engines import Sampling
+from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
 from fissile.evaluation import LiveEpisode
 from fissile.evaluation.bfcl import cluster
+from fissile.rollouts import Completion, StopReason
 from fissile.tasks.scenarios import DOMAINS, scenario_index
-from fissile.training.course import LiveCourse, make_course
+from fissile.training.course import Course, LiveCourse, make_course
 from fissile.training.policy import load_model
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
+from tiny_world import make_world
 
 CHAT = ChatFormat(tiny_tokenizer(), HermesDialect())
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -110,3 +114,35 @@ def test_a_model_is_put_on_the_accelerator(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
     model = load_model(str(tmp_path / "model"), "float32")
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
+class FailingEngine:
+    """Runs out of memory in every call after the first `good` ones, in which it writes nothing."""
+
+    def __init__(self, good: int = 0) -> None:
+        self._good = good
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
+        self._good -= 1
+        if self._good < 0:
+            raise InfrastructureError("out_of_memory", "No memory for 64 rows")
+        return [Completion((), stop=StopReason.END)] * (len(prompts) * samples)
+
+
+def courses(folder: Path) -> Iterator[Course]:
+    make_world(folder)
+    tasks = {"source": str(folder / "tasks.jsonl"), "max_prompt_tokens": 4096}
+    yield make_course(parse_config({"tasks": tasks}), CHAT, None)
+    yield live(shop(folder, "t{}"))
+
+
+def test_an_evaluation_that_lost_everything_has_no_figures(tmp_path: Path) -> None:
+    for made in courses(tmp_path):
+        with pytest.raises(RunError, match=r"All \d+ \w+ were lost.* \d+ x out_of_memory.* No memory for 64 rows"):
+            made.evaluate(FailingEngine(), lambda done, total: None)
+
+
+def test_an_evaluation_that_lost_a_part_counts_it(tmp_path: Path) -> None:
+    single, _ = courses(tmp_path)
+    _, report = single.evaluate(FailingEngine(good=1), lambda done, total: None)  # the retries are lost
+    assert report["lost"] == {"out_of_memory": report["first_attempt_accuracy"]["den"]}

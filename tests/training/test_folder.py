@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fissile.config import RunConfig, load_config
-from fissile.errors import ModelError, RunError
+from fissile.errors import Interrupted, ModelError, RunError
 from fissile.training.folder import RunFolder
 
 
@@ -18,12 +18,13 @@ def test_a_folder_with_a_run_is_entered_only_to_resume_the_same_run(tmp_path: Pa
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_bad_input_leaves_all_as_it_was_before(tmp_path: Path, was_there: bool) -> None:
+@pytest.mark.parametrize("end", [ModelError("no such model"), Interrupted(2)])
+def test_bad_input_and_ctrl_c_leave_all_as_it_was_before(tmp_path: Path, was_there: bool, end: BaseException) -> None:
     folder = RunFolder(tmp_path / "run")
     if was_there:
         folder.path.mkdir()
-    with pytest.raises(ModelError), folder.entered(RunConfig(), resume=False):
-        raise ModelError("no such model")
+    with pytest.raises(type(end)), folder.entered(RunConfig(), resume=False):
+        raise end
     assert list(tmp_path.rglob("*")) == [folder.path] * was_there
 
 

@@ -7,10 +7,10 @@ from typing import get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fissile.config import RunConfig, SimulatorRecipe, section_of
+from fissile.console import PlainConsole
 from fissile.lab import LabSpec
 
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -23,11 +23,13 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 
 def config() -> None:
     """Every key of a recipe, its default and what it means."""
+    console = PlainConsole()
     for command, schema in SCHEMAS.items():
-        table = Table("key", "default", "meaning", title=f"recipe keys of {command}", title_justify="left")
+        title = f"recipe keys of {command}"
+        table = Table(Column("key", no_wrap=True), "default", "meaning", title=title, title_justify="left")
         for key, default, meaning in reference(schema):
             table.add_row(key, default, meaning)
-        Console(highlight=False).print(table)
+        console.table(table)
 
 
 def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -42,4 +44,4 @@ def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _default(entry: FieldInfo) -> str:
-    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True))
+    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True)) or '""'

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fissile.console import PlainConsole
 from fissile.errors import DataError
 from fissile.tasks import (
     CATEGORIES,
@@ -52,17 +52,17 @@ def stats(
     """Counts by category and by side of the split, and what was left out."""
     loaded = _load(source, categories, tools)
     prompt_ids = prompt_renderer(tokenizer)[0] if tokenizer else None
-    console = Console(highlight=False)
-    console.print(category_table(loaded.tasks, prompt_ids))
+    console = PlainConsole()
+    console.table(category_table(loaded.tasks, prompt_ids))
     if any(task.world is not None for task in loaded.tasks):
         console.print("live tasks: their split is the recipe's (tasks.held_out, or at random for your own tools)")
     else:
-        console.print(split_table(split_by_function(loaded.tasks, split_seed)))
+        console.table(split_table(split_by_function(loaded.tasks, split_seed)))
     if loaded.excluded:
         table = Table("task", "reason", title="excluded", title_justify="left")
         for task_id, reason in loaded.excluded.items():
             table.add_row(Text(task_id), Text(reason))
-        console.print(table)
+        console.table(table)
 
 
 @app.command()
@@ -76,7 +76,7 @@ def show(
 ) -> None:
     """One task: its messages, its tools and its truth; with --tokenizer also the exact prompt."""
     task = _choose(_load(source, categories, tools), task_id, split_seed)
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(" · ".join(filter(None, [task.id, task.source, task.category])), markup=False, style="bold")
     for title, body in sections(task):
         console.rule(Text(title), align="left")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
+from fissile.cli.interruption import again, keeping
 from fissile.cli.suite_policies import SCRIPTED, make_policy
 from fissile.cli.suite_table import suite_tables
-from fissile.engines.endpoint_settings import EndpointSettings
+from fissile.console import PlainConsole
+from fissile.engines.endpoint_settings import EndpointSettings, Omittable
 from fissile.errors import ConfigError
+from fissile.evaluation.losses import counted
 from fissile.evaluation.suite import NATIVE, SuiteFolder, SuiteSettings, run_suite
+from fissile.rollouts import End
 from fissile.tasks import MULTI_TURN_CATEGORIES
+from fissile.training.progress import Progress
+
+_OMITTABLE = ", ".join(get_args(Omittable))
 
 
 def bfcl(
@@ -65,6 +72,19 @@ def bfcl(
     concurrency: Annotated[int, typer.Option(min=1, help="Requests to the endpoint that run at once.")] = 8,
     timeout: Annotated[float, typer.Option(help="Seconds that a request to the endpoint may take.")] = 120.0,
     retries: Annotated[int, typer.Option(help="Further tries of a request that failed for a passing reason.")] = 5,
+    omit: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Something that the endpoint refuses and is not sent; of {_OMITTABLE}. May be repeated."),
+    ] = None,
+    length_parameter: Annotated[
+        str, typer.Option(help="How the endpoint calls the limit of a response: max_tokens or max_completion_tokens.")
+    ] = "max_tokens",
+    extra_body: Annotated[
+        str | None, typer.Option(help="Further fields of each request to the endpoint, as a JSON object.")
+    ] = None,
+    max_failures: Annotated[
+        int, typer.Option(help="The evaluation ends after so many contexts in a row that the endpoint did not answer.")
+    ] = 5,
     key_variable: Annotated[
         str, typer.Option(help="Environment variable that holds the endpoint's key.")
     ] = "OPENAI_API_KEY",
@@ -73,7 +93,7 @@ def bfcl(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in the folder.")] = False,
 ) -> None:
     """Official accuracy per category and overall, error recovery, repeats, silent failures; with intervals."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     if endpoint is not None and policy is not None:
         raise ConfigError("--policy and --endpoint exclude each other. Give one of them.")
     if endpoint is not None and model is None:
@@ -107,28 +127,66 @@ def bfcl(
             concurrency=concurrency,
             timeout_seconds=timeout,
             retries=retries,
+            omit=omit or (),
+            length_parameter=length_parameter,
+            max_failures=max_failures,
             # as vLLM and SGLang take them
-            extra_body={"chat_template_kwargs": settings.template_options} if settings.template_options else {},
+            extra_body=({"chat_template_kwargs": settings.template_options} if settings.template_options else {})
+            | _json_object(extra_body),
         )
+    elif omit or extra_body:
+        raise ConfigError("--omit and --extra-body are for an --endpoint. Leave them out.")
     folder = SuiteFolder(output)
     folder.refuse_occupied(resume)
-    chosen = settings.load_tasks()
-    made, settings = make_policy(settings, policy, server, window)
+    progress = Progress(console)
+    with progress.waiting("load tasks and model"):
+        chosen = settings.load_tasks()
+        made, settings = make_policy(settings, policy, server, window)
     folder.enter(settings, resume)
-    with console.status("evaluating") as status:
-        report = run_suite(
-            settings,
-            made,
-            folder,
-            lambda done, total: status.update(f"{done} of {total} episodes"),
-            window,
-            chosen,
-        )
+    with keeping(lambda: _kept(folder, len(chosen)), resume=True), progress.phase("evaluate"):
+        report = run_suite(settings, made, folder, progress.count("bfcl", "an episode", "episodes"), window, chosen)
     for table in suite_tables(report):
-        console.print(table)
-    console.print(f"report: {folder.report}\nepisodes: {folder.episodes}")
+        console.table(table)
+    for remark in _remarks(report):
+        console.say((remark, "bold yellow"))
+    console.say(f"report: {folder.report}")
+    console.say(f"episodes: {folder.episodes}")
     if not settings.injection.rate:
-        console.print(f"for the official scorer: {output / 'result'}")
+        console.say(f"for the official scorer: {output / 'result'}")
+
+
+def _kept(folder: SuiteFolder, total: int) -> str:
+    text = folder.episodes.read_text(encoding="utf-8") if folder.episodes.exists() else ""
+    done = {record["task_id"] for record in map(json.loads, text.splitlines()) if record["end"] != End.INFRASTRUCTURE}
+    return f"{len(done)} of {total} episodes are kept in '{folder.path}'."
+
+
+def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
+    """What somebody who only looks at the figures would miss."""
+    lost = report["infrastructure_failures"]
+    if lost:
+        yield (
+            f"{lost} of {lost + report['episodes']} episodes were lost and are left out of the figures: "
+            f"{counted(report['lost'])}. Try them again: {again(resume=True)}"
+        )
+    if remark := report.get("remark"):
+        yield remark
+    if 2 * report["ends"].get(End.CONTEXT_LIMIT, 0) > report["episodes"]:
+        yield (
+            f"{report['ends'][End.CONTEXT_LIMIT]} of {report['episodes']} episodes ended because the context was too "
+            "long for the model. Give it a longer one, or --docs brief."
+        )
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    """The object that --extra-body holds."""
+    try:
+        fields = json.loads(text) if text is not None else {}
+    except ValueError as error:
+        raise ConfigError(f"--extra-body '{text}' is no JSON: {error}.") from None
+    if not isinstance(fields, dict):
+        raise ConfigError(f'--extra-body \'{text}\' must be a JSON object, such as {{"reasoning_effort": "low"}}.')
+    return fields
 
 
 def _template_option(text: str) -> tuple[str, Any]:

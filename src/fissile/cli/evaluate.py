@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fissile.cli.eval_bfcl import bfcl
+from fissile.cli.interruption import keeping
 from fissile.config import load_config
+from fissile.console import PlainConsole
 
 app = typer.Typer()
 app.command("bfcl")(bfcl)
@@ -32,7 +33,7 @@ def evaluate(
     """First-attempt accuracy, then up to K attempts after feedback: all recovery metrics, with intervals."""
     if context.invoked_subcommand is not None:
         return
-    console = Console(highlight=False)
+    console = PlainConsole()
     given = {"output": str(output), "model.path": model, "model.adapter": adapter}
     chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     config = load_config(recipe, [*(overrides or []), *chosen, "cold_start.examples=0", "training.steps=0"])
@@ -42,6 +43,8 @@ def evaluate(
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))
-    with folder.entered(config, resume=False):
+    goes_on = folder.config.exists() and not folder.evaluation("model").exists()  # one that was killed
+    with keeping(lambda: "Nothing of the evaluation is kept."), folder.entered(config, resume=goes_on):
         Run(config, folder, Progress(console)).evaluate_only()
-    console.print(f"report: {folder.evaluation('model')}\nattempts: {folder.episodes('model')}")
+    console.say(f"report: {folder.evaluation('model')}")
+    console.say(f"attempts: {folder.episodes('model')}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from fissile.cli.interruption import keeping
+from fissile.console import PlainConsole
 from fissile.errors import RunError
-from fissile.lab import Display, LabFolder, PlannedRun, load_spec, make_plan, run_lab
+from fissile.lab import Display, LabFolder, LabSpec, PlannedRun, load_spec, make_plan, run_lab
 
 app = typer.Typer(help="Compare arms over seeds: run them all, and report.", no_args_is_help=True)
 
@@ -35,20 +35,30 @@ def run(
 ) -> None:
     """Make every run that is not finished. A run that fails is kept with its reason, and the others go on."""
     laboratory = load_spec(spec, overrides or ())
-    console = Console(highlight=False)
+    console = PlainConsole()
     folder = LabFolder(Path(laboratory.output))
     if dry_run:
         runs = _runs(folder, make_plan(laboratory, only or (), seed or ()))
         console.print_json(data={"spec": laboratory.model_dump(mode="json"), "runs": runs})
         return
     repeated = command(spec, overrides or ())
-    failed = run_lab(laboratory, Display(console, jobs), jobs, only or (), seed or (), repeated)
+    with keeping(lambda: _kept(folder, laboratory, only or (), seed or ())):
+        failed = run_lab(laboratory, Display(console, jobs), jobs, only or (), seed or (), repeated)
     if failed:
-        console.print(f"[bold red]{len(failed)} failed[/bold red]; the same command tries them again:")
+        console.say((f"{len(failed)} failed", "bold red"), "; the same command tries them again:")
         for key, reason in failed.items():
-            console.print(f"  {key}: {escape(reason)} ({escape(str(folder.failure(key)))})", soft_wrap=True)
+            console.say(f"  {key}: {reason} ({folder.failure(key)})")
         raise typer.Exit(1)
-    console.print(f"all runs are finished. Next: fissile lab report {escape(shlex.quote(str(folder.path)))}")
+    console.say(f"all runs are finished. Next: fissile lab report {shlex.quote(str(folder.path))}")
+
+
+def _kept(folder: LabFolder, laboratory: LabSpec, only: Sequence[str], seeds: Sequence[int]) -> str:
+    keys = [planned.key for planned in make_plan(laboratory, only, seeds)]
+    done = sum(folder.is_finished(key) for key in keys)
+    return (
+        f"{done} of {len(keys)} runs are finished in '{folder.path}'; one that had begun goes on from its last "
+        "checkpoint."
+    )
 
 
 @app.command()

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fissile.cli.interruption import keeping
 from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+from fissile.console import PlainConsole
+from fissile.errors import Interrupted
+from fissile.training.progress import Progress
 
 if TYPE_CHECKING:
     from fissile.simulator.record import DiagnosedFailure
@@ -38,31 +41,44 @@ KEY_VARIABLE = "FISSILE_SIMULATOR_KEY"
 def data(recipe: Recipe = None, output: Output = None, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Failed calls with their diagnoses: corrupted truths, executed where there is a world, and policies' failures."""
     config = _load(recipe, output, overrides)
-    console = Console(highlight=False)
+    console = PlainConsole()
     if dry_run:
         console.print_json(config.model_dump_json())
         return
     folder = _enter(config)
-    _make_data(config, folder, console)
+    with keeping(lambda: _kept(folder)):
+        _make_data(config, folder, console)
 
 
 @app.command()
 def train(recipe: Recipe = None, output: Output = None, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Teach the model to diagnose (supervised LoRA, by TRL); makes the data first, and goes on where it was cut."""
     config = _load(recipe, output, overrides)
-    console = Console(highlight=False)
+    console = PlainConsole()
     if dry_run:
         console.print_json(config.model_dump_json())
         return
     folder = _enter(config)
-    rows = _make_data(config, folder, console)
-    from fissile.training.progress import Progress  # noqa: PLC0415
-    from fissile.training.run import quieten_libraries  # noqa: PLC0415
-    from fissile.training.simulator_stages import teach  # noqa: PLC0415
+    with keeping(lambda: _kept(folder)):
+        rows = _make_data(config, folder, console)
+        from fissile.training.run import quieten_libraries  # noqa: PLC0415
+        from fissile.training.simulator_stages import teach  # noqa: PLC0415
 
-    quieten_libraries()
-    was_taught = teach(config, folder, rows, Progress(console))
-    console.print(f"{'adapter' if was_taught else 'already trained'}: {folder.adapter}")
+        quieten_libraries()
+        was_taught = teach(config, folder, rows, Progress(console))
+    console.say(f"{'adapter' if was_taught else 'already trained'}: {folder.adapter}")
+
+
+def _kept(folder: SimulatorFolder) -> str:
+    """What an interrupted command has left: the stages that are done, and the training's last checkpoint."""
+    from fissile.training.checkpoints import latest_checkpoint  # noqa: PLC0415
+
+    stages = ["data", "training", *sorted(f"evaluation/{path.stem}" for path in folder.path.glob("evaluation/*.json"))]
+    done = [stage for stage in stages if folder.record(stage).exists()]
+    checkpoint = latest_checkpoint(folder.path / "checkpoints") if "training" not in done else None
+    if checkpoint is not None:
+        done.append(f"the training up to step {checkpoint.name.rpartition('-')[2]}")
+    return f"Kept in '{folder.path}': {', '.join(done) or 'nothing yet'}."
 
 
 def _load(recipe: Path | None, output: str | None, overrides: list[str] | None) -> SimulatorRecipe:
@@ -78,15 +94,14 @@ def _enter(config: SimulatorRecipe) -> SimulatorFolder:
     return folder
 
 
-def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: Console) -> list[DiagnosedFailure]:
+def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: PlainConsole) -> list[DiagnosedFailure]:
     """The rows of the folder, made unless they are there."""
-    from fissile.training.progress import Progress  # noqa: PLC0415
     from fissile.training.simulator_stages import make_data  # noqa: PLC0415
 
     rows = make_data(config, folder, Progress(console))
     statistics = json.loads(folder.record("data").read_text(encoding="utf-8"))["statistics"]
-    console.print(data_table(statistics))
-    console.print(f"data: {folder.rows}")
+    console.table(data_table(statistics))
+    console.say(f"data: {folder.rows}")
     return rows
 
 
@@ -123,11 +138,28 @@ def evaluate(
 ) -> None:
     """Judge sources on unseen functions: leaks, right field and kind, falsehoods, length, speed, and usefulness."""
     config = _load(recipe, output, overrides)
-    console = Console(highlight=False)
+    console = PlainConsole()
     folder = _enter(config)
-    _make_data(config, folder, console)
+    with keeping(lambda: _kept(folder)):
+        outcome = _evaluate(config, folder, console, sources, policy, adapter)
+    console.table(source_table(outcome["sources"]))
     from fissile.reports.simulator_card import card  # noqa: PLC0415
-    from fissile.training.progress import Progress  # noqa: PLC0415
+
+    (folder.path / "card.md").write_text(card(folder.path), encoding="utf-8")
+    console.say(f"figures: {folder.evaluation}")
+    console.say(f"card: {folder.path / 'card.md'}")
+
+
+def _evaluate(
+    config: SimulatorRecipe,
+    folder: SimulatorFolder,
+    console: PlainConsole,
+    sources: str | None,
+    policy: str | None,
+    adapter: str | None,
+) -> dict[str, Any]:
+    """What the evaluation of the sources finds."""
+    _make_data(config, folder, console)
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
     from fissile.training.simulator_evaluation import TABLE, SourceEvaluation  # noqa: PLC0415
 
@@ -135,10 +167,7 @@ def evaluate(
     names = [name.strip() for name in sources.split(",")] if sources else list(TABLE)
     if sources is None and config.endpoint is not None:
         names.append("endpoint")
-    outcome = SourceEvaluation(config, folder, policy, Progress(console), adapter).run(names)
-    console.print(source_table(outcome["sources"]))
-    (folder.path / "card.md").write_text(card(folder.path), encoding="utf-8")
-    console.print(f"figures: {folder.evaluation}\ncard: {folder.path / 'card.md'}")
+    return SourceEvaluation(config, folder, policy, Progress(console), adapter).run(names)
 
 
 def source_table(sources: dict[str, Any]) -> Table:
@@ -164,7 +193,7 @@ def serve(
 ) -> None:
     """Serve the trained model to OpenAI clients; they need the key in FISSILE_SIMULATOR_KEY, if that is set."""
     config = _load(recipe, output, overrides)
-    console = Console(highlight=False)
+    console = PlainConsole()
     from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings  # noqa: PLC0415
     from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
@@ -184,21 +213,23 @@ def serve(
     if log:
         logging.basicConfig(format="%(asctime)s %(message)s")
         logging.getLogger("fissile.simulator.server").setLevel(logging.INFO)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL:  # inside another program
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with suppress(KeyboardInterrupt), server:
+        with suppress(KeyboardInterrupt, Interrupted), server:
             lines = [
                 f"'{name}' is served at {server.url} until Ctrl-C. Into a run's recipe, beside feedback = 'endpoint':"
             ]
             lines += ["", *_endpoint_table(server.url, name, prompt, source.max_new_tokens, key != NO_KEY), ""]
             if key == NO_KEY and host not in ("127.0.0.1", "localhost", "::1"):
                 lines.append(f"Whoever reaches this port may use it. Set {KEY_VARIABLE} to ask for a key.")
-            console.print("\n".join(lines), markup=False, soft_wrap=True)
+            console.say("\n".join(lines))
             while True:
                 time.sleep(0.5)  # a signal ends it
     finally:
         signal.signal(signal.SIGTERM, before)
-    console.print("closed")
+    console.say("closed")
 
 
 def _endpoint_table(url: str, name: str, prompt: Path, max_new_tokens: int, has_key: bool) -> list[str]:

@@ -70,8 +70,8 @@ def _recovery(report: Mapping[str, Any]) -> Table:
     table.add_section()
     for reason, count in report["reasons"].items():
         table.add_row(f"not valid: {reason}", str(count))
-    if report["infrastructure_failures"]:
-        table.add_row("left out: the engine failed", str(report["infrastructure_failures"]))
+    for reason, count in report.get("lost", {}).items():
+        table.add_row(f"left out, the engine failed: {reason}", str(count))
     return table
 
 

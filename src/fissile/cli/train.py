@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from fissile.cli.interruption import keeping
 from fissile.config import load_config
+from fissile.console import Part, PlainConsole
+
+if TYPE_CHECKING:
+    from fissile.training.folder import RunFolder
 
 
 def train(
@@ -33,7 +36,7 @@ def train(
     given = {"output": output, "tasks.tools": tools}
     chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     config = load_config(recipe, [*(overrides or []), *chosen])
-    console = Console(highlight=False)
+    console = PlainConsole()
     if dry_run:
         console.print_json(config.model_dump_json())
         return
@@ -44,21 +47,37 @@ def train(
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))
-    with folder.entered(config, resume):
-        summary = Run(config, folder, Progress(console)).execute()
-    write_report(folder.path)
-    console.print(recovery_table(summary["stages"]))
+    with keeping(lambda: kept_of_run(folder), resume=True):
+        with folder.entered(config, resume):
+            summary = Run(config, folder, Progress(console)).execute()
+        write_report(folder.path)
+    console.table(recovery_table(summary["stages"]))
     updates, corrections = summary["updates"], summary["corrections"]
-    console.print(f"updates: {updates['explore']} explore, {updates['fission']} fission")
-    console.print("corrections: " + ", ".join(f"{count} {name}" for name, count in corrections.items()))
+    console.say(f"updates: {updates['explore']} explore, {updates['fission']} fission")
+    console.say("corrections: " + ", ".join(f"{count} {name}" for name, count in corrections.items()))
     for line in feedback_lines(summary["feedback"]):
-        console.print(line)
+        console.say(*line)
     if summary["stopped"]:
-        console.print(f"[yellow]stopped early:[/yellow] {summary['stopped']}")
-    console.print(f"report: {folder.report}")
+        console.say(("stopped early:", "yellow"), f" {summary['stopped']}")
+    console.say(f"report: {folder.report}")
 
 
-def feedback_lines(feedback: Mapping[str, Any]) -> Iterator[str]:
+def kept_of_run(folder: RunFolder) -> str:
+    """What an interrupted run has left."""
+    from fissile.training.checkpoints import latest_checkpoint  # noqa: PLC0415
+
+    done = [f"the evaluation '{report.stem}'" for report in sorted(folder.stages())]
+    if (folder.cold_start / "adapter").exists():
+        done.append("the cold start")
+    places = {"the cold start": folder.cold_start / "checkpoints", "the training": folder.checkpoints}
+    for of, checkpoints in places.items():
+        checkpoint = latest_checkpoint(checkpoints) if of not in done else None
+        if checkpoint is not None:
+            done.append(f"{of} up to step {checkpoint.name.rpartition('-')[2]}")
+    return f"Kept in '{folder.path}': {', '.join(done) or 'nothing yet'}."
+
+
+def feedback_lines(feedback: Mapping[str, Any]) -> Iterator[tuple[Part, ...]]:
     """What became of the diagnoses, for a console; loud where most of them were not the source's own.
 
     Args:
@@ -66,19 +85,18 @@ def feedback_lines(feedback: Mapping[str, Any]) -> Iterator[str]:
     """
     if not feedback:
         return
-    source = escape(feedback["source"])
+    source = feedback["source"]
     blocked, fallen = (
-        ", ".join(f"{count} {escape(reason)}" for reason, count in feedback[kind].items())
-        for kind in ("leaks", "fallbacks")
+        ", ".join(f"{count} {reason}" for reason, count in feedback[kind].items()) for kind in ("leaks", "fallbacks")
     )
     missing = sum(feedback["leaks"].values()) + sum(feedback["fallbacks"].values())
     yield (
         f"diagnoses: {feedback['diagnosed']} asked of '{source}', {blocked or 'none'} blocked as leaks, "
-        f"{fallen or 'none'} without an answer"
+        f"{fallen or 'none'} without an answer",
     )
     if 2 * missing > feedback["diagnosed"]:
-        yield (
-            f"[bold yellow]{missing} of {feedback['diagnosed']} diagnoses were not those of '{source}': "
-            "other sources stood in, and that is what was trained with.[/bold yellow] See that the source works, then "
-            "train anew."
+        loud = (
+            f"{missing} of {feedback['diagnosed']} diagnoses were not those of '{source}': other sources stood in, and "
+            "that is what was trained with."
         )
+        yield (loud, "bold yellow"), " See that the source works, then train anew."

@@ -7,7 +7,7 @@ its parent's ids by the sampled completion and the ids of the feedback turn. Not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fissile.calls import JSON, FailedTurn, ToolCall
@@ -24,6 +24,8 @@ class Exchange:
         results: the tools' answers: one for each call, or a single diagnosis of the whole response.
         messages: the user's next scripted turn, where the response ended one.
         failed: the response was a failed attempt.
+        provider: fields of the server's own that it wants back as they came, such as its reasoning and signatures:
+            "message" of the assistant's message, "calls" of each call, in order. Empty where nothing was sent.
     """
 
     text: str
@@ -31,6 +33,7 @@ class Exchange:
     results: tuple[str, ...] = ()
     messages: tuple[Message, ...] = ()
     failed: bool = False
+    provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
 
     @property
     def ends_turn(self) -> bool:
@@ -55,13 +58,15 @@ class Exchange:
             "results": list(self.results),
             "messages": list(self.messages),
             "failed": self.failed,
+            **({"provider": dict(self.provider)} if self.provider else {}),
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Exchange:
         """The inverse of `to_dict`."""
         calls = tuple(ToolCall.from_dict(call) for call in fields["calls"])
-        return cls(fields["text"], calls, tuple(fields["results"]), tuple(fields["messages"]), fields["failed"])
+        results, messages = tuple(fields["results"]), tuple(fields["messages"])
+        return cls(fields["text"], calls, results, messages, fields["failed"], fields.get("provider", {}))
 
 
 def current_turn(exchanges: Sequence[Exchange]) -> tuple[Exchange, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fissile.errors import InfrastructureError, ModelError
-from fissile.rollouts import Completion, StopReason
+from fissile.rollouts import Completion
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,26 @@ def complete(
         return engine.generate(prompts, sampling, samples)
     except InfrastructureError as error:
         logger.warning("No completions (%s): %s", error.reason, error)
-        return [Completion((), stop=StopReason.INFRASTRUCTURE)] * (len(prompts) * samples)
+        return [Completion.of_failure(error.reason, str(error))] * (len(prompts) * samples)
+
+
+_WATCHER: ContextVar[Callable[[int, int], None] | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(tell: Callable[[int, int], None]) -> Iterator[None]:
+    """Within it, an engine that can tells (completions made, completions of the call) while it goes on."""
+    token = _WATCHER.set(tell)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
+
+
+def tell_watcher(made: int, total: int) -> None:
+    """What an engine calls during `generate`, whenever more is made."""
+    if (tell := _WATCHER.get()) is not None:
+        tell(made, total)
 
 
 def longest_input(config: Any) -> int | None:

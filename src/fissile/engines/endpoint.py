@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from fissile.calls import JSON, ParsedResponse
 from fissile.corrections.context import Context
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
+from fissile.engines.endpoint_misfits import Misfits
 from fissile.engines.endpoint_server import ChatServer, ContextTooLongError, EndpointError
 from fissile.engines.endpoint_settings import EndpointSettings
-from fissile.engines.openai_messages import NativeMessages, TextMessages
+from fissile.engines.openai_messages import NativeMessages, TextMessages, known_names
 from fissile.engines.policy import MessageReader, Response
 from fissile.errors import InfrastructureError
 from fissile.rollouts import Completion, StopReason
@@ -42,16 +44,28 @@ class EndpointPolicy(MessageReader):
             dialect: writes tools, calls and results as text; None leaves them to the server's native tool calling.
 
         Raises:
-            ConfigError: the key cannot stand in a header.
+            ConfigError: the key cannot stand in a header, or the environment's proxy cannot be used.
         """
         self.settings = settings
         self.messages = NativeMessages() if dialect is None else TextMessages(dialect)
         self._server = ChatServer(settings)
+        self._misfits = Misfits(dialect)
+        self._warned: set[str] = set()
 
     @property
     def concurrency(self) -> int:
         """Requests that may run at once."""
         return self.settings.concurrency
+
+    @property
+    def remark(self) -> str:
+        """What a report should say of the answers: that calls stand where they are not read; "" where all is well."""
+        return self._misfits.remark
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What of the requests was changed for the server's sake; a report says so."""
+        return self.settings.model_dump(mode="json", include={"omit", "length_parameter", "extra_body"})
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One request for each context, as many at once as the settings allow.
@@ -70,25 +84,35 @@ class EndpointPolicy(MessageReader):
             answer = self._server.complete(request)
         except ContextTooLongError as error:
             logger.warning("The context of %s is too long: %s", context.task.id, error)
-            return _empty(StopReason.NO_ROOM)
+            return Response("", ParsedResponse(()), Completion((), stop=StopReason.NO_ROOM))
         except InfrastructureError as error:
-            logger.warning("No response to %s (%s): %s", context.task.id, error.reason, error)
-            return _empty(StopReason.INFRASTRUCTURE)
-        return self.messages.read(answer, context)
+            self._warn(context, error)
+            return Response("", ParsedResponse(()), Completion.of_failure(error.reason, str(error)))
+        self._misfits.look_at(answer, known_names(context))
+        response = self.messages.read(answer, context)
+        return replace(response, provider={}) if "provider_fields" in self.settings.omit else response
+
+    def _warn(self, context: Context, error: InfrastructureError) -> None:
+        """Tell why there is no response: once for each reason, since all are counted."""
+        is_new = error.reason not in self._warned
+        self._warned.add(error.reason)
+        further = " (further ones are counted)" if is_new else ""
+        level = logging.WARNING if is_new else logging.INFO
+        logger.log(level, "No response to %s (%s): %s%s", context.task.id, error.reason, error, further)
 
     def _parameters(self, sampling: Sampling) -> dict[str, JSON]:
         """The sampling as fields of a request. `top_k` is no field of OpenAI's API and is sent only where it is set."""
         omit = self.settings.omit
-        known = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
+        known = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            self.settings.length_parameter: sampling.max_new_tokens,
+        }
         beside = dict(self.settings.extra_body)
         if sampling.top_k > 0 and "top_k" not in omit:
             beside["top_k"] = sampling.top_k
         return {
             **{name: value for name, value in known.items() if name not in omit},
-            self.settings.length_parameter: sampling.max_new_tokens,
             "extra_body": beside,
         }
-
-
-def _empty(stop: StopReason) -> Response:
-    return Response("", ParsedResponse(()), Completion((), stop=stop))

@@ -1,8 +1,10 @@
 """`ChatServer`: one request at a time to an OpenAI-compatible server, until it is answered, refused or given up.
 
 What is tried again: no connection, a time-out, a cut or unreadable answer, and the statuses 408, 409, 429 and 5xx.
-What ends the run at once: a refused key (401, 403) and an unknown address or model (404). Any other refusal concerns
-one context. When context after context has failed, the server is gone, and that ends the run too.
+What ends the run at once: a refused key (401, 403), an unknown address, host or model (404, DNS), a certificate that
+cannot be verified, a proxy that wants to know who asks (407), and a quota that is spent (402). Any other refusal
+concerns one context. When context after context has failed, the server is gone, and that ends the run too. An error
+that stands in an answer with status 200 counts as what its code says.
 """
 
 from __future__ import annotations
@@ -11,18 +13,20 @@ import email.utils
 import logging
 import math
 import random
+import socket
+import ssl
 import threading
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
 from fissile.calls import JSON
+from fissile.engines.endpoint_client import make_client, proxy_for
+from fissile.engines.endpoint_refusals import FILTERED, Refusal, error_inside, read_refusal
 from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings
-from fissile.engines.openai_messages import Answer
+from fissile.engines.openai_messages import Answer, provider_names
 from fissile.errors import InfrastructureError, InputError
-
-if TYPE_CHECKING:
-    import openai
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +43,15 @@ DEADLINE = "deadline"
 """Reason of an `InfrastructureError`: the answer was not there when it was wanted."""
 
 _PASSING_STATUSES = frozenset({408, 409, 429})
-_TOO_LONG = {"code": "context_length_exceeded", "param": "input_tokens", "type": "exceed_context_size_error"}
-"""Fields of an error by which servers say that a context is too long: OpenAI and vLLM, vLLM, llama.cpp."""
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+"""Reasons of an `ssl.SSLError` where the other side does not speak TLS."""
 
 
 class EndpointError(InputError):
-    """The server is gone, refuses the key, or knows no such model; or the budget of requests is spent.
+    """The server is gone or cannot be had, refuses the key, or knows no such model; or a budget is spent.
 
-    `reason` is a short key for counting: "gone", "status 401", "status 403", "status 404" or `BUDGET`.
+    `reason` is a short key for counting: "gone", "dns", "tls", "status 401" and the like, or `BUDGET`.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -78,21 +83,19 @@ class ChatServer:
         """Read the key and make the client. Nothing is sent.
 
         Raises:
-            ConfigError: the key cannot stand in a header.
+            ConfigError: the key cannot stand in a header, or the environment's proxy cannot be used.
         """
-        import openai  # noqa: PLC0415
-
         key = settings.key()
         self.settings = settings
         self._secret = None if key == NO_KEY else key
-        self._client = openai.OpenAI(
-            api_key=key, base_url=settings.base_url, timeout=settings.timeout_seconds, max_retries=0
-        )
+        self._proxy = proxy_for(settings.base_url)
+        self._client = make_client(settings, key, self._proxy)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._verdict = ("", "")
         self._requests = 0
         self._failures = 0
+        self._has_answered = False
 
     def reopen(self) -> None:
         """Forget that the server was gone or refused, so that it is asked again. A spent budget stays spent."""
@@ -135,7 +138,10 @@ class ChatServer:
                 self._count_answer()
                 raise
             except InfrastructureError as error:
-                self._count_failure(str(error))
+                if error.reason == FILTERED:  # it did answer
+                    self._count_answer()
+                else:
+                    self._count_failure(str(error))
                 raise
             self._count_answer()
             return answer
@@ -156,16 +162,22 @@ class ChatServer:
         try:
             body = self._body(request, seconds)
         except openai.APIStatusError as error:
-            raise self._refusal(error) from None
+            refusal = read_refusal(error.response.text)
+            raise self._refusal(error.status_code, refusal, request, error.response.headers) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
             raise _too_slow(seconds) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            cause = error.__cause__ or error
-            raise _PassingError("connection", self._plain(f"{type(cause).__name__}: {cause}")) from None
+            raise self._unreachable(error) from None
         try:
-            return Answer.from_json(body)
+            answer = Answer.from_json(body)
         except ValueError as error:
-            raise _PassingError("unreadable", self._plain(f"unreadable answer, {error}")) from None
+            if (said := error_inside(body)) is not None:
+                raise self._refusal(said.status or 200, said, request, {}) from None
+            told = f"unreadable answer ({error}): {body.strip()[:200] or 'nothing'}"
+            raise _PassingError("unreadable", self._plain(told)) from None
+        if answer.filtered:
+            raise InfrastructureError(FILTERED, "a content filter of the provider's cut the answer")
+        return answer
 
     def _body(self, request: Mapping[str, JSON], seconds: float) -> str:
         """The body of an answer; the time limit is of the whole of it, however slowly it drips."""
@@ -181,29 +193,71 @@ class ChatServer:
                     raise _PassingError("unreadable", f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         return body.decode("utf-8", "replace")
 
-    def _refusal(self, error: openai.APIStatusError) -> Exception:
-        """What an error status means."""
-        status = error.status_code
-        said = self._plain(error.message)
+    def _refusal(
+        self, status: int, refusal: Refusal, request: Mapping[str, JSON], headers: Mapping[str, str]
+    ) -> Exception:
+        """What an error means."""
+        said = self._plain(refusal.words) or "nothing"
+        said = said if said[-1] in ".!?" else f"{said}."
+        through = f" (through {self._proxy})" if self._proxy else ""
+        if refusal.is_too_long(status):
+            return ContextTooLongError(said)
+        if refusal.is_filtered:
+            return InfrastructureError(FILTERED, f"a content filter of the provider's objects: {said}")
+        if refusal.is_spent or status == 402:
+            return self._end(f"status {status}", f"{self.settings.base_url} takes no more requests: {said}")
+        if status in _PASSING_STATUSES or status >= 500 or status == 200:
+            reason = "unreadable" if status == 200 else f"status {status}"
+            where = "an error in an answer" if status == 200 else reason
+            hint = f"; {self._wrong_path()}" if refusal.is_page and status == 200 else ""
+            return _PassingError(reason, f"{where}: {said}{hint}{through}", _retry_after(headers))
+        if status in (401, 403, 404, 405, 407):
+            return self._end(f"status {status}", f"{self._lasting(status, refusal)}{through} The server says: {said}")
+        advice = refusal.advice(request.keys() - {"messages"} | _extra(request), provider_names(request))
+        message = " ".join(filter(None, (f"the server refuses the request: {said}", advice)))
+        return InfrastructureError(f"status {status}", f"{message}{through}")
+
+    def _lasting(self, status: int, refusal: Refusal) -> str:
+        """What to change where no retry mends it."""
         settings = self.settings
-        if status in _PASSING_STATUSES or status >= 500:
-            return _PassingError(f"status {status}", said, _retry_after(error.response.headers))
+        if status == 407 or (refusal.is_page and self._proxy):
+            return f"Something on the way to {settings.base_url} refuses the request (status {status})."
+        if status in (401, 403) and refusal.is_page:
+            return f"{settings.base_url} answers with a web page (status {status}): is this the address of an API?"
         if status in (401, 403):
             state = f"holds a key that {settings.base_url} refuses" if self._secret else "is not set"
-            return self._end(
-                f"status {status}",
+            return (
                 f"The environment variable {settings.key_variable} {state} (status {status}). Set it to a "
-                f"valid key, or name another variable with key_variable. The server says: {said}",
+                "valid key, or name another variable with key_variable."
             )
-        if status == 404:
-            return self._end(
-                "status 404",
-                f"{settings.base_url} has no chat completions of a model '{settings.model}' (status 404). "
-                f"Correct model, or base_url, which usually ends in /v1. The server says: {said}",
-            )
-        if _is_too_long(error):
-            return ContextTooLongError(said)
-        return InfrastructureError(f"status {status}", f"the server refuses the request: {said}")
+        return (
+            f"{settings.base_url} has no chat completions of a model '{settings.model}' (status {status}). "
+            f"Correct model, or base_url: {self._wrong_path()}."
+        )
+
+    def _wrong_path(self) -> str:
+        """What may be wrong with the path of the address."""
+        url = self.settings.base_url.rstrip("/")
+        return f"perhaps it is {url}/v1" if not urlsplit(url).path else "it usually ends in /v1"
+
+    def _unreachable(self, error: Exception) -> Exception:
+        """What it means that there is no connection, or that it broke."""
+        url = self.settings.base_url
+        causes = list(_causes(error))
+        said = self._plain(f"{type(causes[-1]).__name__}: {causes[-1]}")
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return self._end(
+                    "tls",
+                    f"The certificate of {url} cannot be verified: {cause.verify_message}. Name the file of your own "
+                    "authority in the environment variable SSL_CERT_FILE, or correct base_url.",
+                )
+            if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+                return self._end("tls", f"{url} does not speak TLS ({said}). Perhaps base_url begins with http://.")
+            if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN and not self._has_answered:
+                of = self._proxy or f"base_url {url}"
+                return self._end("dns", f"The host of {of} is not known ({said}). Correct it, or see to the network.")
+        return _PassingError("connection", f"{said} (through {self._proxy})" if self._proxy else said)
 
     def _plain(self, text: str, limit: int = 400) -> str:
         """What a server said, on one line, shortened, without the key."""
@@ -227,6 +281,7 @@ class ChatServer:
     def _count_answer(self) -> None:
         with self._lock:
             self._failures = 0
+            self._has_answered = True
 
     def _count_failure(self, message: str) -> None:
         with self._lock:
@@ -235,9 +290,9 @@ class ChatServer:
         if gone:
             raise self._end(
                 "gone",
-                f"{self.settings.base_url} did not answer {self.settings.max_failures} contexts in a row; the last: "
-                f"{message}. See that the server runs and takes such requests (parameters that it refuses go into "
-                "omit), then start the command again: what is done is kept.",
+                f"{self.settings.base_url} has no answer to {self.settings.max_failures} contexts in a row; the last: "
+                f"{message.rstrip('.')}. See that the server runs and takes such requests (parameters that it refuses "
+                "go into omit: --omit NAME), then start the command again: what is done is kept.",
             ) from None
 
     def _end(self, reason: str, message: str) -> EndpointError:
@@ -266,15 +321,28 @@ def _too_slow(seconds: float) -> _PassingError:
     return _PassingError(TIMEOUT, f"no whole answer within {seconds:g} s (timeout_seconds)")
 
 
-def _is_too_long(error: openai.APIStatusError) -> bool:
-    """By the error's fields; by its text only for servers that send none of them (older vLLM, SGLang)."""
-    if error.status_code == 413 or any(getattr(error, name, None) == value for name, value in _TOO_LONG.items()):
-        return True
-    return error.status_code == 400 and error.code in (None, "400") and "context length" in error.message.lower()
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, the first one last."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _extra(request: Mapping[str, JSON]) -> set[str]:
+    """Names of the fields that go beside those of OpenAI's API."""
+    extra = request.get("extra_body")
+    return set(extra) if isinstance(extra, Mapping) else set()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the header Retry-After asks for, as a number or a date; 0 without one."""
+    try:
+        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
+    except ValueError:
+        pass
     wish = headers.get("retry-after", "")
     try:
         return max(0.0, float(wish))

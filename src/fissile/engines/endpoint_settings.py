@@ -13,8 +13,14 @@ from fissile.errors import ConfigError
 NO_KEY = "EMPTY"
 """What is sent where there is no key: local servers expect a key and accept any."""
 
-Omittable = Literal["temperature", "top_p", "top_k", "seed"]
-"""A parameter of a request that a server may refuse."""
+LengthParameter = Literal["max_tokens", "max_completion_tokens"]
+"""How a server calls the limit of a response."""
+
+Omittable = Literal["temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens", "provider_fields"]
+"""A part of a request that a server may refuse."""
+
+API_PATH = "/chat/completions"
+"""What the client adds to the address."""
 
 
 class EndpointSettings(BaseModel):
@@ -36,11 +42,14 @@ class EndpointSettings(BaseModel):
     max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait before a retry, the server's wish included.")
     max_failures: int = Field(5, ge=1, description="The run ends after so many contexts in a row without an answer.")
     max_requests: int | None = Field(None, ge=1, description="The run ends after so many requests, retries included.")
-    length_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="How the server calls the limit of a response."
+    length_parameter: LengthParameter = Field(
+        "max_tokens", description="How the server calls the limit of a response: max_completion_tokens at OpenAI's own."
     )
     omit: tuple[Omittable, ...] = Field(
-        (), description="Parameters that the server refuses; it then samples with its own."
+        (),
+        description="What the server refuses and is not sent: temperature, top_p, top_k, seed (it then samples with "
+        "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, "
+        "such as reasoning_content, that otherwise go back with each of its messages).",
     )
     extra_body: dict[str, Any] = Field({}, description="Further fields of each request, for what one server offers.")
 
@@ -52,6 +61,12 @@ class EndpointSettings(BaseModel):
             raise ValueError("base_url must begin with http:// or https:// and name a host")
         if parts.username or parts.password:
             raise ValueError("base_url must hold no user name or password; put the key into the environment")
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("base_url has a port that is no number from 0 to 65535") from None
+        if parts.path.rstrip("/").endswith(API_PATH):
+            raise ValueError(f"base_url must not end in {API_PATH}, which is added; leave that out")
         return url
 
     def key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,6 +17,7 @@ from fissile.engines.base import Engine, Sampling
 from fissile.engines.policy import Policy, Response
 from fissile.engines.token_policy import TokenPolicy, TokenWriter
 from fissile.environments.base import Environment
+from fissile.errors import Interrupted
 from fissile.rollouts import CLOSING, Completion, ErrorProtocol, Limits, LiveRollout, Rollout, Step, Writer
 from fissile.tasks import Task
 
@@ -103,23 +105,24 @@ def _in_threads(
 
     running: set[Future[Rollout | None]] = set()
     failure: BaseException | None = None
-    with ThreadPoolExecutor(concurrency) as pool:
-        try:
-            while True:
-                if failure is None:
-                    next_ones = itertools.islice(waiting, concurrency - len(running))
-                    running |= {pool.submit(run, rollout) for rollout in next_ones}
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    if error := future.exception():
-                        failure = failure or error
-                        given_up.set()
-                    elif (record := future.result()) is not None:
-                        finished(record)
-        finally:
-            given_up.set()
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        while True:
+            if failure is None:
+                next_ones = itertools.islice(waiting, concurrency - len(running))
+                running |= {pool.submit(run, rollout) for rollout in next_ones}
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                if error := future.exception():
+                    failure = failure or error
+                    given_up.set()
+                elif (record := future.result()) is not None:
+                    finished(record)
+    finally:
+        given_up.set()
+        pool.shutdown(wait=sys.exc_info()[0] is not Interrupted, cancel_futures=True)
     if failure is not None:
         raise failure
 

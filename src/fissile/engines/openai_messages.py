@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fissile.calls import JSON, ParsedResponse, ParseError, ToolCall, canonical_json
@@ -47,12 +47,16 @@ class Answer:
         reasoning: the text of its own field where the server splits it off.
         calls: name (None where it is no string) and arguments of each native call: JSON text, hopefully.
         truncated: the limit of the response was reached.
+        filtered: a content filter cut it.
+        provider: fields that are the server's own, as `Exchange.provider` keeps them.
     """
 
     content: str
     reasoning: str = ""
     calls: tuple[tuple[str | None, str], ...] = ()
     truncated: bool = False
+    filtered: bool = False
+    provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_json(cls, body: str) -> Answer:
@@ -63,13 +67,75 @@ class Answer:
         """
         try:
             completion = json.loads(body)
+            if isinstance(completion, dict) and completion.get("error"):
+                raise ValueError("it holds an error")
             choice = completion["choices"][0]
+            end = choice.get("finish_reason")
+            if choice.get("error") or end == "error":
+                raise ValueError("its choice holds an error")
+            if end == "content_filter":
+                return cls("", filtered=True)
             message = choice["message"]
-            calls = tuple(_native_call(call["function"]) for call in message.get("tool_calls") or ())
+            listed = message.get("tool_calls") or _one_call(message.get("function_call"))
+            calls = tuple(_native_call(call.get("function") or {}) for call in listed)
             reasoning = message.get("reasoning_content") or message.get("reasoning")
-            return cls(_text(message.get("content")), _text(reasoning), calls, choice.get("finish_reason") == "length")
+            content = _text(message.get("content")) or _text(message.get("refusal"))
+            return cls(content, _text(reasoning), calls, end == "length", provider=_provider_fields(message, listed))
         except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a chat completion ({type(error).__name__}: {error})") from None
+            raise ValueError(f"not a chat completion, {type(error).__name__}: {error}") from None
+
+
+_OURS = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations", "name"})
+"""Fields of a message that are not the server's own: written anew, or an answer's alone."""
+
+
+def _provider_fields(message: Mapping[str, JSON], calls: Sequence[Mapping[str, JSON]]) -> dict[str, JSON]:
+    """What a server says beyond text and calls, to go back to it as it came; empty fields are no fields.
+
+    Reasoning in the content's own parts, such as a signed thought, is kept with these parts. The id of a call stands
+    for what the server remembers of it, and is kept where no other call of the message has it.
+    """
+    own = {name: value for name, value in message.items() if name not in _OURS and _is_something(value)}
+    content = message.get("content")
+    if isinstance(content, list) and any(not isinstance(part, dict) or "text" not in part for part in content):
+        own["content"] = content
+    ids = [call.get("id") for call in calls]
+    of_calls = [
+        {
+            **{name: value for name, value in call.items() if name not in _CALL and _is_something(value)},
+            **({"function": inner} if (inner := _own_of_function(call.get("function") or {})) else {}),
+            **({"id": own_id} if isinstance(own_id, str) and own_id and ids.count(own_id) == 1 else {}),
+        }
+        for call, own_id in zip(calls, ids, strict=True)
+    ]
+    return {**({"message": own} if own else {}), **({"calls": of_calls} if any(of_calls) else {})}
+
+
+_CALL = frozenset({"id", "type", "function", "index"})
+"""Fields of a call that are not the server's own."""
+
+
+def _own_of_function(function: Mapping[str, JSON]) -> dict[str, JSON]:
+    known = ("name", "arguments")
+    return {name: value for name, value in function.items() if name not in known and _is_something(value)}
+
+
+def _is_something(value: JSON) -> bool:
+    return value is not None and value not in ("", [], {})
+
+
+def provider_names(request: Mapping[str, JSON]) -> set[str]:
+    """Names of the server's own fields that the messages of a request hold."""
+    messages = [message for message in request.get("messages", ()) if message["role"] == "assistant"]
+    calls = [call for message in messages for call in message.get("tool_calls", ())]
+    return {name for message in messages for name in message if name not in _OURS} | {
+        name for call in calls for name in call if name not in _CALL
+    }
+
+
+def _one_call(function: JSON) -> tuple[dict[str, JSON], ...]:
+    """The call in the field that older servers have for it."""
+    return ({"function": function},) if isinstance(function, dict) else ()
 
 
 def _native_call(function: dict[str, JSON]) -> tuple[str | None, str]:
@@ -107,10 +173,14 @@ class TextMessages:
         task = context.task
         messages: list[WireMessage] = list(self.dialect.instruct(task.messages, task.tools))
         for exchange, following in _with_turns(context):
-            messages.append({"role": "assistant", "content": exchange.text or _NOTHING})
+            messages.append(self._said(exchange))
             messages += [self.dialect.render_result(result) for result in exchange.results]
             messages += announced(following, self.dialect)
         return {"messages": _joined(messages)}
+
+    def _said(self, exchange: Exchange) -> WireMessage:
+        """What the policy said, with the server's own fields: its content's own parts, too, where no call is text."""
+        return {"role": "assistant", "content": exchange.text or _NOTHING, **exchange.provider.get("message", {})}
 
     def read(self, answer: Answer, context: Context) -> Response:
         """The answer's content, read as the dialect reads it."""
@@ -156,7 +226,8 @@ class NativeMessages:
 
 
 def _response(text: str, parsed: ParsedResponse, answer: Answer) -> Response:
-    return Response(text, parsed, Completion((), stop=StopReason.LENGTH if answer.truncated else StopReason.END))
+    stop = StopReason.LENGTH if answer.truncated else StopReason.END
+    return Response(text, parsed, Completion((), stop=stop), provider=answer.provider)
 
 
 def _read_call(name: str | None, arguments: str) -> ToolCall:
@@ -174,13 +245,20 @@ def _native_exchange(exchange: Exchange, names: dict[str, str], made: int) -> It
 
     Calls that nobody answered, and answers that belong to no call, are text.
     """
+    own = exchange.provider.get("message", {})
     if not exchange.calls or not exchange.results:
-        yield {"role": "assistant", "content": exchange.text or _NOTHING}
+        yield {"role": "assistant", "content": exchange.text or _NOTHING, **own}
         for result in exchange.results:
             yield {"role": "user", "content": result}
         return
-    calls = [_wire_call(call, f"call{made + index:05d}", names) for index, call in enumerate(exchange.calls)]
-    yield {"role": "assistant", "content": _HERMES.parse(exchange.text).content, "tool_calls": calls}
+    of_calls = exchange.provider.get("calls", ())
+    if len(of_calls) != len(exchange.calls):
+        of_calls = ({},) * len(exchange.calls)
+    calls = [
+        _with_own(_wire_call(call, f"call{made + index:05d}", names), of_call)
+        for index, (call, of_call) in enumerate(zip(exchange.calls, of_calls, strict=True))
+    ]
+    yield {"role": "assistant", "content": _HERMES.parse(exchange.text).content, **own, "tool_calls": calls}
     for call, result in zip(calls, _one_result_a_call(exchange), strict=True):
         yield {"role": "tool", "tool_call_id": call["id"], "content": result}
 
@@ -198,6 +276,11 @@ def _wire_call(call: ToolCall, identifier: str, names: dict[str, str]) -> dict[s
     else:
         function = {"name": UNREADABLE, "arguments": canonical_json({"text": call.text})}
     return {"id": identifier, "type": "function", "function": function}
+
+
+def _with_own(call: dict[str, JSON], own: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A call with the server's own fields, its id among them."""
+    return {**call, **own, "function": {**call["function"], **own.get("function", {})}}
 
 
 def _with_turns(context: Context) -> Iterator[tuple[Exchange, Turn]]:
@@ -224,6 +307,12 @@ def _joined(messages: Iterable[WireMessage]) -> list[WireMessage]:
         else:
             joined.append({**message, "role": role})
     return joined
+
+
+def known_names(context: Context) -> set[str]:
+    """The tools that may be called at this point, by their own names and by those that servers accept."""
+    names = _wire_names(context.task.at_turn(context.turn))
+    return {*names, *names.values()}
 
 
 def _wire_names(task: Task) -> dict[str, str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from fissile.engines.adapters import bare_model, merged_adapters, weights_digest
-from fissile.engines.base import Sampling, check_lengths, longest_input
+from fissile.engines.base import Sampling, check_lengths, longest_input, tell_watcher
 from fissile.engines.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
 from fissile.engines.prepacked import prepacked_linears
 from fissile.engines.sampling import draw
@@ -117,6 +117,7 @@ class TransformersEngine:
         waiting = _groups(rows, self._max_rows)
         batch: list[_Row] = []
         cache: SharedPrefixCache | None = None
+        made = 0
         with _attention(self._model, SHARED_PREFIX):
             while waiting or batch:
                 alive = [place for place, row in enumerate(batch) if row.stop is None]
@@ -130,6 +131,9 @@ class TransformersEngine:
                 batch += [row for group in admitted for row in group]
                 if cache is not None:
                     self._step(batch, cache, draws)
+                if (now_made := sum(row.stop is not None for row in rows)) > made:
+                    made = now_made
+                    tell_watcher(made, len(rows))
 
     def _admit(self, waiting: deque[list[_Row]], alive: list[_Row]) -> list[list[_Row]]:
         """Take the waiting groups that fit: in rows, and in the grid of groups x rows of the largest group."""
@@ -200,6 +204,7 @@ class TransformersEngine:
                 generation_config=settings,
                 logits_processor=LogitsProcessorList([draw_next]),
             )
+            tell_watcher(start + len(batch), len(rows))
 
 
 @dataclass(eq=False, slots=True)

@@ -87,6 +87,6 @@ class VLLMEngine:
     def _completion(self, output: Any) -> Completion:
         ids = tuple(output.token_ids)
         if output.finish_reason not in {"stop", "length"}:
-            return Completion((), None, StopReason.INFRASTRUCTURE)
+            return Completion.of_failure("vllm", f"a completion ended with '{output.finish_reason}'")
         logprobs = tuple(step[token].logprob for step, token in zip(output.logprobs, ids, strict=True))
         return Completion(ids, logprobs, StopReason.END if ids[-1] in self._end_ids else StopReason.LENGTH)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fissile.evaluation.live import FEEDBACK, LiveEpisode
+from fissile.evaluation.losses import by_reason
 from fissile.metrics import Ratio, evaluate_episodes, proportion
 from fissile.rollouts import End, ErrorProtocol, InjectionSettings
 from fissile.tasks import MULTI_TURN_CATEGORIES
@@ -28,10 +29,11 @@ def bfcl_report(
         injection: of failures into them. Where there was some, the report names it, and no score is BFCL's.
 
     Returns:
-        "multi_turn" and "without_noisy_labels" (score, and the pooled ratio), "recovery" over all episodes, "reasons"
-        and "ends" with counts, and "categories" with the same for each.
+        "lost" (reasons, where episodes are), "multi_turn" and "without_noisy_labels" (score, and the pooled ratio),
+        "recovery" over all episodes, "reasons" and "ends" with counts, and "categories" with the same for each.
     """
     judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+    lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
     by_category = {
         category: chosen
         for category in dict.fromkeys((*MULTI_TURN_CATEGORIES, *(episode.category for episode in judged)))
@@ -42,7 +44,8 @@ def bfcl_report(
         "feedback": FEEDBACK[protocol],
         **({"injection": injection.model_dump(mode="json")} if injection and injection.rate else {}),
         "episodes": len(judged),
-        "infrastructure_failures": len(episodes) - len(judged),
+        "infrastructure_failures": len(lost),
+        **({"lost": by_reason(lost)} if lost else {}),
         "multi_turn": _score(list(by_category.values())),
         "without_noisy_labels": _score([_clean(chosen) for chosen in by_category.values()]),
         "recovery": _recovery(judged, protocol),

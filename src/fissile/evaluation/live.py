@@ -34,6 +34,7 @@ class LiveEpisode:
         verdicts: for each finished turn "" or the judge's key.
         steps: one for each response: turn, attempt, the tools' answers, whether the judge blames it, whether it gave
             up, and whether a fault injector forced it.
+        lost: where the engine or the world failed, why: a short reason, a colon and what happened; else "".
     """
 
     task_id: str
@@ -43,6 +44,7 @@ class LiveEpisode:
     end: str
     verdicts: tuple[str, ...]
     steps: tuple[dict[str, Any], ...]
+    lost: str = ""
 
     @classmethod
     def of(cls, rollout: Rollout) -> LiveEpisode:
@@ -60,7 +62,8 @@ class LiveEpisode:
             for index, step in enumerate(rollout.steps)
         )
         verdicts = tuple(verdict.reason for verdict in rollout.verdicts)
-        return cls(task.id, task.category, rollout.correct, failure_reason(rollout), rollout.end.value, verdicts, steps)
+        reason, end = failure_reason(rollout), rollout.end.value
+        return cls(task.id, task.category, rollout.correct, reason, end, verdicts, steps, rollout.lost)
 
     def episode(self, feedback: str, cluster: str) -> Episode | None:
         """The same for the metrics; None where it holds no attempt.
@@ -94,6 +97,7 @@ class LiveEpisode:
             "end": self.end,
             "verdicts": list(self.verdicts),
             "steps": list(self.steps),
+            **({"lost": self.lost} if self.lost else {}),
         }
 
     @classmethod

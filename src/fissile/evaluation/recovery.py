@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fissile.calls import Attempt
 from fissile.corrections.context import Context
 from fissile.engines.attempts import Attempter
-from fissile.engines.base import Engine, Sampling
+from fissile.engines.base import Engine, Sampling, watched
 from fissile.engines.injection import SingleStepInjector
 from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.metrics import Episode
@@ -26,6 +27,7 @@ def evaluate_recovery(
     samples: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
     injection: InjectionSettings | None = None,
+    lost: list[str] | None = None,
 ) -> list[Episode]:
     """Run `samples` episodes of each task: a first attempt, and up to `retries` more while the last one failed.
 
@@ -38,8 +40,9 @@ def evaluate_recovery(
         sampling: of every attempt; retries draw from other seeds than first attempts.
         retries: attempts after feedback at most.
         samples: episodes of a task.
-        progress: called with (attempts made, attempts made so far plus those still certain) after each round.
+        progress: called with (attempts made, attempts made so far plus those still certain) as they come.
         injection: forced failures, the same in every sample of a task. They stand for its first attempt.
+        lost: gets the reason of each attempt that the engine could not produce.
 
     Returns:
         One episode for each task and sample, in task order. An episode whose attempt the engine could not produce
@@ -52,11 +55,14 @@ def evaluate_recovery(
     attempts = [[turn.attempt for turn in context.history] for context in contexts]
     forced = {index: context for index, context in enumerate(contexts) if context.depth}
     first = [index for index in range(len(contexts)) if index not in forced]
+    lost = [] if lost is None else lost
     live: dict[int, Step] = {}
     explore = [context for context in begun if not context.depth]
-    rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
+    progress(0, len(contexts))
+    with watched(lambda made, _: progress(made, len(contexts))):
+        rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
     for index, rollout in zip(first, rollouts, strict=True):
-        _record(index, rollout.steps[0], attempts, live)
+        _record(index, rollout.steps[0], attempts, live, lost)
     done = len(rollouts)
     progress(done, done + len(live) + len(forced))
     for retry in range(1, retries + 1):
@@ -66,9 +72,10 @@ def evaluate_recovery(
             break
         redrawn = replace(sampling, seed=sampling.seed + retry)
         live = {}
-        rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
+        with watched(partial(_tell_further, progress, done)):
+            rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
         for index, rollout in zip(corrective, rollouts, strict=True):
-            _record(index, rollout.steps[0], attempts, live)
+            _record(index, rollout.steps[0], attempts, live, lost)
         done += len(corrective)
         progress(done, done + (len(live) if retry < retries else 0))
     return [
@@ -83,9 +90,14 @@ def evaluate_recovery(
     ]
 
 
-def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[int, Step]) -> None:
+def _tell_further(progress: Callable[[int, int], None], before: int, made: int, total: int) -> None:
+    progress(before + made, before + total)
+
+
+def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[int, Step], lost: list[str]) -> None:
     """Note the attempt, and keep the episode going if it failed."""
     if step.completion.stop is StopReason.INFRASTRUCTURE:
+        lost.append(step.completion.lost)
         return
     attempts[index].append(step.attempt)
     if step.attempt.failed:

@@ -46,7 +46,7 @@ def judge_source(
         source: diagnoses them, `BATCH` at a time.
         rows: of the test side.
         count_tokens: for the speed.
-        progress: called with (diagnosed, all) after each batch.
+        progress: called with (diagnosed, all) at first and after each batch.
         is_timed: report the speed, too; not that of a source that remembers its answers.
 
     Returns:
@@ -55,6 +55,7 @@ def judge_source(
     """
     failures = [row.failure for row in rows]
     said: list[str | NoDiagnosis] = []
+    progress(0, len(failures))
     started = time.perf_counter()
     for start in range(0, len(failures), BATCH):
         said += source.diagnose(failures[start : start + BATCH])

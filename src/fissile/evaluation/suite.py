@@ -18,6 +18,7 @@ from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
 from fissile.evaluation.live import LiveEpisode, evaluate_live
+from fissile.evaluation.losses import refuse_total_loss
 from fissile.journal import JsonLines, write_json
 from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
@@ -201,6 +202,9 @@ def run_suite(
 
     Returns:
         The report, as in `report.json`.
+
+    Raises:
+        RunError: every episode was lost. There is no report then.
     """
     tasks = settings.load_tasks() if tasks is None else tasks
     folder.report.unlink(missing_ok=True)
@@ -229,8 +233,12 @@ def run_suite(
             settings.injector.begin_turn,
         )
     episodes = [done[task.id] for task in tasks]
+    lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
+    refuse_total_loss(lost, len(episodes) - len(lost), "episodes")
     figures = bfcl_report(episodes, settings.protocol, settings.injection)
-    report = {"settings": settings.model_dump(mode="json"), **figures}
+    told = {name: getattr(policy, attribute, None) for name, attribute in (("remark", "remark"), ("endpoint", "facts"))}
+    settings_used = settings.model_dump(mode="json")
+    report = {"settings": settings_used, **{name: value for name, value in told.items() if value}, **figures}
     if not settings.injection.rate:
         write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     write_json(folder.report, report)

@@ -7,6 +7,7 @@ Every next attempt is drawn with the same numbers, so that sources differ in the
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,13 @@ from typing import Any
 
 from fissile.engines.attempts import Attempter
 from fissile.engines.base import Engine, Sampling
+from fissile.evaluation.losses import by_reason, counted, refuse_total_loss
 from fissile.feedback import Diagnoser
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
-from fissile.rollouts import Step, StopReason, corrective_context, failure_of
+from fissile.rollouts import Step, corrective_context, failure_of
 from fissile.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 DRAWS = 2000
 """Of the bootstrap."""
@@ -27,12 +31,20 @@ DRAWS = 2000
 def failed_first_attempts(
     engine: Engine, attempter: Attempter, tasks: Sequence[Task], sampling: Sampling, samples: int
 ) -> list[Step]:
-    """The distinct failures among `samples` first attempts at each task, in task order."""
+    """The distinct failures among `samples` first attempts at each task, in task order.
+
+    Raises:
+        RunError: the engine produced no attempt at all.
+    """
     contexts = [attempter.context(task) for task in tasks]
     failed: dict[tuple[str, str], Step] = {}
-    for rollout in attempter.sample(engine, contexts, sampling, samples):
-        step = rollout.steps[0]
-        if step.completion.stop is not StopReason.INFRASTRUCTURE and step.attempt.failed:
+    rollouts = attempter.sample(engine, contexts, sampling, samples)
+    lost = [rollout.lost for rollout in rollouts if rollout.lost]
+    refuse_total_loss(lost, len(rollouts) - len(lost), "first attempts")
+    if lost:
+        logger.warning("Lost and left out of the first attempts: %s", counted(by_reason(lost)))
+    for step in (rollout.steps[0] for rollout in rollouts if not rollout.lost):
+        if step.attempt.failed:
             failed.setdefault((step.context.task.id, step.attempt.signature), step)
     return list(failed.values())
 
@@ -50,7 +62,7 @@ def next_attempts(
 ) -> list[Episode]:
     """`samples` next attempts after the diagnosis of each failure, as episodes of two attempts, in order.
 
-    An attempt that the engine could not produce is left out.
+    An attempt that the engine could not produce is left out, and told.
 
     Args:
         engine: samples from the policy.
@@ -61,7 +73,10 @@ def next_attempts(
         samples: next attempts after each failure.
         injected: the failures were forced.
         batch: failures at a time.
-        progress: called with (made, all) after each batch.
+        progress: called with (made, all) at first and after each batch.
+
+    Raises:
+        RunError: the engine produced no attempt at all.
     """
     feedback = diagnoser.diagnose([failure_of(step, step.attempt) for step in failed])
     contexts = [
@@ -70,8 +85,11 @@ def next_attempts(
     ]
     redrawn = replace(sampling, seed=sampling.seed + 1)
     episodes: list[Episode] = []
+    lost: list[str] = []
+    progress(0, len(contexts) * samples)
     for start in range(0, len(contexts), batch):
         rollouts = attempter.sample(engine, contexts[start : start + batch], redrawn, samples)
+        lost += [rollout.lost for rollout in rollouts if rollout.lost]
         repeated = [step for step in failed[start : start + batch] for _ in range(samples)]
         episodes += [
             Episode(
@@ -81,9 +99,12 @@ def next_attempts(
                 injected=(0,) if injected else (),
             )
             for step, rollout in zip(repeated, rollouts, strict=True)
-            if rollout.steps[0].completion.stop is not StopReason.INFRASTRUCTURE
+            if not rollout.lost
         ]
         progress(len(episodes), len(contexts) * samples)
+    refuse_total_loss(lost, len(episodes), "next attempts")
+    if lost:
+        logger.warning("Lost and left out of the next attempts: %s", counted(by_reason(lost)))
     return episodes
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a laboratory runs: one line a finished run, and an honest remaining time."""
+"""What a person sees while a laboratory runs: one line a finished run, what is running, an honest remaining time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
+from rich.text import Text
 
+from fissile.console import Part
 from fissile.lab.folder import RunKey
-from fissile.training.progress import duration
+from fissile.training.progress import LiveLine, duration
 
 LINE_BYTES = 1000
 """No line of progress is longer."""
@@ -48,7 +48,7 @@ def expected_seconds(
 
 @dataclass
 class Display:
-    """Writes to a rich console: lines that stay, and on a terminal a live one below them.
+    """Writes to a console: lines that stay, and one about what goes on.
 
     Attributes:
         console: where to.
@@ -61,8 +61,11 @@ class Display:
     _left: list[RunKey] = field(default_factory=list, init=False)
     _total: int = field(default=0, init=False)
     _began: dict[RunKey, float] = field(default_factory=dict, init=False)
-    _status: Status | None = field(default=None, init=False)
+    _line: LiveLine = field(init=False)
     _making: Path | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._line = LiveLine(self.console)
 
     def open(self, title: str, left: Sequence[RunKey], finished: Mapping[RunKey, Mapping[str, Any]]) -> None:
         """Say what is to be done.
@@ -75,20 +78,18 @@ class Display:
         self._left, self._total = list(left), len(left) + len(finished)
         for key, summary in finished.items():
             self._learn(key, summary, 0.0)
-        self.console.print(f"[bold]{escape(title or 'laboratory')}[/bold]")
-        self.console.print(f"{self._total} runs, {len(finished)} finished before, {len(left)} to do")
-        if self.console.is_terminal:
-            self._status = self.console.status("")
-            self._status.start()
+        self.say((title or "laboratory", "bold"))
+        self.say(f"{self._total} runs, {len(finished)} finished before, {len(left)} to do")
+        self._line.start()
 
-    def say(self, text: str) -> None:
+    def say(self, *parts: Part) -> None:
         """One line that stays."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(Text.assemble(*parts), soft_wrap=True)
 
     @contextmanager
     def making(self, what: str, log: Path) -> Iterator[None]:
         """Something that all runs wait for is made meanwhile; the live line says what its log says."""
-        self.say(f"making {what} (log: {escape(str(log))})")
+        self.say(f"making {what} (log: {log})")
         self._making = log
         try:
             yield
@@ -104,25 +105,23 @@ class Display:
         """A run is done: its line."""
         seconds = self._end(key)
         self._learn(key, summary, seconds)
-        stopped = f"[yellow]stopped early: {escape(summary['stopped'])}[/yellow]" if summary.get("stopped") else ""
-        parts = [f"[bold]{key}[/bold]", duration(seconds), *figures(summary), stopped, self.standing()]
-        self.say(" · ".join(part for part in parts if part))
+        told: list[Part] = [(str(key), "bold"), duration(seconds), *figures(summary)]
+        if summary.get("stopped"):
+            told.append((f"stopped early: {summary['stopped']}", "yellow"))
+        self.say(*(piece for part in told for piece in (part, " · ")), self.standing())
 
     def failed(self, key: RunKey, reason: str, log: Path) -> None:
         """A run failed: its line."""
         seconds = self._end(key)
-        self.say(
-            f"[bold red]{key} failed[/bold red] after {duration(seconds)}: {escape(reason)} "
-            f"(log: {escape(str(log))}) · {self.standing()}"
-        )
+        told = f" after {duration(seconds)}: {reason} (log: {log}) · {self.standing()}"
+        self.say((f"{key} failed", "bold red"), told)
 
     def tick(self) -> None:
-        """Bring the live line up to date."""
-        if self._status is not None:
-            now = time.monotonic()
-            running = ", ".join(f"{key} ({duration(now - began)})" for key, began in self._began.items())
-            current = running if self._making is None else escape(last_line(self._making))
-            self._status.update(f"{current} · {self.standing()}")
+        """Bring the line about what goes on up to date."""
+        now = time.monotonic()
+        running = ", ".join(f"{key} ({duration(now - began)})" for key, began in self._began.items())
+        current = running if self._making is None else last_line(self._making)
+        self._line.show(" · ".join(filter(None, (current, self.standing()))), time.perf_counter())
 
     def standing(self) -> str:
         """`3 of 24 · about 20 min left`."""
@@ -134,9 +133,7 @@ class Display:
 
     def close(self) -> None:
         """Take the live line away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        self._line.stop()
 
     def _end(self, key: RunKey) -> float:
         """A run has ended; the seconds since it began."""

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from fissile.config import RunConfig, SimulatorRecipe
 from fissile.config.start import StartConfig
+from fissile.console import PlainConsole
 from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 
@@ -66,6 +65,6 @@ def teach_simulator(recipe: SimulatorRecipe) -> None:
         gc.collect()  # the runs get the memory
 
 
-def log_console() -> Console:
+def log_console() -> PlainConsole:
     """A console for a file: wide, and without colours."""
-    return Console(width=LOG_WIDTH, highlight=False, no_color=True, force_terminal=False)
+    return PlainConsole(width=LOG_WIDTH, no_color=True, force_terminal=False)

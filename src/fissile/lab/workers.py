@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,23 @@ class Worker:
         self.end()
         self._pipe, other = CONTEXT.Pipe()
         self._process = CONTEXT.Process(target=_serve, args=(other, self._cores, self._prepare))
-        self._process.start()
+        with _deaf_to_interrupts():
+            self._process.start()
         other.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within it never hears of Ctrl-C, which reaches the whole group; this process does afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let signals in again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def wait_for_news(workers: list[Worker]) -> None:

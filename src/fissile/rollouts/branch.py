@@ -23,7 +23,7 @@ def corrective_context(step: Step, attempt: Attempt, feedback: str, prompt_ids: 
     history = (*context.history, FailedTurn(attempt, feedback))
     if context.task.world is None:
         return Context(context.task, prompt_ids, history)
-    answered = Exchange(attempt.text, attempt.calls, (feedback,), failed=True)
+    answered = Exchange(attempt.text, attempt.calls, (feedback,), failed=True, provider=step.provider)
     return Context(context.task, prompt_ids, history, context.turn, (*context.dialogue, answered), context.state)
 
 

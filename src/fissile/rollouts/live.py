@@ -171,7 +171,8 @@ class LiveRollout:
             self._execute(context, response, unreadable, truncated)
             return
         attempt = Attempt(response.text, calls, unreadable, truncated)
-        self._steps.append(Step(context, response.completion, attempt, injected=response.injected))
+        step = Step(context, response.completion, attempt, injected=response.injected, provider=response.provider)
+        self._steps.append(step)
         self._close_turn(context, response)
 
     def _execute(
@@ -187,14 +188,18 @@ class LiveRollout:
         errors = tuple(result.error for result in results if result.error is not None)
         attempt = Attempt(response.text, calls, errors, truncated)
         changed = self.environment.fingerprint() != before
-        self._steps.append(Step(context, response.completion, attempt, tuple(results), changed, response.injected))
+        made = (response.injected, response.provider)
+        self._steps.append(Step(context, response.completion, attempt, tuple(results), changed, *made))
         contents = tuple(result.content for result in results)
         following = Context(
             context.task,
             self.writer.reply(context, response, contents),
             (*context.history, FailedTurn(attempt, "\n".join(contents))) if attempt.failed else context.history,
             context.turn,
-            (*context.dialogue, Exchange(response.text, calls, contents, failed=attempt.failed)),
+            (
+                *context.dialogue,
+                Exchange(response.text, calls, contents, failed=attempt.failed, provider=response.provider),
+            ),
             self.environment.snapshot(),
         )
         if self._has_taken_enough():
@@ -240,7 +245,7 @@ class LiveRollout:
             return
         following = turns[context.turn + 1]
         last = self._steps[-1].attempt
-        exchange = Exchange(response.text, last.calls, (), following.messages, last.failed)
+        exchange = Exchange(response.text, last.calls, (), following.messages, last.failed, response.provider)
         self._turn_began = len(self._steps)
         self._go_on(
             Context(
@@ -313,6 +318,8 @@ class LiveRollout:
         logger.warning("A rollout of %s is lost (%s): %s", context.task.id, error.reason, error)
         if not self._steps or self._steps[-1].context is not context:
             self._steps.append(Step(context, response.completion, Attempt(response.text, response.parsed.calls)))
+        last = self._steps[-1]
+        self._steps[-1] = replace(last, completion=replace(last.completion, lost=f"{error.reason}: {error}"))
         self._stop(End.INFRASTRUCTURE)
 
     def _forget_steps(self) -> None:

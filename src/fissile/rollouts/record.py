@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fissile.calls import Attempt, ParsedResponse, ToolCall, ToolResult
+from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, ToolResult
 from fissile.corrections.context import Context
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
@@ -34,11 +34,18 @@ class Completion:
         ids: sampled token ids, the end-of-turn token included if it was sampled.
         logprobs: log-probability of each id under the sampling policy at temperature 1, or None if unknown.
         stop: why it ended.
+        lost: where the engine failed: a short reason, a colon and what happened; else "".
     """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
     stop: StopReason = StopReason.END
+    lost: str = ""
+
+    @classmethod
+    def of_failure(cls, reason: str, message: str) -> Completion:
+        """One that the engine could not produce."""
+        return cls((), stop=StopReason.INFRASTRUCTURE, lost=f"{reason}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,14 @@ class Response:
         parsed: its calls and content.
         completion: its tokens (none for a policy that speaks text) and why it ended.
         injected: a fault injector forced it (`fissile.rollouts.injection`); the policy was not asked.
+        provider: what a server wants back with it; see `fissile.corrections.context.Exchange`.
     """
 
     text: str
     parsed: ParsedResponse
     completion: Completion = Completion(())
     injected: bool = False
+    provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
 
     @property
     def failed(self) -> bool:
@@ -74,6 +83,7 @@ class Step:
         results: what a live world answered.
         changed: the attempt changed the state of the world.
         injected: a fault injector forced it: it is context for the policy, and nothing of it is learned or rewarded.
+        provider: what a server wants back with it, as in `Response`.
     """
 
     context: Context
@@ -82,6 +92,7 @@ class Step:
     results: tuple[ToolResult, ...] = ()
     changed: bool = False
     injected: bool = False
+    provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
 
 
 class End(StrEnum):
@@ -117,6 +128,11 @@ class Rollout:
     def context(self) -> Context:
         """The context in which it began."""
         return self.steps[0].context
+
+    @property
+    def lost(self) -> str:
+        """Why it is lost, as `Completion.lost`; "" where it ended otherwise."""
+        return (self.steps[-1].completion.lost or "unknown") if self.end is End.INFRASTRUCTURE else ""
 
     @property
     def correct(self) -> bool:

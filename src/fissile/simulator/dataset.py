@@ -139,6 +139,7 @@ def diagnose_all(
     left_out: Counter[str] = Counter()
     rows: dict[int, DiagnosedFailure] = {}
     done = 0
+    progress(done, len(found))
     chosen_by: defaultdict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(found):
         chosen_by[choose(one)].append(index)

@@ -6,6 +6,8 @@ one of these reasons, and somebody else diagnoses it (`fissile.feedback.Diagnose
 - "deadline": the answer was not there when it was wanted; "timeout": one request took too long, in every try;
 - "connection", "unreadable", "status 500" and the like: what the last try ended with;
 - "status 401", "status 403", "status 404": the server refuses the key, or knows no such model;
+- "dns", "tls", "status 402", "status 405", "status 407": it cannot be had like this, as the warning says;
+- "content_filter": a filter of the provider's stood between; its words are in the log;
 - "gone": nobody was asked, since the server kept failing; one probe after a cool-down finds out whether it is back;
 - "budget": `max_calls` requests were sent; "context_too_long"; "truncated": a reply that reached its limit of tokens;
   "empty": one without any text.
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fissile.calls import JSON
+from fissile.engines.endpoint_refusals import FILTERED
 from fissile.engines.endpoint_server import BUDGET, DEADLINE, ChatServer, ContextTooLongError, EndpointError
 from fissile.errors import InfrastructureError
 from fissile.feedback import Failure, NoDiagnosis
@@ -49,7 +52,7 @@ TOO_LONG = "context_too_long"
 TRUNCATED = "truncated"
 """Reason: the reply reached its limit of tokens, so that it ends in the middle of a word or of a thought."""
 
-NO_FAULT = frozenset({BUDGET, TOO_LONG, TRUNCATED})
+NO_FAULT = frozenset({BUDGET, TOO_LONG, TRUNCATED, FILTERED})
 """Reasons that say nothing against the server."""
 
 Request = dict[str, JSON]
@@ -131,9 +134,10 @@ class EndpointSource:
             "messages": [dict(message) for message in messages],
             server.length_parameter: self.settings.max_new_tokens,
             "extra_body": dict(server.extra_body),
+            "temperature": self.settings.temperature,
         }
-        if "temperature" not in server.omit:
-            request["temperature"] = self.settings.temperature
+        for name in server.omit:
+            request.pop(name, None)
         return key({"model": server.model, **request}), request
 
     def _replies(self, requests: dict[str, Request]) -> dict[str, str | NoDiagnosis]:
@@ -205,7 +209,9 @@ class EndpointSource:
             return NoDiagnosis(error.reason)
         except InfrastructureError as error:
             logger.info("No diagnosis (%s): %s", error.reason, error)
-            if error.reason != DEADLINE:  # that is a matter of the whole batch
+            if error.reason == FILTERED:
+                self._breaker.succeed()
+            elif error.reason != DEADLINE:  # that is a matter of the whole batch
                 self._breaker.fail()
             return NoDiagnosis(error.reason)
         except Exception as error:  # of the client's own, in a thread where nobody would see it

@@ -22,10 +22,11 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.losses import by_reason, refuse_total_loss
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
 from fissile.feedback.phrasebooks import SERVICE_RULES
 from fissile.metrics import evaluate_episodes
-from fissile.rollouts import InjectionSettings, Limits, LiveInjector
+from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector
 from fissile.tasks import (
     Split,
     Task,
@@ -79,6 +80,9 @@ class Course(Protocol):
             engine: who answers.
             progress: called with (made, known so far).
             first: only the first so many of the held-out tasks.
+
+        Raises:
+            RunError: all was lost to the engine or the world.
         """
         ...
 
@@ -147,6 +151,7 @@ class SingleStepCourse:
         """See `Course`."""
         settings = self._config.evaluation
         diagnoser = self._evaluating()
+        lost: list[str] = []
         episodes = evaluate_recovery(
             engine,
             self._attempter,
@@ -157,13 +162,16 @@ class SingleStepCourse:
             samples=settings.samples,
             progress=progress,
             injection=(injection := self._config.injection.at("evaluation")),
+            lost=lost,
         )
+        refuse_total_loss(lost, len(episodes), "attempts")
         report = {
             **evaluate_episodes(episodes).to_dict(),
             **_named(injection),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
+            **({"lost": by_reason(lost)} if lost else {}),
         }
         return {"episodes": [episode.to_dict() for episode in episodes]}, report
 
@@ -221,6 +229,7 @@ class LiveCourse:
             episodes.append(episode)
             progress(len(episodes), len(evaluated))
 
+        progress(0, len(evaluated))
         evaluate_live(
             TokenPolicy(engine, self.sampler.chat),
             evaluated,
@@ -232,6 +241,8 @@ class LiveCourse:
             world.window,
             LiveInjector(injection, self.sampler.chat.dialect, self._make_environment).begin_turn,
         )
+        lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
+        refuse_total_loss(lost, len(episodes) - len(lost), "episodes")
         report = bfcl_report(episodes, world.evaluation_protocol, injection)
         made = [episode.episode(report["feedback"], cluster(episode)) for episode in episodes]
         records: Records = {
@@ -241,7 +252,8 @@ class LiveCourse:
         unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers
         asked = {**settings.model_dump(mode="json", exclude=unused), "world": world.model_dump(mode="json")}
         figures = {**report["recovery"], **_named(injection), "feedback": report["feedback"]}
-        return records, {**figures, "suite": report, "settings": asked}
+        named = {"lost": report["lost"]} if lost else {}
+        return records, {**figures, "suite": report, "settings": asked, **named}
 
 
 def _named(injection: InjectionSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig
-from fissile.errors import InputError, RunError
+from fissile.errors import InputError, Interrupted, RunError
 from fissile.journal import write_json
 
 STEP_STAGE = re.compile(r"step_(\d+)")
@@ -130,18 +130,19 @@ class RunFolder:
 
     @contextmanager
     def entered(self, config: RunConfig, resume: bool) -> Iterator[None]:
-        """As `enter`; where bad input ends the run before it has left anything, all is as it was before.
+        """As `enter`; where bad input or the user ends the run before it has left anything, all is as it was before.
 
         Raises:
             RunError: as `enter` does.
         """
-        was_there = self.path.exists()
-        self.enter(config, resume)
+        was_there, is_ours = self.path.exists(), not self.config.exists()
         try:
+            self.enter(config, resume)
+            is_ours = True
             yield
-        except InputError:
+        except (InputError, Interrupted):
             entry = {self.config, self.meter}
-            if set(self.path.iterdir()) <= entry:
+            if is_ours and self.path.exists() and set(self.path.iterdir()) <= entry:
                 for file in entry:
                     file.unlink(missing_ok=True)
                 if not was_there:

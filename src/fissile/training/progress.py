@@ -1,21 +1,34 @@
-"""What a person sees while a run goes on: one live line with a rate and an honest remaining time."""
+"""What a person sees while something goes on: how far it is, at what rate, and an honest remaining time.
+
+On a terminal that is one live line; into a file or a pipe go lines, at intervals that grow with the time that it takes.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
+from fissile.console import Part, PlainConsole
 from fissile.rollouts import InjectionSettings
 
 RECENT_STEPS = 10
-"""The rate is the mean over so many steps: the first, slow ones are soon forgotten."""
+"""The rate of steps is the mean over so many: the first, slow ones are soon forgotten."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds between two lines in a file: a twentieth of the time so far, within these bounds."""
+
+SILENCE = 30.0
+"""Where nothing is told for so many seconds, a file gets a line that says so."""
 
 FIGURES = {
     "loss": "loss {:.3f}",
@@ -35,81 +48,179 @@ HEADLINE = {
 }
 """Rows of the recovery table."""
 
+Count = Callable[[int, int], None]
+"""Called with (done, all) as often as one likes."""
+
+
+class LiveLine:
+    """One line about what goes on: rewritten in place on a terminal, else repeated when it is due."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._began: float | None = None
+        self._told = -LONGEST_PAUSE
+
+    def start(self, text: str = "") -> None:
+        """Show it, on a terminal."""
+        self._began = time.perf_counter()
+        if self._console.is_terminal and self._status is None:
+            self._status = self._console.status(Text(text))
+            self._status.start()
+
+    def stop(self) -> None:
+        """Take it away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    @property
+    def text(self) -> str:
+        """What it says on a terminal; "" elsewhere."""
+        return str(self._status.status) if self._status is not None else ""
+
+    def show(self, text: str, now: float, always: bool = False) -> None:
+        """Bring it up to date.
+
+        Args:
+            text: what it says.
+            now: seconds of the performance counter.
+            always: write it into a file whether or not that is due.
+        """
+        if self._status is not None:
+            self._status.update(Text(text))
+        elif always or self.is_due(now):
+            self._told = now
+            self._began = now if self._began is None else self._began
+            self._console.print(Text(f"  {text}"), soft_wrap=True)
+
+    def is_due(self, now: float) -> bool:
+        """Whether a file has waited long enough for a line."""
+        if self._began is None:
+            return True
+        return now - self._told >= min(max((now - self._began) / 20, SHORTEST_PAUSE), LONGEST_PAUSE)
+
+    def silence(self, now: float) -> float:
+        """Seconds since a file was told anything."""
+        return now - max(self._told, self._began or self._told)
+
+
+@dataclass
+class Pace:
+    """How fast something goes.
+
+    Attributes:
+        unit: what is counted.
+        recent: the rate is that of so many counts; None for all since the first.
+    """
+
+    unit: str
+    recent: int | None = None
+    _marks: deque[tuple[int, float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._marks = deque(maxlen=None if self.recent is None else self.recent + 1)
+
+    def mark(self, done: int, now: float) -> None:
+        """So many are done at this second."""
+        if self.recent is None and len(self._marks) == 2:
+            self._marks.pop()
+        self._marks.append((done, now))
+
+    def left(self, total: int) -> Iterator[str]:
+        """The seconds that one takes, and how long the rest takes at that rate; nothing before a second mark."""
+        (before, began), (done, now) = self._marks[0], self._marks[-1]
+        if done > before:
+            rate = (now - began) / (done - before)
+            left = f", about {duration(rate * (total - done))} left" if done < total or self.recent else ""
+            yield f"{rate:{'.1f' if rate >= 1 else '.2g'}} s {self.unit}{left}"
+
 
 class Progress:
-    """Writes to a rich console: a live line on a terminal, one plain line a step elsewhere."""
+    """Writes to a console: lines that stay, and one about what goes on.
+
+    Attributes:
+        console: where to.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
-        self._status: Status | None = None
+        self.console = console or PlainConsole()
+        self._line = LiveLine(self.console)
 
-    def say(self, text: str) -> None:
+    def say(self, *parts: Part) -> None:
         """One line that stays."""
-        self.console.print(text)
+        self.console.print(Text.assemble(*parts), soft_wrap=True)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Announce a phase, keep a live line during it, and say how long it took."""
         title = name.replace("_", " ")
         started = time.perf_counter()
-        self.console.print(f"[bold]{title}[/bold]")
-        if self.console.is_terminal:
-            self._status = self.console.status(title)
-            self._status.start()
+        self.say((title, "bold"))
+        with self.waiting(title):
+            yield
+        self.say(f"  {title} took {duration(time.perf_counter() - started)}")
+
+    @contextmanager
+    def waiting(self, title: str) -> Iterator[None]:
+        """Keep a live line during something, and tell a file of it where it takes long."""
+        over = threading.Event()
+        self._line.start(title)
+        asked = (title, time.perf_counter(), over)
+        threading.Thread(target=self._break_silence, args=asked, daemon=True).start()
         try:
             yield
         finally:
-            if self._status is not None:
-                self._status.stop()
-                self._status = None
-        self.console.print(f"  {title} took {duration(time.perf_counter() - started)}")
+            over.set()
+            self._line.stop()
 
     def step(self, name: str) -> Callable[[int, int, Mapping[str, Any]], None]:
-        """A function to call with (step, steps in all, logged figures) after every step."""
-        marks: deque[tuple[int, float]] = deque(maxlen=RECENT_STEPS + 1)  # steps done, seconds
+        """A function to call with (step, steps in all, logged figures) after every step; each has its line."""
+        pace = Pace("a step", RECENT_STEPS)
 
         def advance(step: int, total: int, logs: Mapping[str, Any]) -> None:
             if "train_runtime" in logs:
                 return
-            marks.append((step, time.perf_counter()))
+            pace.mark(step, now := time.perf_counter())
             figures = [text.format(float(logs[key])) for key, text in FIGURES.items() if logs.get(key) is not None]
-            self._show(" · ".join([f"{name} {step}/{total}", *figures, *_left(marks, total)]))
+            self._line.show(" · ".join([f"{name} {step}/{total}", *figures, *pace.left(total)]), now, always=True)
 
         return advance
 
-    def evaluation(self, stage: str) -> Callable[[int, int], None]:
-        """A function to call with (attempts made, attempts known so far) after every round."""
-        return lambda done, total: self._show(f"{stage}: {done} of {total} attempts")
+    def count(self, what: str, one: str, many: str) -> Count:
+        """A function to call with (done, all known so far), the first time before anything is done.
 
-    def tenths(self, what: str) -> Callable[[int, int], None]:
-        """A function to call with (done, all) as often as one likes; it speaks after every tenth of the way."""
-        told = -1
+        Args:
+            what: goes on, for a person.
+            one: of what is counted, with its article: "an attempt".
+            many: of it: "attempts".
+        """
+        pace = Pace(one)
 
         def tell(done: int, total: int) -> None:
-            nonlocal told
-            if total and 10 * done // total > told:
-                told = 10 * done // total
-                self._show(f"{what}: {done} of {total}")
+            pace.mark(done, now := time.perf_counter())
+            line = " · ".join([f"{what}: {done} of {total} {many}", *pace.left(total)])
+            self._line.show(line, now, always=done == total)
 
         return tell
 
     def report(self, stage: str, report: Mapping[str, Any]) -> None:
         """The recovery table of a stage."""
-        self.console.print(recovery_table({stage: report}))
+        self.table(recovery_table({stage: report}))
 
-    def _show(self, line: str) -> None:
-        if self._status is not None:
-            self._status.update(line)
+    def table(self, table: Table) -> None:
+        """A table, whole."""
+        if isinstance(self.console, PlainConsole):
+            self.console.table(table)
         else:
-            self.console.print(f"  {line}", soft_wrap=True)
+            self.console.print(table)
 
-
-def _left(marks: Sequence[tuple[int, float]], total: int) -> Iterator[str]:
-    """The seconds of a recent step, and how long the rest takes at that rate; nothing before a second mark."""
-    (before, began), (step, now) = marks[0], marks[-1]
-    if step > before:
-        rate = (now - began) / (step - before)
-        yield f"{rate:{'.1f' if rate >= 1 else '.2g'}} s a step, about {duration(rate * (total - step))} left"
+    def _break_silence(self, title: str, started: float, over: threading.Event) -> None:
+        """Tell a file now and then that the phase still goes on, where nothing else is told."""
+        while not over.wait(1.0):
+            now = time.perf_counter()
+            if self._line.silence(now) >= SILENCE and self._line.is_due(now) and not self.console.is_terminal:
+                self._line.show(f"{title}: {duration(now - started)} so far", now)
 
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -24,6 +24,7 @@ from trl import GRPOConfig
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
+from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.settings import CACHE
@@ -35,7 +36,7 @@ from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
-from fissile.training.progress import Progress
+from fissile.training.progress import Count, Progress
 from fissile.training.simulator import load_learned
 from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
@@ -192,9 +193,11 @@ class Run:
             model = self.config.model
             policy = load_policy(model, adapter) if adapter else load_model(model.path, model.dtype)
             engine = self.engines.over(policy, course.sampler.chat, remember=True)
-            records, report = course.evaluate(engine, self.progress.evaluation(stage))
+            records, report = course.evaluate(engine, self._count(stage))
             self._keep(stage, records, report)
         self.progress.report(stage, report)
+        if "lost" in report:
+            self.progress.say((f"lost and left out of these figures: {counted(report['lost'])}", "bold yellow"))
 
     def _evaluate_step(self, course: Course, trainer: FissionGRPOTrainer, step: int) -> None:
         """Measure the policy in training on the first held-out tasks, unless that was done before."""
@@ -204,7 +207,12 @@ class Run:
         with self.meter.phase("evaluate_steps"):
             engine = self.engines.over(trainer.accelerator.unwrap_model(trainer.model), trainer.chat, remember=True)
             tasks = self.config.evaluation.every_tasks
-            self._keep(stage, *course.evaluate(engine, self.progress.evaluation(stage), tasks))
+            self._keep(stage, *course.evaluate(engine, self._count(stage), tasks))
+
+    def _count(self, stage: str) -> Count:
+        """Tells how far an evaluation is."""
+        counted = ("an episode", "episodes") if self.config.is_live else ("an attempt", "attempts")
+        return self.progress.count(stage.replace("_", " "), *counted)
 
     def _keep(self, stage: str, records: Records, report: dict[str, Any]) -> None:
         """Write what an evaluation left; the report comes last and marks it complete."""
@@ -227,7 +235,8 @@ class Run:
         chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
             self._source(name)
-        course = make_course(self.config, chat, longest_context(path), self._source)
+        with self.progress.waiting("read the tasks"):
+            course = make_course(self.config, chat, longest_context(path), self._source)
         self.progress.say(course.summary)
         return course
 

@@ -218,7 +218,7 @@ class SourceEvaluation:
         source, tokenizer = make(), load_tokenizer(self.recipe.model.path)
         is_timed = not (isinstance(source, EndpointSource) and len(source.cache))  # else the disk is timed
         with self.progress.phase(f"judge {name}"):
-            told = self.progress.tenths(f"{name}: diagnoses")
+            told = self.progress.count(name, "a diagnosis", "diagnoses")
             report, records = judge_source(source, rows, lambda text: len(tokenizer.encode(text)), told, is_timed)
         refuse_outage(name, report["missing"], len(rows))
         self._write(f"{name}.diagnoses", records)
@@ -232,7 +232,7 @@ class SourceEvaluation:
             return
         diagnoser = Diagnoser(make())
         with self.progress.phase(f"next attempts after {name}"):
-            episodes = policy.recover(diagnoser, self.progress.tenths(f"{name}: next attempts"))
+            episodes = policy.recover(diagnoser, self.progress.count(name, "an attempt", "next attempts"))
         refuse_outage(name, diagnoser.fallbacks, diagnoser.diagnosed)
         self._write(f"{name}.episodes", [episode.to_dict() for episode in episodes])
         self.folder.finish(stage, settings, {"policy": policy.facts, "shown": diagnoser.report()})

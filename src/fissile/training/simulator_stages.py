@@ -41,7 +41,7 @@ def make_data(recipe: SimulatorRecipe, folder: SimulatorFolder, progress: Progre
     folder.refuse_other("data", settings)
     if not folder.is_done("data", settings):
         with progress.phase("data"):
-            rows, held = make_rows(recipe, _teacher(recipe, folder), progress.tenths("diagnoses"))
+            rows, held = make_rows(recipe, _teacher(recipe, folder), progress.count("data", "a diagnosis", "diagnoses"))
             folder.write_rows(rows)
             folder.finish("data", settings, {"statistics": held})
     return folder.read_rows()
