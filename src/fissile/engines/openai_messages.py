@@ -18,7 +18,7 @@ from fissile.corrections.context import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
-from fissile.engines.dialogue import announced, exchanges
+from fissile.engines.dialogue import announced, exchanges, offered_names
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task, Turn
@@ -114,7 +114,7 @@ class TextMessages:
 
     def read(self, answer: Answer, context: Context) -> Response:
         """The answer's content, read as the dialect reads it."""
-        parsed = self.dialect.parse(answer.content)
+        parsed = self.dialect.parse(answer.content, offered_names(context))
         return _response(answer.content, replace(parsed, reasoning=answer.reasoning or parsed.reasoning), answer)
 
 
@@ -161,7 +161,7 @@ def _response(text: str, parsed: ParsedResponse, answer: Answer) -> Response:
 
 def _read_call(name: str | None, arguments: str) -> ToolCall:
     """A call with `text` as Hermes writes it, and the place of a parse error inside that text."""
-    body = dump({"name": name, "arguments": arguments if arguments.strip() else {}})
+    body = dump({"name": name, "arguments": arguments})
     try:
         read, values = decode_call(body)
     except RejectedError as rejected:
