@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 from fissile.dialects.arrangements import BY_DIALECT, NATIVE, Arrangement
 from fissile.dialects.base import Dialect
 from fissile.dialects.naming import refuse_unnameable
-from fissile.dialects.templates import MEND, PROBE_TEXT, PROBE_TOOL, QUESTION, Template, Tokenizer, roles_of, templates_of
+from fissile.dialects.templates import (
+    MEND,
+    PROBE_TEXT,
+    PROBE_TOOL,
+    QUESTION,
+    Template,
+    Tokenizer,
+    roles_of,
+    templates_of,
+)
 from fissile.errors import ModelError
 from fissile.tasks import Message
 from fissile.tools import Tool

@@ -38,6 +38,6 @@ def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool], others: Iterable[
         able = ", ".join(dict.fromkeys(one.name for one in others if can_call(one, tool.name, arguments)))
         choice = f"Set model.dialect to one that can ({able}), or rename" if able else "Rename"
         raise DataError(
-            f"The tool '{tool.name}' cannot be called {subject}in the dialect '{dialect.name}': what would be written is "
-            f"not read back as that call. {choice} {'the argument' if trouble else 'the tool'}."
+            f"The tool '{tool.name}' cannot be called {subject}in the dialect '{dialect.name}': what would be written "
+            f"is not read back as that call. {choice} {'the argument' if trouble else 'the tool'}."
         )

@@ -82,7 +82,9 @@ class Template:
             self.in_parts = True
             if PROBE_TEXT not in self.probe([spoken]):
                 self.in_parts = False
-                raise ModelError(f"The tokenizer's chat template {self.trouble([spoken], 'what the user says')}. {MEND}")
+                raise ModelError(
+                    f"The tokenizer's chat template {self.trouble([spoken], 'what the user says')}. {MEND}"
+                )
         self._require_assistants_turn(spoken)
         if _DATE in self.probe([spoken], strftime_now=lambda _: _DATE):
             _say_that_the_date_is_shown("date_string" in text)
@@ -144,8 +146,8 @@ class Template:
         )
         if found and without == opened and (opening := before.removeprefix(opened)) != before and opening.strip():
             raise ModelError(
-                f"The tokenizer's chat template ignores add_generation_prompt: a prompt ends without {opening!r}, so the "
-                f"model would not know that it is its turn. {MEND}"
+                f"The tokenizer's chat template ignores add_generation_prompt: a prompt ends without {opening!r}, so "
+                f"the model would not know that it is its turn. {MEND}"
             )
 
     def _in_parts(self, message: Mapping[str, Any]) -> dict[str, Any]:

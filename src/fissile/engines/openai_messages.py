@@ -15,16 +15,21 @@ from typing import Any
 
 from fissile.calls import JSON, ParsedResponse, ParseError, ToolCall, canonical_json
 from fissile.corrections.context import Context, Exchange
-from fissile.dialects import HermesDialect
+from fissile.dialects import DIALECTS, HermesDialect
+from fissile.dialects.arrangements import Arrangement
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
+from fissile.dialects.naming import refuse_unnameable
 from fissile.engines.dialogue import announced, exchanges, offered_names
+from fissile.engines.openai_history import wire_history
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task, Turn
 
 _HERMES = HermesDialect()
 """Writes native calls where text is asked for: in records and diagnoses."""
+
+_AS_TEXT = Arrangement("dialect")
 
 UNREADABLE = "unreadable_call"
 """The function that a malformed call is shown to have called, its text the one argument."""
@@ -105,7 +110,8 @@ class TextMessages:
     def request(self, context: Context) -> dict[str, JSON]:
         """The messages of a request."""
         task = context.task
-        messages: list[WireMessage] = list(self.dialect.instruct(task.messages, task.tools))
+        refuse_unnameable(self.dialect, task.tools, DIALECTS.values())
+        messages: list[WireMessage] = _AS_TEXT(self.dialect, self.dialect.instruct(task.messages, task.tools))
         for exchange, following in _with_turns(context):
             messages.append({"role": "assistant", "content": exchange.text or _NOTHING})
             messages += [self.dialect.render_result(result) for result in exchange.results]
@@ -125,7 +131,7 @@ class NativeMessages:
     def request(self, context: Context) -> dict[str, JSON]:
         """The messages and tools of a request."""
         names = _wire_names(context.task.at_turn(context.turn))
-        messages: list[WireMessage] = [dict(message) for message in context.task.messages]
+        messages: list[WireMessage] = list(wire_history(context.task.messages, names, _wire_name))
         made = 0
         for exchange, following in _with_turns(context):
             messages += _native_exchange(exchange, names, made)
