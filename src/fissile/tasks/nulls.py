@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from fissile.calls import JSON
@@ -18,6 +19,9 @@ from fissile.tools import Tool
 _VALUES = frozenset({"const", "default"})
 _MAPS_OF_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _LISTS_OF_VALUES = frozenset({"enum", "examples", "required"})
+
+_NAMING = frozenset({"properties", "$ref", "allOf", "anyOf", "oneOf"})
+_OPENING = frozenset({"additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"})
 
 Path = tuple[str | int, ...]
 """Keys and indices that lead to a value."""
@@ -64,37 +68,50 @@ def _speaks_of_null(schema: dict[str, JSON]) -> bool:
 def without_fillers(arguments: dict[str, JSON], tool: Tool) -> tuple[dict[str, JSON], int]:
     """The arguments of a call without the nulls that its tool's schema does not admit, and how many those were.
 
-    A null is not admitted where the schema has less to complain about without it: so the null of a required argument
-    that cannot be null stays, and is reported as what it is.
+    A null is admitted where it gives the schema no more to complain about than its absence: so the null of a required
+    argument that cannot be null stays, and is reported as what it is. As among the arguments themselves, a key that an
+    object's schema does not name is none of its keys, unless it says that others are welcome.
     """
     paths = list(_nulls(arguments))
     if not paths:
         return arguments, 0
-    kept, dropped = arguments, 0
-    complaints = _complaints(tool, kept)
-    unknown = [path for path in paths if len(path) == 1 and path[0] in _unexpected(tool, arguments)]
-    groups: list[list[Path]] = [unknown, *([path] for path in reversed(paths) if path not in unknown)]
-    for group in filter(None, groups):
-        trimmed = _without(kept, group)
-        fewer = _complaints(tool, trimmed)
-        if fewer < complaints:
-            kept, complaints, dropped = trimmed, fewer, dropped + len(group)
-    return kept, dropped
+    if any(len(path) > 1 for path in paths):
+        tool = _closed_tool(tool.name, json.dumps(tool.parameters))
+    named = {error.argument for error in tool.validate(arguments)} - set(tool.required)
+    dropped = set(paths)
+    complaints = len(tool.validate(_without(arguments, dropped)))
+    for path in paths:
+        if len(path) == 1 and path[0] in named:
+            continue
+        with_it = len(tool.validate(_without(arguments, dropped - {path})))
+        if with_it <= complaints:
+            dropped.remove(path)
+            complaints = with_it
+    return _without(arguments, dropped), len(dropped)
 
 
-def without_doubtful(value: JSON) -> JSON:
-    """A value without the nulls of its objects, at every depth."""
-    return _without({"": value}, [path for path in _nulls({"": value}) if len(path) > 1])[""]
+@lru_cache(maxsize=1024)
+def _closed_tool(name: str, parameters: str) -> Tool:
+    """The tool with objects that take no keys but those that they name."""
+    return Tool(name, "", _closed(json.loads(parameters), top=True))
 
 
-def _complaints(tool: Tool, arguments: dict[str, JSON]) -> int:
-    return len(tool.validate(arguments))
-
-
-def _unexpected(tool: Tool, arguments: dict[str, JSON]) -> frozenset[str]:
-    """Names of the null arguments that are an error by being there."""
-    named = {error.argument for error in tool.validate(arguments)}
-    return frozenset(name for name, value in arguments.items() if value is None and name in named)
+def _closed(schema: JSON, *, top: bool = False) -> JSON:
+    """A schema whose objects are closed, where they name keys and do not say that others are welcome."""
+    if not isinstance(schema, dict):
+        return schema
+    closed = {
+        key: {name: _closed(inner) for name, inner in value.items()}
+        if key == "properties" and isinstance(value, dict)
+        else _closed(value)
+        if key in ("items", "additionalProperties")
+        else [_closed(inner) for inner in value]
+        if key == "prefixItems" and isinstance(value, list)
+        else value
+        for key, value in schema.items()
+    }
+    names_keys = not _NAMING.isdisjoint(schema) and _OPENING.isdisjoint(schema)
+    return closed | ({"unevaluatedProperties": False} if names_keys and not top else {})
 
 
 def _nulls(value: JSON, path: Path = ()) -> Iterator[Path]:

@@ -276,7 +276,8 @@ _DROPPED = (
 )
 _DOUBTFUL = (
     "null arguments of the truth are admitted by their schemas, and may as well stand for absent keys, since every "
-    "call of these rows has them: null and absence both count as right; write 'arguments' as JSON text to tell them apart"
+    "call of these rows has them: null and absence both count as right; write 'arguments' as JSON text to tell them "
+    "apart"
 )
 _DROPPED_EARLIER = (
     "null arguments of earlier calls are left out: the schema does not admit them, or every call of these rows has "
