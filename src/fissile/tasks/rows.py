@@ -201,17 +201,15 @@ class RowReader:
         except (Unresolvable, re.error, RecursionError):
             return call  # whoever checks the schema says so
         self.remarks += Counter({_DROPPED: dropped})
-        settled = {name: values for name, values in call.arguments.items() if name in kept}
+        settled = {name: [value, *call.arguments[name][1:]] for name, value in kept.items()}
         optional = set(call.optional)
-        for name, value in kept.items():
-            if not as_object:
-                settled[name] = [value]
-            elif value is None and self.truths.may_fill(name) and name not in tool.required:
+        for name, value in kept.items() if as_object else ():
+            if value is None and self.truths.may_fill(name) and name not in tool.required:
                 optional.add(name)
                 self.remarks[_DOUBTFUL] += 1
             elif value is not None:
                 fewer, count = self.truths.filled[name].without_fillers(value)
-                settled[name] = [value, fewer] if count else [value]
+                settled[name] += [fewer] if count else []
                 self.remarks += Counter({_DOUBTFUL: count})
         return replace(call, arguments=settled, optional=frozenset(optional))
 
