@@ -66,7 +66,9 @@ def comparable(tasks: list[Task]) -> list[Any]:
 def test_what_arrow_fills_in_is_gone(tmp_path: Path, load: Load) -> None:
     rows = [
         row([SEARCH], ("search", {"query": "a"})),
-        row([SEARCH, BOOK], ("book", {"room": "b", "options": {"view": "sea"}}), ("search", {"query": "c", "limit": 3})),
+        row(
+            [SEARCH, BOOK], ("book", {"room": "b", "options": {"view": "sea"}}), ("search", {"query": "c", "limit": 3})
+        ),
         row([BOOK], ("book", {"room": "d", "options": {"beds": 2}})),
     ]
     tasks = load(tmp_path, rows)
@@ -88,7 +90,12 @@ ADMITTING = [
     {"description": "Anything."},
     {"$ref": "#/$defs/note"},
 ]
-REFUSING = [{"type": "string"}, {"enum": ["a", "b"]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}, {"const": 1}]
+REFUSING = [
+    {"type": "string"},
+    {"enum": ["a", "b"]},
+    {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+    {"const": 1},
+]
 NULLABLE_IS_READ = Tool.from_schema(tool("f", {"note": {"type": "string", "nullable": True}})).validate({"note": None})
 
 
@@ -121,7 +128,9 @@ def test_the_same_holds_inside_objects_and_lists() -> None:
     kept, dropped = without_fillers(written, f)
     assert kept == {"deep": {"items": [{"a": 1, "c": None}], "one": {"c": "x"}}}
     assert dropped == 3
-    open_map = Tool.from_schema(tool("f", {"deep": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}}}))
+    open_map = Tool.from_schema(
+        tool("f", {"deep": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}}})
+    )
     assert without_fillers({"deep": {"any": None}}, open_map) == ({"deep": {"any": None}}, 0)
     assert without_fillers({"deep": {"items": [None]}}, f) == ({"deep": {"items": [None]}}, 0)
 

@@ -232,7 +232,8 @@ class ChatFormat:
         results = min(results, 2) and 2
         if (results, roles) not in self._replies:
             probes = [_probe_message(role, place) for place, role in enumerate(("tool",) * results + roles)]
-            in_order = re.compile(".*".join(re.escape(probe["content"]) for probe in probes), re.DOTALL)
+            words = [PROBE_TEXT, *(probe["content"] for probe in probes)]
+            in_order = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
             ways = (*NATIVE, *BY_DIALECT) if self.renders_tools else BY_DIALECT
             tried = [self._exchange(PROBE_TEXT, *way(self.dialect, probes)) for way in ways]
             shown = [bool(in_order.search(self.template.probe(turns))) for turns in tried]

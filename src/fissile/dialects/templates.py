@@ -27,7 +27,6 @@ PROBE_TEXT = "fissile-probe-text"
 QUESTION: Message = {"role": "user", "content": "A question."}
 
 _OWN_OPTIONS = frozenset({"conversation", "tools", "add_generation_prompt", "tokenize"})
-_DATE = "fissile-date"
 MEND = "Give the tokenizer a template that does: 'chat_template' in tokenizer_config.json, or chat_template.jinja."
 
 
@@ -77,29 +76,24 @@ class Template:
         self._tokenizer = tokenizer
         self._which = {} if isinstance(tokenizer.chat_template, str) else {"chat_template": text}
         self.in_parts = False
+        self._no_tools: list[Any] | None = None
         spoken: Message = {"role": "user", "content": PROBE_TEXT}
-        if PROBE_TEXT not in self.probe([spoken]):
-            self.in_parts = True
-            if PROBE_TEXT not in self.probe([spoken]):
-                self.in_parts = False
-                raise ModelError(
-                    f"The tokenizer's chat template {self.trouble([spoken], 'what the user says')}. {MEND}"
-                )
+        if not self._finds_a_form(spoken):
+            trouble = self.trouble([spoken], "what the user says")
+            raise ModelError(f"The tokenizer's chat template {trouble}. {MEND}")
         self._require_assistants_turn(spoken)
-        if _DATE in self.probe([spoken], strftime_now=lambda _: _DATE):
+        if "strftime_now" in text and "date_string" not in options:
             _say_that_the_date_is_shown("date_string" in text)
 
-    def render(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), *, prompt: bool = True, **more: Any
-    ) -> str:
+    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), *, prompt: bool = True) -> str:
         """The text of a conversation, with the generation prompt if wanted.
 
         Raises:
             ModelError: the template refuses it.
         """
-        schemas = [tool.to_schema() for tool in tools] or None
+        schemas = [tool.to_schema() for tool in tools] or self._no_tools
         turns = [self._in_parts(message) for message in messages] if self.in_parts else list(messages)
-        given = {**self.options, **self._which, **more}
+        given = {**self.options, **self._which}
         try:
             return str(
                 self._tokenizer.apply_chat_template(
@@ -112,10 +106,10 @@ class Template:
                 f"{MEND}"
             ) from error
 
-    def probe(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), **more: Any) -> str:
+    def probe(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> str:
         """The rendering, or "" where the template refuses."""
         try:
-            return self.render(messages, tools, **more)
+            return self.render(messages, tools)
         except ModelError:
             return ""
 
@@ -137,6 +131,16 @@ class Template:
         if not found:
             raise ModelError(f"The tokenizer's chat template drops the content of assistant messages. {MEND}")
         return behind
+
+    def _finds_a_form(self, spoken: Message) -> bool:
+        """Set how contents, and no tools, are given: the first form in which what is said is shown, as it was said."""
+        for self.in_parts in (False, True):
+            for self._no_tools in (None, []):
+                rendered = self.probe([spoken])
+                if PROBE_TEXT in rendered and f"'{PROBE_TEXT}'" not in rendered:
+                    return True
+        self.in_parts, self._no_tools = False, None
+        return False
 
     def _require_assistants_turn(self, spoken: Message) -> None:
         """The prompt must end where the assistant's words begin in a conversation."""

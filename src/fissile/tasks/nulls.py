@@ -172,7 +172,7 @@ class Census:
             case dict():
                 kept = {key: inner for key, inner in value.items() if inner is not None or not self.may_fill(key)}
                 inside = {
-                    key: self.filled[key].without_fillers(inner) if inner is not None else (None, 0)
+                    key: self.filled[key].without_fillers(inner) if key in self.filled else (inner, 0)
                     for key, inner in kept.items()
                 }
                 dropped = len(value) - len(kept) + sum(count for _, count in inside.values())

@@ -168,6 +168,10 @@ class RowReader:
                     where, f"'ground_truth' is missing; {_TASK_NEEDS}{_WITHOUT_TRUTH if answer or completion else ''}"
                 )
             truth = tuple(self._expected_call(call, tools) for call in calls)
+        if not messages:
+            _fail(
+                where, f"'{column}' holds the right calls alone; a task needs at least the user's message before them"
+            )
         require_open_end(messages)
         return tuple(messages), truth
 
@@ -208,7 +212,7 @@ class RowReader:
                 optional.add(name)
                 self.remarks[_DOUBTFUL] += 1
             elif value is not None:
-                fewer, count = self.truths.filled[name].without_fillers(value)
+                fewer, count = self.truths.filled.get(name, _UNKNOWN).without_fillers(value)
                 settled[name] += [fewer] if count else []
                 self.remarks += Counter({_DOUBTFUL: count})
         return replace(call, arguments=settled, optional=frozenset(optional))
@@ -267,6 +271,8 @@ class RowReader:
                 raise DataError(f"{place}: {str(error).removesuffix('.')}.") from None
         return tuple(turns)
 
+
+_UNKNOWN = Census()
 
 _DROPPED = (
     "null arguments of the truth are left out, because their tools' schemas do not admit null: such a null stands for "
