@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a template is one line)
 """Chat templates of families that TRL does not ship, and of kinds that are seen in the wild: written small, by hand."""
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_no_arguments_are_none_in_every_spelling(arguments: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "a part of the type 'image_url'"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "a part of the type 'image_url'"),  # noqa: E501
         ({"role": "user", "content": [{"type": "input_audio"}]}, "a part of the type 'input_audio'"),
         ({"role": "assistant", "content": [{"type": "tool_use", "name": "f"}]}, "a part of the type 'tool_use'"),
         ({"role": "user", "content": ""}, "the message of the role 'user' is empty"),
@@ -89,7 +89,7 @@ def test_no_arguments_are_none_in_every_spelling(arguments: Any) -> None:
         ({"role": "user", "content": {"text": "Hi"}}, "which is of type dict here"),
         ({"role": "user", "content": 3}, "which is of type int here"),
         ({"role": "user", "content": "x", "tool_calls": [OPENAI]}, "only the assistant calls"),
-        ({"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "is not JSON"),
+        ({"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "is not JSON"),  # noqa: E501
         ({"role": "assistant", "content": None, "tool_calls": "f()"}, "'tool_calls' must be a list, not str"),
         ({"from": "bot", "value": "Hi"}, "has the role 'bot'; choose among system, user"),
         ("Hi", "a message must be an object"),
@@ -133,7 +133,7 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [OPENAI]}
         {"prompt": "How large?", "completion": [CALLING]},
         {"prompt": json.dumps([USER]), "ground_truth": [OPENAI]},
         {"conversations": [{"from": "human", "value": "How large?"}], "ground_truth": [OPENAI]},
-        {"conversations": [{"from": "human", "value": "How large?"}, {"from": "function_call", "value": json.dumps({"name": "area", "arguments": {"side": 2}})}]},
+        {"conversations": [{"from": "human", "value": "How large?"}, {"from": "function_call", "value": json.dumps({"name": "area", "arguments": {"side": 2}})}]},  # noqa: E501
     ],
 )  # fmt: skip
 def test_the_truth_is_found_where_people_keep_it(row: dict[str, Any]) -> None:
@@ -161,6 +161,6 @@ def test_a_row_without_an_open_end_or_a_truth_is_refused(row: dict[str, Any], sa
 
 
 def test_what_was_called_is_among_what_was_said() -> None:
-    (task,) = tasks_from_rows([{"messages": [USER, CALLING, {"role": "tool", "content": "4"}, USER], "tools": [TOOL], "ground_truth": []}])  # fmt: skip
+    (task,) = tasks_from_rows([{"messages": [USER, CALLING, {"role": "tool", "content": "4"}, USER], "tools": [TOOL], "ground_truth": []}])  # fmt: skip  # noqa: E501
     assert isinstance(task, Task)
     assert said(task.messages[1]) == '\narea {"side": 2}'

@@ -204,7 +204,7 @@ def test_a_json_column_keeps_its_nulls(tmp_path: Path) -> None:
             {"anyOf": [{"type": "string", "const": None}, {"type": "null", "items": None}], "default": None},
             {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
         ),
-        ({"items": {"type": "object", "properties": None, "required": ["a"]}}, {"items": {"type": "object", "required": ["a"]}}),
+        ({"items": {"type": "object", "properties": None, "required": ["a"]}}, {"items": {"type": "object", "required": ["a"]}}),  # noqa: E501
         ({"default": {"a": None}, "examples": [None]}, {"default": {"a": None}, "examples": [None]}),
         ({"properties": {"properties": {"enum": None}, "enum": None}}, {"properties": {"properties": {}}}),
     ],

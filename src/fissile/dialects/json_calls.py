@@ -112,7 +112,7 @@ def decode_call(body: str, argument_keys: Sequence[str] = ("arguments",)) -> tup
             arguments = decode(arguments) if arguments.strip() else None
         except RejectedError as rejected:
             raise RejectedError(f"'{key}' is a string that holds no JSON object: {rejected.reason}") from None
-    if arguments is None:
+    if arguments is None or arguments == "":
         return name, {}
     if not isinstance(arguments, dict):
         raise RejectedError(f"'{key}' must be an object, not of type {json_type(arguments)}")
