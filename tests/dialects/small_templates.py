@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from families import tokenizer_with
 from transformers import PreTrainedTokenizerFast
+
+from dialects.families import tokenizer_with
 
 _ALTERNATE = (
     "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"

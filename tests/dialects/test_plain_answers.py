@@ -131,7 +131,7 @@ def tool(name, *arguments):
 @pytest.mark.parametrize(
     "name", ["a b", "3d_area", "f(x)", "naïve", "get-it", "a.b", 'say"hi"', "two\nlines", "class", "area?"]
 )
-@pytest.mark.parametrize("dialect", [*DIALECTS.values(), MistralDialect("args")], ids=lambda one: str(one))
+@pytest.mark.parametrize("dialect", [*DIALECTS.values(), MistralDialect("args")], ids=str)
 def test_a_tool_is_called_right_or_refused(dialect, name):
     call = ToolCall(name, {"class": "x", "a b": "y", "": "z"}, "")
     read = [(one.name, one.arguments) for one in dialect.parse(dialect.render_calls([call])).calls]
