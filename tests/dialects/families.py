@@ -17,7 +17,7 @@ from tiny import tiny_tokenizer
 
 _FOLDERS = (Path(trl.__file__).parent / "chat_templates", Path(__file__).parent / "templates")
 _MARKER = re.compile(r"<\|\w+\|>|</?s>|<(?:start|end)_of_turn>|\[/?[A-Z]+(?:_[A-Z]+)?\]")
-_ENDS = ("</s>", "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>")
+_ENDS = ("</s>", "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>")
 
 NATIVE: dict[str, Dialect] = {
     "qwen2_5": get_dialect("hermes"),
@@ -40,12 +40,17 @@ def template_of(name: str) -> str:
 
 def tokenizer_of(name: str, *more: str) -> PreTrainedTokenizerFast:
     """A tokenizer with that template; what looks like a marker in it, and `more`, are special tokens."""
+    return tokenizer_with(template_of(name), *more)
+
+
+def tokenizer_with(template: str, *more: str) -> PreTrainedTokenizerFast:
+    """A tokenizer with a template; what looks like a marker in it, and `more`, are special tokens."""
     tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = template_of(name)
+    tokenizer.chat_template = template
     markers = sorted({*_MARKER.findall(tokenizer.chat_template), *more})
     tokenizer.add_special_tokens(
         {"additional_special_tokens": [AddedToken(marker, special=True, normalized=False) for marker in markers]}
     )
-    tokenizer.eos_token = next(marker for marker in _ENDS if marker in markers)
+    tokenizer.eos_token = next((marker for marker in _ENDS if marker in markers), "<|im_end|>")
     tokenizer.bos_token = "<s>" if "<s>" in markers else "<|endoftext|>"
     return tokenizer

@@ -182,12 +182,15 @@ def test_a_tokenizer_that_cannot_be_used_says_what_to_do():
         ChatFormat(tokenizer, HERMES)
 
 
-def test_messages_that_the_template_refuses_are_named():
+def test_messages_that_the_template_refuses_are_put_otherwise_or_named():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-        "{{ m.content + '<|im_end|>' }}{% endfor %}"
+        "{% if loop.index > 4 %}{{ raise_exception('too long') }}{% endif %}{{ m.content + '<|im_end|>' }}{% endfor %}"
     )
     chat = ChatFormat(tokenizer, HERMES)
-    with pytest.raises(ModelError, match="roles system, user: no system role"):
-        chat.prompt_ids([{"role": "system", "content": "Be terse."}, *MESSAGES], [])
+    prompt = chat.prompt_ids([{"role": "system", "content": "Be terse."}, *MESSAGES], [])
+    assert text_of(chat, prompt) == "Be terse.\n\nHow large is a square of side 2?<|im_end|>"
+    answer = {"role": "assistant", "content": "4"}
+    with pytest.raises(ModelError, match=r"roles user, assistant, user, assistant, user, .*\(too long\)"):
+        chat.prompt_ids([MESSAGES[0], answer, MESSAGES[0], answer, MESSAGES[0]], [])

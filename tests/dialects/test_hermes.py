@@ -148,7 +148,7 @@ def test_a_stray_end_of_reasoning_does_not_hide_calls():
         (f"{GOOD}\n{GOOD}", "Extra data"),
         (f"{GOOD} I hope this helps", "Extra data"),
         (f"[{GOOD}]", "a call is a JSON object, not of type array"),
-        ('{"name": "f"}', "the call has no key 'arguments'"),
+        ('{"name": "f", "args": {}}', "the call has no key 'arguments'"),
         ('{"name": "f", "parameters": {}}', "the call has no key 'arguments'"),
         ('{"arguments": {}}', "the call has no key 'name'"),
         ('{"name": ["f"], "arguments": {}}', "'name' must be a string, not of type array"),

@@ -65,11 +65,11 @@ def test_text_that_begins_no_call_is_content(text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"name": "f"}', "the call has no key 'parameters'"),
+        ('<|python_tag|>{"name": "f", "x": 1}', "the call has no key 'parameters'"),
         ('{"parameters": {}}', "the call has no key 'name'"),
         ('{"type": "function", "function": "f", "parameters": {}}', "the call has no key 'name'"),
         ('{"name": "f", "parameters": []}', "'parameters' must be an object, not of type array"),
-        ('{"name": "f", "arguments": null}', "'arguments' must be an object, not of type null"),
+        ('{"name": "f", "arguments": 3}', "'arguments' must be an object, not of type integer"),
         ("{'name': 'f', 'parameters': {}}", "Expecting property name enclosed in double quotes"),
         ('{"name": "f" "parameters": {}}', "Expecting ',' delimiter"),
         ('<|python_tag|>search.call(query="x")', "Expecting value"),

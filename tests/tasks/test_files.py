@@ -106,7 +106,10 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped_and_ids_tell_the_line(tmp
         ({"messages": [{"role": "user"}]}, "a 'role' and a text 'content'"),
         ({"messages": [{"content": "hello"}]}, "has the role None"),
         ({"messages": [{"role": "robot", "content": ""}]}, "has the role 'robot'"),
-        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}, "has 'tool_calls'"),
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]},
+            "a call must be an object with a 'name'",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from fissile.cli.data_check import check
 from fissile.console import PlainConsole
 from fissile.errors import DataError
 from fissile.tasks import (
@@ -26,10 +27,15 @@ from fissile.tasks import (
     load_bfcl_multi_turn,
     load_jsonl,
     load_tasks,
+    said,
     split_by_function,
 )
 
 app = typer.Typer(help="Look at the tasks.", no_args_is_help=True)
+app.command("check")(check)
+
+CHECK = "fissile data check replays the truths, and shows what training would refuse"
+"""Said where the tasks are shown."""
 
 Source = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
 Categories = Annotated[str, typer.Option(help="BFCL categories, separated by commas, or 'all'.")]
@@ -63,6 +69,7 @@ def stats(
         for task_id, reason in loaded.excluded.items():
             table.add_row(Text(task_id), Text(reason))
         console.table(table)
+    console.print(CHECK)
 
 
 @app.command()
@@ -86,6 +93,7 @@ def show(
         ids = prompt_ids(task)
         console.rule(f"prompt, {len(ids)} tokens", align="left")
         console.print(decode(ids), markup=False, soft_wrap=True)
+    console.print(CHECK)
 
 
 def prompt_renderer(model: str) -> tuple[Callable[[Task], Sequence[int]], Callable[[Sequence[int]], str]]:
@@ -135,7 +143,7 @@ def sections(task: Task) -> list[tuple[str, str]]:
     """A task as (title, text) pairs: its messages, its tools, its truth."""
     tools = "\n\n".join(json.dumps(tool.to_schema()["function"], indent=2, ensure_ascii=False) for tool in task.tools)
     truth = "\n\n".join(map(_call_lines, task.ground_truth)) or "no call"
-    messages = [(message["role"], message["content"]) for message in task.messages]
+    messages = [(message["role"], said(message)) for message in task.messages]
     return [*messages, ("tools", tools), ("truth, with the accepted values", truth), *_later_sections(task)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from fissile.calls import ParsedResponse, ToolCall
@@ -40,6 +40,12 @@ class Dialect(Protocol):
         """The message that brings a tool's answer (or an error) back to the model."""
         ...
 
-    def parse(self, text: str) -> ParsedResponse:
-        """Split a response. Never raises on any text; a malformed call is kept with its reason and position."""
+    def parse(self, text: str, offered: Collection[str] | None = None) -> ParsedResponse:
+        """Split a response. Never raises on any text; a malformed call is kept with its reason and position.
+
+        Args:
+            text: the response.
+            offered: names of the tools, where they are known: what has no mark of a call then is one only if it names
+                a tool. Other dialects do not look at it.
+        """
         ...

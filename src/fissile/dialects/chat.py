@@ -9,50 +9,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
+from fissile.dialects.arrangements import BY_DIALECT, NATIVE, Arrangement
 from fissile.dialects.base import Dialect
-from fissile.dialects.replies import DIALECT_WAYS, NATIVE_WAYS, Way
+from fissile.dialects.naming import refuse_unnameable
+from fissile.dialects.templates import (
+    MEND,
+    PROBE_TEXT,
+    PROBE_TOOL,
+    QUESTION,
+    Template,
+    Tokenizer,
+    roles_of,
+    templates_of,
+)
 from fissile.errors import ModelError
 from fissile.tasks import Message
 from fissile.tools import Tool
 
-_PROBE_TOOL = Tool("fissile_probe_tool", "A probe.", {"type": "object", "properties": {}})
-_PROBE_CALL = {"id": "000000000", "type": "function", "function": {"name": _PROBE_TOOL.name, "arguments": {"a": 1}}}
-_PROBE_TEXT = "fissile-probe-text"
-_PROBE_RESULTS = ("fissile-first-result", "fissile-second-result")
-_QUESTION: Message = {"role": "user", "content": "A question."}
-_PROBE_MESSAGES: tuple[Message, ...] = (
-    {"role": "user", "content": "fissile-first-words"},
-    {"role": "user", "content": "fissile-second-words"},
-)
-_REPLIES = (_PROBE_TEXT, f"<think>\nwhy\n</think>\n\n{_PROBE_TEXT}")
-_OWN_OPTIONS = frozenset({"conversation", "tools", "add_generation_prompt", "tokenize"})
+__all__ = ["ChatFormat", "Tokenizer"]
+
+_PROBE_CALL = {"id": "000000000", "type": "function", "function": {"name": PROBE_TOOL.name, "arguments": {"a": 1}}}
+_PROBE_SHAPES = (("user",), ("system", "user"))
+_REPLIES = (PROBE_TEXT, f"<think>\nwhy\n</think>\n\n{PROBE_TEXT}")
 
 
-class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer.
+class _Opening(NamedTuple):
+    """How a prompt is put: who writes the tools, and how the messages are arranged."""
 
-    `added_tokens_decoder` maps the ids of all tokens outside the base vocabulary, chat markers among them, to
-    objects with the fields `content` and `special`.
-    """
-
-    chat_template: Any
-    eos_token_id: int | None
-    pad_token_id: int | None
-    added_tokens_decoder: dict[int, Any]
-
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
-        """Render a conversation."""
-        ...
-
-    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]:
-        """Text to token ids."""
-        ...
-
-    def decode(self, token_ids: Any, **options: Any) -> Any:
-        """Token ids to text."""
-        ...
+    native: bool
+    arrangement: Arrangement
 
 
 class ChatFormat:
@@ -67,6 +54,7 @@ class ChatFormat:
         renders_tools: the template writes the tools itself, and calls in this dialect; otherwise the dialect
             writes the tools.
         renders_results: the template has a turn for tool results; otherwise the dialect writes one.
+        template: the chat template, one of several where the tokenizer has "tool_use" and "default".
         rewrites_history: the template renders a past assistant turn differently from what was sampled. Nothing
             here depends on it, but a conversation must then never be rendered anew in the middle of an episode.
     """
@@ -82,43 +70,46 @@ class ChatFormat:
             template_options: variables of the template, handed to every rendering.
 
         Raises:
-            ModelError: the tokenizer has no chat template, or one that cannot be used, or that does not know an
-                option.
+            ModelError: the tokenizer has no chat template, or one that does not know an option, or that cannot show
+                what every task has: the user's words, a system message and tools, the assistant's words, results.
         """
-        if not getattr(tokenizer, "chat_template", None):
-            raise ModelError(
-                "The tokenizer has no chat template. Use an instruction-tuned model, or set 'chat_template' in its "
-                "tokenizer_config.json."
-            )
         self.tokenizer = tokenizer
         self.dialect = dialect
-        self.template_options = _known_options(template_options or {}, str(tokenizer.chat_template))
-        template = str(tokenizer.chat_template)  # what it writes may open a turn or a result, special or not
+        self._openings: dict[tuple[tuple[str, ...], bool], _Opening] = {}
+        self._replies: dict[tuple[int, tuple[str, ...]], Arrangement] = {}
+        self._named: set[tuple[str, tuple[str, ...]]] = set()
+        self.template, self.renders_tools = self._choose(template_options or {})
+        self.template_options = self.template.options
+        text = self.template.text  # what it writes may open a turn or a result, special or not
         added = tokenizer.added_tokens_decoder.values()
-        markers = (t.content for t in added if t.special or (t.content.strip() and t.content in template))
+        markers = (t.content for t in added if t.special or (t.content.strip() and t.content in text))
         self._spelled_markers = _any_of(markers)
-        self.renders_tools = _PROBE_TOOL.name in self._probe([_QUESTION], [_PROBE_TOOL]) and self._speaks_dialect()
         self.end_of_turn = self._find_end_of_turn()
         self.end_ids = frozenset([*self.end_of_turn[-1:], *self._other_end_ids()])
         if not self.end_ids:
             raise ModelError("Nothing ends a turn: set the tokenizer's eos_token, or use one whose template does.")
-        self._ways = {
-            (True, False): self._find_way(_PROBE_RESULTS, ()),
-            (True, True): self._find_way(_PROBE_RESULTS, _PROBE_MESSAGES),
-            (False, True): self._find_way((), _PROBE_MESSAGES),
-        }
-        self.renders_results = self._ways[True, False] in NATIVE_WAYS
+        for roles in _PROBE_SHAPES:
+            self._opening(roles, with_tools=True)
+        self.renders_results = self._reply(2, ()) in NATIVE
+        for results in (0, 2):
+            self._reply(results, ("user", "user"))
         self.rewrites_history = any(self._rewrites(reply) for reply in _REPLIES)
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[int, ...]:
         """The ids of a task's messages, its tools and the generation prompt.
 
+        Earlier calls are written by the dialect. What the template cannot show where it stands is put where it can:
+        tools and the system's words into the user's first turn.
+
         Raises:
-            ModelError: the template refuses the messages.
+            DataError: a tool that the dialect cannot call.
+            ModelError: the template cannot show such a conversation in any way.
         """
-        if not self.renders_tools:
-            return self._encode(self._render(self.dialect.instruct(messages, tools)))
-        return self._encode(self._render(messages, tools))
+        self._require_callable(tools)
+        native, arrangement = self._opening(tuple(message["role"] for message in messages), bool(tools))
+        if native:
+            return self._encode(self.template.render(arrangement(self.dialect, messages), tools))
+        return self._encode(self.template.render(arrangement(self.dialect, self.dialect.instruct(messages, tools))))
 
     def reply_ids(self, results: Sequence[str], messages: Sequence[Message] = (), *, ended: bool) -> tuple[int, ...]:
         """The ids between an assistant completion and the next one.
@@ -141,8 +132,9 @@ class ChatFormat:
         if not results and not messages:
             raise ValueError("A reply needs at least one result or message.")
         plain = [self._taken_apart(text) for text in results]
-        turns = self._ways[bool(results), bool(messages)](self.dialect, plain, messages)
-        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT, *turns))))
+        said: list[Message] = [*({"role": "tool", "content": text} for text in plain), *messages]
+        turns = self._reply(len(plain), tuple(message["role"] for message in messages))(self.dialect, said)
+        ids = self._encode(self.template.behind_probe(self.template.render(self._exchange(PROBE_TEXT, *turns))))
         closing = len(self.end_of_turn)
         return ids[closing:] if ended and ids[:closing] == self.end_of_turn else ids
 
@@ -172,22 +164,94 @@ class ChatFormat:
             self.tokenizer.decode(list(ids[:length]), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         )
 
-    def _speaks_dialect(self) -> bool:
+    # --- probes ----------------------------------------------------------------------------------------------------
+
+    def _choose(self, options: Mapping[str, Any]) -> tuple[Template, bool]:
+        """The template, and whether it writes tools and calls in this dialect; "tool_use" only where it does."""
+        found = templates_of(self.tokenizer)
+        for last, text in enumerate(found.values(), 1 - len(found)):
+            template = Template(self.tokenizer, text, options)
+            native = self._writes_tools(template) and self._speaks_dialect(template)
+            if native or not last:
+                break
+        return template, native
+
+    def _writes_tools(self, template: Template) -> bool:
+        """Whether the template shows tools, with and without a system message."""
+        return all(
+            any(not self._hidden(template, _Opening(True, way), roles, True) for way in NATIVE)
+            for roles in _PROBE_SHAPES
+        )
+
+    def _speaks_dialect(self, template: Template) -> bool:
         """False where the template writes calls, and the dialect cannot read them."""
         call = {"role": "assistant", "content": "", "tool_calls": [_PROBE_CALL]}
-        rendered = self._probe([_QUESTION, call])
+        rendered = template.probe([QUESTION, call])
         read = {parsed.name for parsed in self.dialect.parse(rendered).calls}
-        return _PROBE_TOOL.name not in rendered or _PROBE_TOOL.name in read
+        return PROBE_TOOL.name not in rendered or PROBE_TOOL.name in read
 
-    def _find_way(self, results: Sequence[str], messages: Sequence[Message]) -> Way:
-        """The first way in which the template renders all results and messages, in order."""
-        texts = [*results, *(message["content"] for message in messages)]
-        in_order = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
-        ways = (*NATIVE_WAYS, *DIALECT_WAYS) if self.renders_tools else DIALECT_WAYS
-        for way in ways:
-            if in_order.search(self._probe(self._exchange(_PROBE_TEXT, *way(self.dialect, results, messages)))):
-                return way
-        return ways[-1]
+    def _opening(self, roles: tuple[str, ...], with_tools: bool) -> _Opening:
+        """The first way in which the template shows a conversation of these roles, and the tools; found once.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if (roles, with_tools) not in self._openings:
+            native = [_Opening(True, way) for way in NATIVE] if self.renders_tools else []
+            openings = [*native, *(_Opening(False, way) for way in BY_DIALECT)]
+            hidden = [self._hidden(self.template, opening, roles, with_tools) for opening in openings]
+            if all(hidden):
+                raise ModelError(
+                    f"The tokenizer's chat template cannot show a conversation with the roles {', '.join(roles)}"
+                    f"{' and tools' if with_tools else ''}, whatever is tried: it {hidden[0]}. {MEND}"
+                )
+            self._openings[roles, with_tools] = openings[hidden.index("")]
+        return self._openings[roles, with_tools]
+
+    def _hidden(self, template: Template, opening: _Opening, roles: Sequence[str], with_tools: bool) -> str:
+        """What the template does not show of such a prompt: a clause; "" where it shows all."""
+        messages = [_probe_message(role, place) for place, role in enumerate(roles)]
+        shown = {message["content"]: f"what '{message['role']}' says" for message in messages}
+        if with_tools:
+            shown |= {PROBE_TOOL.name: "the tools", next(iter(PROBE_TOOL.properties)): "the tools' arguments"}
+        tools = [PROBE_TOOL] if with_tools else []
+        instructed = messages if opening.native else self.dialect.instruct(messages, tools)
+        turns = opening.arrangement(self.dialect, instructed)
+        given = tools if opening.native else []
+        rendered = template.probe(turns, given)
+        missing = next((name for text, name in shown.items() if text not in rendered), "")
+        return template.trouble(turns, missing, given) if missing else ""
+
+    def _reply(self, results: int, roles: tuple[str, ...]) -> Arrangement:
+        """The first arrangement under which the template shows all results and messages behind an answer, in order.
+
+        Raises:
+            ModelError: there is none.
+        """
+        roles = ("user", "user") if set(roles) == {"user"} else roles
+        results = min(results, 2) and 2
+        if (results, roles) not in self._replies:
+            probes = [_probe_message(role, place) for place, role in enumerate(("tool",) * results + roles)]
+            words = [PROBE_TEXT, *(probe["content"] for probe in probes)]
+            in_order = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
+            ways = (*NATIVE, *BY_DIALECT) if self.renders_tools else BY_DIALECT
+            tried = [self._exchange(PROBE_TEXT, *way(self.dialect, probes)) for way in ways]
+            shown = [bool(in_order.search(self.template.probe(turns))) for turns in tried]
+            if not any(shown):
+                raise ModelError(
+                    f"The tokenizer's chat template cannot go on behind an answer with {roles_of(probes)}, whatever is "
+                    f"tried: it {self.template.trouble(tried[-1], 'part of it')}. {MEND}"
+                )
+            self._replies[results, roles] = ways[shown.index(True)]
+        return self._replies[results, roles]
+
+    def _require_callable(self, tools: Sequence[Tool]) -> None:
+        """Refuse tools that the dialect cannot call; each is looked at once."""
+        from fissile.dialects import DIALECTS  # noqa: PLC0415  (they are made from this package)
+
+        new = [tool for tool in tools if (tool.name, tuple(tool.properties)) not in self._named]
+        refuse_unnameable(self.dialect, new, DIALECTS.values())
+        self._named.update((tool.name, tuple(tool.properties)) for tool in new)
 
     def _taken_apart(self, text: str) -> str:
         """A result that spells no marker, and no half of a character, which no tokenizer encodes."""
@@ -196,7 +260,8 @@ class ChatFormat:
 
     def _find_end_of_turn(self) -> tuple[int, ...]:
         """The ids behind an assistant's content up to the first marker token; empty where there is none."""
-        ids = self._encode(self._behind_probe(self._render(self._exchange(_PROBE_TEXT), prompt=False)))
+        rendered = self.template.render(self._exchange(PROBE_TEXT), prompt=False)
+        ids = self._encode(self.template.behind_probe(rendered))
         markers = self.tokenizer.added_tokens_decoder
         return next((ids[: index + 1] for index, token in enumerate(ids) if token in markers), ())
 
@@ -206,52 +271,19 @@ class ChatFormat:
         return added if eos is None else [eos, *added]
 
     def _rewrites(self, reply: str) -> bool:
-        sampled = self._render([_QUESTION]) + reply
-        return not self._probe(self._exchange(reply, _QUESTION)).startswith(sampled)
+        sampled = self.template.render([QUESTION]) + reply
+        return not self.template.probe(self._exchange(reply, QUESTION)).startswith(sampled)
 
     def _exchange(self, reply: str, *turns: Message) -> list[Message]:
-        return [_QUESTION, {"role": "assistant", "content": reply}, *turns]
-
-    def _behind_probe(self, rendered: str) -> str:
-        _, found, behind = rendered.partition(_PROBE_TEXT)
-        if not found:
-            raise ModelError("The chat template drops the content of assistant messages; it cannot be used.")
-        return behind
-
-    def _probe(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> str:
-        """The rendering, or "" where the template refuses."""
-        try:
-            return self._render(messages, tools)
-        except ModelError:
-            return ""
-
-    def _render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), *, prompt: bool = True) -> str:
-        schemas = [tool.to_schema() for tool in tools] or None
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    list(messages), tools=schemas, add_generation_prompt=prompt, tokenize=False, **self.template_options
-                )
-            )
-        except Exception as error:  # a template is foreign code and raises what it likes
-            roles = ", ".join(message["role"] for message in messages)
-            raise ModelError(
-                f"The chat template cannot render a conversation with the roles {roles}: {error}. Change the task's "
-                "messages or the tokenizer's template."
-            ) from error
+        return [QUESTION, {"role": "assistant", "content": reply}, *turns]
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def _known_options(options: Mapping[str, Any], template: str) -> dict[str, Any]:
-    """`options`, where the template's text names each of them; it would ignore the others in silence."""
-    for name in options:
-        if name in _OWN_OPTIONS:
-            raise ModelError(f"The template option '{name}' is set for every rendering; leave it out.")
-        if not re.search(rf"\b{re.escape(name)}\b", template):
-            raise ModelError(f"The chat template does not use the option '{name}'. Correct its name, or leave it out.")
-    return dict(options)
+def _probe_message(role: str, place: int) -> Message:
+    """A message with words of its own."""
+    return {"role": role, "content": f"fissile-{place}-words"}
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

@@ -13,13 +13,13 @@ other scan can then share.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, decode_call, dump, json_end, json_marks
 from fissile.dialects.prompting import function_lines, with_system_text
-from fissile.dialects.responses import call_marks, malformed, split_response
+from fissile.dialects.responses import call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool
 
@@ -69,17 +69,20 @@ class HermesDialect:
         """A user turn with the content in `<tool_response>` tags, which every chat template can render."""
         return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
 
-    def parse(self, text: str) -> ParsedResponse:
+    def parse(self, text: str, offered: Collection[str] | None = None) -> ParsedResponse:
         """Split a response into calls, content and reasoning. Never raises on any text.
 
         A call is well-formed when its tag holds exactly one JSON object with a string "name" and an object
-        "arguments" (or a JSON string of one); other keys are ignored and the closing tag may be missing.
+        "arguments" (or a JSON string of one; see `decode_call` for a call without any); other keys are ignored and the
+        closing tag may be missing. A tag in quotes or in the middle of a sentence is content.
         """
         return split_response(text, _MARKS, _read_call)
 
 
-def _read_call(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall], int]:
+def _read_call(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall] | None, int]:
     """The call behind its opening tag, and the offset behind it."""
+    if is_mentioned(text, tag.start(), tag.end()):
+        return None, tag.end()
     start = blank_end(text, tag.end())
     end, complete = json_end(text, start, _JSON_MARKS)
     call, behind = _read_region(text, start, end if complete else start, complete)

@@ -23,6 +23,9 @@ MAX_DIGITS = 300
 CUT_OFF = "the text ends inside the call"
 """The reason of a call that the response's end broke off."""
 
+CALL_KEYS = frozenset({"name", "type", "id", "function"})
+"""What a call has besides its arguments. An object of these alone is a call without arguments."""
+
 _BLANK = re.compile(r"\s*+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -82,6 +85,9 @@ def blank_end(text: str, at: int) -> int:
 def decode_call(body: str, argument_keys: Sequence[str] = ("arguments",)) -> tuple[str, dict[str, JSON]]:
     """Name and arguments of the call that is `body`.
 
+    A call whose arguments are null, "" or absent has none: {}. They are absent only where nothing else stands in their
+    place, so every key must then be one of `CALL_KEYS`.
+
     Args:
         body: the whole text of one JSON object with a string "name" and an object of arguments, or a JSON string
             of one. Other keys are ignored.
@@ -93,18 +99,21 @@ def decode_call(body: str, argument_keys: Sequence[str] = ("arguments",)) -> tup
     call = decode(body)
     if not isinstance(call, dict):
         raise RejectedError(f"a call is a JSON object, not of type {json_type(call)}")
-    key = next((key for key in argument_keys if key in call), argument_keys[0])
-    for wanted in ("name", key):
-        if wanted not in call:
-            raise RejectedError(f"the call has no key '{wanted}'")
-    name, arguments = call["name"], call[key]
+    if "name" not in call:
+        raise RejectedError("the call has no key 'name'")
+    key = next((key for key in argument_keys if key in call), None)
+    if key is None and not CALL_KEYS.issuperset(call):
+        raise RejectedError(f"the call has no key '{argument_keys[0]}'")
+    name, arguments = call["name"], None if key is None else call[key]
     if not isinstance(name, str):
         raise RejectedError(f"'name' must be a string, not of type {json_type(name)}")
     if isinstance(arguments, str):
         try:
-            arguments = decode(arguments)
+            arguments = decode(arguments) if arguments.strip() else None
         except RejectedError as rejected:
             raise RejectedError(f"'{key}' is a string that holds no JSON object: {rejected.reason}") from None
+    if arguments is None or arguments == "":
+        return name, {}
     if not isinstance(arguments, dict):
         raise RejectedError(f"'{key}' must be an object, not of type {json_type(arguments)}")
     return name, arguments

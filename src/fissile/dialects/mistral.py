@@ -8,7 +8,7 @@ are read; `MistralDialect.form` says which is written. Source: mistral-common, `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -25,7 +25,7 @@ from fissile.dialects.json_calls import (
     json_marks,
 )
 from fissile.dialects.prompting import with_system_text
-from fissile.dialects.responses import THINK_TAGS, call_marks, malformed, split_response
+from fissile.dialects.responses import THINK_TAGS, call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool, json_type
 
@@ -37,6 +37,7 @@ _REASONING_TAGS = MappingProxyType({**THINK_TAGS, "[THINK]": "[/THINK]"})
 _MARKS = call_marks(r"(?:\[TOOL_CALLS\]\s*+)++", _REASONING_TAGS)
 _JSON_MARKS = json_marks(r"\[TOOL_CALLS\]")
 _HEAD = re.compile(r"(?P<name>[^\[\]{}\n]*+)(?:\[CALL_ID\][^\[\]{}\n]*+)?+(?:\[ARGS\])?+\s*+")
+_NO_ARGUMENTS = re.compile(r'(?:null|"[ \t]*+"|)\s*+(?=\[TOOL_CALLS\]|\Z)')
 _CONTROL_TOKEN = re.compile(r"\[(?:CALL_ID|ARGS)\]")
 
 _INSTRUCTIONS = """\
@@ -79,7 +80,7 @@ class MistralDialect:
         """A user turn; Mistral's own templates have a turn for results, and this is for templates that have none."""
         return {"role": "user", "content": f"The function returned:\n{content}"}
 
-    def parse(self, text: str) -> ParsedResponse:
+    def parse(self, text: str, offered: Collection[str] | None = None) -> ParsedResponse:
         """Split a response into calls, content and reasoning. Never raises on any text.
 
         A call is well-formed when it has a string as its name and a JSON object of arguments (in the list form
@@ -104,9 +105,11 @@ def _render_args(calls: Sequence[ToolCall]) -> str:
 _RENDERERS: dict[Form, Callable[[Sequence[ToolCall]], str]] = {"list": _render_list, "args": _render_args}
 
 
-def _read_calls(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall], int]:
+def _read_calls(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall] | None, int]:
     """The calls behind the tag, and the offset behind them."""
     start = tag.end()
+    if is_mentioned(text, tag.start(), tag.start() + len(tag.group().rstrip())):
+        return None, start
     if text.startswith("{", start) or (text.startswith("[", start) and not _CONTROL_TOKEN.match(text, start)):
         return _read_list(text, start)
     return _read_named(text, start)
@@ -149,6 +152,9 @@ def _read_named(text: str, start: int) -> tuple[Sequence[ToolCall], int]:
     if head is None or not head["name"].strip():
         return _broken(text, start, start, "the call has no name")
     at = head.end()
+    if "[ARGS]" in head.group() and (absent := _NO_ARGUMENTS.match(text, at)):
+        end = absent.end()
+        return [ToolCall(head["name"].strip(), {}, text[start:end].rstrip(), start)], end
     end, complete = json_end(text, at, _JSON_MARKS)
     if not complete:
         reason = "expected [ARGS] and a JSON object behind the name" if end == at else "the call is not closed"

@@ -8,8 +8,9 @@ and `null`, names with hyphens, keywords as names of arguments, and a list that 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fissile.calls import JSON, ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, shorten
@@ -73,14 +74,15 @@ class PythonDialect:
         """A user turn that holds the list of the tool's message, as BFCL's prompting handlers write it."""
         return {"role": "user", "content": repr([{"role": "tool", "content": content}])}
 
-    def parse(self, text: str) -> ParsedResponse:
+    def parse(self, text: str, offered: Collection[str] | None = None) -> ParsedResponse:
         """Split a response into calls, content and reasoning. Never raises on any text.
 
         A list that begins with `[name(` is read wherever it stands, and calls without a list on lines of their
         own. In a list or line that cannot be read to its end, the calls before the trouble are kept, and the rest
-        of it is one malformed call.
+        of it is one malformed call. Where it is known what is `offered`, a line of its own that names no tool is
+        content unless it reads as a call with arguments: `print("x")` and `f(x) = 2 * x` are plain answers.
         """
-        parsed = split_response(text, _MARKS, _read_calls)
+        parsed = split_response(text, _MARKS, partial(_read_calls, offered))
         return replace(parsed, content=_EMPTY_FENCE.sub("", parsed.content).strip()) if parsed.calls else parsed
 
 
@@ -94,10 +96,18 @@ def _render_argument(name: str, value: JSON) -> str:
     return f"{name}={value!r}" if _PLAIN_KEYWORD.fullmatch(name) else f"**{ ({name: value})!r}"
 
 
-def _read_calls(text: str, mark: re.Match[str]) -> tuple[Sequence[ToolCall], int]:
-    """The calls of the list or the line that begins at `mark`, and the offset behind them."""
+def _read_calls(
+    offered: Collection[str] | None, text: str, mark: re.Match[str]
+) -> tuple[Sequence[ToolCall] | None, int]:
+    """The calls of the list or the line that begins at `mark`, or None for content; and the offset behind them."""
     start = blank_end(text, mark.start())
-    return _read_list(text, start) if text[start] == "[" else _read_line(text, start)
+    if text[start] == "[":
+        return _read_list(text, start)
+    calls, end = _read_line(text, start)
+    head = _CALL.match(text, start)
+    if offered is not None and head and head["name"] not in offered and not all(call.arguments for call in calls):
+        return None, end
+    return calls, end
 
 
 def _read_list(text: str, start: int) -> tuple[Sequence[ToolCall], int]:

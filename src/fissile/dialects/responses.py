@@ -11,8 +11,12 @@ from fissile.calls import ParsedResponse, ParseError, ToolCall
 THINK_TAGS: Mapping[str, str] = MappingProxyType({"<think>": "</think>"})
 """Opening to closing tag of reasoning, for most models."""
 
-ReadCalls = Callable[[str, re.Match[str]], tuple[Sequence[ToolCall], int]]
-"""(the response, where a call begins in it) to (the calls that stand there, the offset behind them)."""
+ReadCalls = Callable[[str, re.Match[str]], tuple[Sequence[ToolCall] | None, int]]
+"""(the response, where a call may begin in it) to (the calls that stand there, or None for content; the offset behind).
+"""
+
+_QUOTES = frozenset("`'\"")
+_REST_OF_SENTENCE = re.compile(r"[ \t]++[^\W\d][^{}()\[\]=:\"<\n]*+(?=[<\n]|\Z)")
 
 
 def call_marks(call: str, tags: Mapping[str, str] = THINK_TAGS) -> re.Pattern[str]:
@@ -37,7 +41,8 @@ def split_response(
     Args:
         text: the response.
         marks: from `call_marks`.
-        read: reads the calls where one begins. It must never raise, and return an offset behind the beginning.
+        read: reads the calls where one begins, or None where what stands there is content after all. It must never
+            raise, and return an offset behind the beginning.
         tags: opening to closing tag of reasoning.
     """
     calls: list[ToolCall] = []
@@ -49,7 +54,9 @@ def split_response(
         at = mark.end()
         if mark["call"] is not None:
             found, at = read(text, mark)
-            calls += found
+            calls += found or ()
+            if found is None:
+                content.append(text[mark.start() : at])
         elif closing := tags.get(mark.group()):
             end = text.find(closing, at)
             end = len(text) if end < 0 else end
@@ -61,6 +68,15 @@ def split_response(
             content.append(mark.group())
     content.append(text[at:])
     return ParsedResponse(tuple(calls), "".join(content).strip(), "\n".join(filter(None, reasoning)))
+
+
+def is_mentioned(text: str, start: int, end: int) -> bool:
+    """True where the tag `text[start:end]` is spoken of: it stands in quotes, or in the middle of a sentence."""
+    before = text[max(start - 2, 0) : start]
+    if before[-1:] in _QUOTES and text[end : end + 1] in _QUOTES:
+        return True
+    follows_a_word = len(before) == 2 and before[1] in " \t" and not before[0].isspace()
+    return follows_a_word and _REST_OF_SENTENCE.match(text, end) is not None
 
 
 def malformed(text: str, start: int, end: int, reason: str, position: int) -> ToolCall:

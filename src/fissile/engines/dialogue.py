@@ -21,6 +21,11 @@ def current_exchanges(context: Context) -> tuple[Exchange, ...]:
     return current_turn(exchanges(context))
 
 
+def offered_names(context: Context) -> frozenset[str]:
+    """Names of the tools that are offered in the turn at hand."""
+    return frozenset(tool.name for tool in context.task.at_turn(context.turn).tools)
+
+
 def announced(turn: Turn, dialect: Dialect) -> tuple[Message, ...]:
     """The messages of a turn, the tools that it reveals written before the first one.
 

@@ -15,16 +15,21 @@ from typing import Any
 
 from fissile.calls import JSON, ParsedResponse, ParseError, ToolCall, canonical_json
 from fissile.corrections.context import Context, Exchange
-from fissile.dialects import HermesDialect
+from fissile.dialects import DIALECTS, HermesDialect
+from fissile.dialects.arrangements import Arrangement
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
-from fissile.engines.dialogue import announced, exchanges
+from fissile.dialects.naming import refuse_unnameable
+from fissile.engines.dialogue import announced, exchanges, offered_names
+from fissile.engines.openai_history import wire_history
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task, Turn
 
 _HERMES = HermesDialect()
 """Writes native calls where text is asked for: in records and diagnoses."""
+
+_AS_TEXT = Arrangement("dialect")
 
 UNREADABLE = "unreadable_call"
 """The function that a malformed call is shown to have called, its text the one argument."""
@@ -171,7 +176,8 @@ class TextMessages:
     def request(self, context: Context) -> dict[str, JSON]:
         """The messages of a request."""
         task = context.task
-        messages: list[WireMessage] = list(self.dialect.instruct(task.messages, task.tools))
+        refuse_unnameable(self.dialect, task.tools, DIALECTS.values())
+        messages: list[WireMessage] = _AS_TEXT(self.dialect, self.dialect.instruct(task.messages, task.tools))
         for exchange, following in _with_turns(context):
             messages.append(self._said(exchange))
             messages += [self.dialect.render_result(result) for result in exchange.results]
@@ -184,7 +190,7 @@ class TextMessages:
 
     def read(self, answer: Answer, context: Context) -> Response:
         """The answer's content, read as the dialect reads it."""
-        parsed = self.dialect.parse(answer.content)
+        parsed = self.dialect.parse(answer.content, offered_names(context))
         return _response(answer.content, replace(parsed, reasoning=answer.reasoning or parsed.reasoning), answer)
 
 
@@ -195,7 +201,7 @@ class NativeMessages:
     def request(self, context: Context) -> dict[str, JSON]:
         """The messages and tools of a request."""
         names = _wire_names(context.task.at_turn(context.turn))
-        messages: list[WireMessage] = [dict(message) for message in context.task.messages]
+        messages: list[WireMessage] = list(wire_history(context.task.messages, names, _wire_name))
         made = 0
         for exchange, following in _with_turns(context):
             messages += _native_exchange(exchange, names, made)
@@ -232,7 +238,7 @@ def _response(text: str, parsed: ParsedResponse, answer: Answer) -> Response:
 
 def _read_call(name: str | None, arguments: str) -> ToolCall:
     """A call with `text` as Hermes writes it, and the place of a parse error inside that text."""
-    body = dump({"name": name, "arguments": arguments if arguments.strip() else {}})
+    body = dump({"name": name, "arguments": arguments})
     try:
         read, values = decode_call(body)
     except RejectedError as rejected:

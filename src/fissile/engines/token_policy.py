@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fissile.corrections.context import Context
 from fissile.dialects import ChatFormat
 from fissile.engines.base import Engine, Sampling, complete
-from fissile.engines.dialogue import announced
+from fissile.engines.dialogue import announced, offered_names
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion
 from fissile.tasks import Task, Turn
@@ -89,8 +89,8 @@ class TokenPolicy:
         if not contexts:
             return []
         completions = complete(self.engine, [context.prompt_ids for context in contexts], sampling)
-        return [self._read(completion) for completion in completions]
+        return [self._read(*pair) for pair in zip(contexts, completions, strict=True)]
 
-    def _read(self, completion: Completion) -> Response:
+    def _read(self, context: Context, completion: Completion) -> Response:
         text = self.chat.decode(completion.ids)
-        return Response(text, self.chat.dialect.parse(text), completion)
+        return Response(text, self.chat.dialect.parse(text, offered_names(context)), completion)

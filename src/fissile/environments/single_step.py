@@ -39,7 +39,7 @@ class SingleStep:
             text: the response as decoded.
             truncated: the response hit its token limit.
         """
-        parsed = self.dialect.parse(text)
+        parsed = self.dialect.parse(text, {tool.name for tool in task.tools})
         return Attempt(text, parsed.calls, self.judge(task, parsed, truncated), truncated)
 
     def judge(self, task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[ToolError, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fissile.calls import Attempt, FailedTurn
-from fissile.tasks import Task
+from fissile.tasks import Task, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Failure:
         turns = [f"{turn.attempt.text}\n{turn.feedback}" for turn in self.history]
         return "\n".join(
             [
-                *(message["content"] for message in self.task.messages),
+                *map(said, self.task.messages),
                 *self.shown,
                 *turns,
                 self.attempt.text,

@@ -17,7 +17,7 @@ from fissile.calls import JSON, ToolCall, scalars
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback.base import Failure
 from fissile.feedback.spelling import Spelled, spelled
-from fissile.tasks import ExpectedCall
+from fissile.tasks import ExpectedCall, said
 from fissile.tools import Tool, json_equal, json_type, part
 
 MAX_FINDINGS = 3
@@ -229,7 +229,7 @@ class _Case:
 
     def is_in_messages(self, value: JSON) -> bool:
         """True where every scalar in `value` stands in the conversation."""
-        messages = Spelled.of("\n".join(message["content"] for message in self.failure.task.messages))
+        messages = Spelled.of("\n".join(said(message) for message in self.failure.task.messages))
         return all(scalar in messages for scalar in map(spelled, scalars(value)))
 
 

@@ -12,7 +12,7 @@ from fissile.feedback.base import Failure
 from fissile.feedback.dates import Moment, moment, moments
 from fissile.feedback.spelling import Spelled, plain, spelled
 from fissile.feedback.vocabulary import EVERYDAY
-from fissile.tasks import ExpectedCall
+from fissile.tasks import ExpectedCall, said
 from fissile.tools import Tool
 
 MAX_FIGURES = 30
@@ -142,7 +142,7 @@ class Shown:
     @cached_property
     def messages(self) -> Spelled:
         """The conversation that posed the task."""
-        return Spelled.of("\n".join(message["content"] for message in self._failure.task.messages))
+        return Spelled.of("\n".join(said(message) for message in self._failure.task.messages))
 
     @cached_property
     def moments(self) -> frozenset[Moment]:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from fissile.tasks.bfcl import CATEGORIES, ONE_CALL_CATEGORIES, BFCLTasks, load_bfcl
 from fissile.tasks.bfcl_multi_turn import MULTI_TURN_CATEGORIES, instances, load_bfcl_multi_turn, offered
-from fissile.tasks.files import load_dataset, load_jsonl, tasks_from_rows
+from fissile.tasks.files import Reading, load_dataset, load_jsonl, read_dataset, read_jsonl, tasks_from_rows
 from fissile.tasks.scenarios import split_scenarios
 from fissile.tasks.splits import Split, split_by_function
-from fissile.tasks.task import ExpectedCall, Matching, Message, Task, Turn, World
+from fissile.tasks.task import ExpectedCall, Matching, Message, Task, Turn, World, said
+from fissile.tools import Tool
 
 __all__ = [
     "CATEGORIES",
@@ -18,6 +19,7 @@ __all__ = [
     "ExpectedCall",
     "Matching",
     "Message",
+    "Reading",
     "Split",
     "Task",
     "Turn",
@@ -29,6 +31,10 @@ __all__ = [
     "load_jsonl",
     "load_tasks",
     "offered",
+    "read_dataset",
+    "read_jsonl",
+    "read_tasks",
+    "said",
     "split_by_function",
     "split_scenarios",
     "tasks_from_rows",
@@ -47,10 +53,34 @@ def load_tasks(source: str, *, categories: Sequence[str] = ONE_CALL_CATEGORIES, 
         DataError: the source cannot be used; the message says what to change.
         AssetError: BFCL cannot be fetched.
     """
-    if source == "bfcl" and set(categories) <= set(MULTI_TURN_CATEGORIES):
-        return list(load_bfcl_multi_turn(categories).tasks)
+    return read_tasks(source, categories=categories, hub_split=hub_split).checked()
+
+
+def read_tasks(
+    source: str,
+    *,
+    categories: Sequence[str] = ONE_CALL_CATEGORIES,
+    hub_split: str = "train",
+    tools: Sequence[Tool] = (),
+    world: World | None = None,
+) -> Reading:
+    """As `load_tasks`, with every fault of the rows instead of an error, and what was left out.
+
+    Args:
+        source: see `load_tasks`.
+        categories: see `load_tasks`.
+        hub_split: see `load_tasks`.
+        tools: of the tasks that bring none; not for BFCL.
+        world: of the tasks that bring none; not for BFCL.
+
+    Raises:
+        DataError: the source as a whole cannot be read.
+        AssetError: BFCL cannot be fetched.
+    """
     if source == "bfcl":
-        return list(load_bfcl(categories).tasks)
-    if source.endswith(".jsonl") or Path(source).expanduser().is_file():
-        return load_jsonl(source)
-    return load_dataset(source, hub_split)
+        multi_turn = set(categories) <= set(MULTI_TURN_CATEGORIES)
+        loaded = load_bfcl_multi_turn(categories) if multi_turn else load_bfcl(categories)
+        return Reading(source, list(loaded.tasks))
+    if source.endswith((".jsonl", ".json")) or Path(source).expanduser().is_file():
+        return read_jsonl(source, tools, world)
+    return read_dataset(source, hub_split, tools, world)

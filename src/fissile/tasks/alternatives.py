@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -17,17 +17,18 @@ _KEYS = ("name", "arguments", "accepted", "optional", "id", "type", "index", "fu
 """Of a call of the truth; the last four are those of a chat message's `tool_calls`."""
 
 
-def with_alternatives(expected: ExpectedCall, call: Mapping[str, JSON], where: str) -> ExpectedCall:
+def with_alternatives(expected: ExpectedCall, entry: JSON, where: str) -> ExpectedCall:
     """An expected call with the row's `accepted` values and `optional` arguments.
 
     Args:
         expected: the call with the one value that `arguments` gives to each argument.
-        call: the row's call; null is as good as absent.
+        entry: the row's call; null is as good as absent.
         where: its place, for messages.
 
     Raises:
         DataError: one of them, or another key of the call, cannot be used.
     """
+    call = _keys_of(entry)
     for key in (key for key, value in call.items() if value is not None and key not in _KEYS):
         near = difflib.get_close_matches(key, _KEYS[:4], n=1) or ["arguments"]
         _fail(
@@ -52,7 +53,22 @@ def with_alternatives(expected: ExpectedCall, call: Mapping[str, JSON], where: s
     return replace(expected, arguments=arguments, optional=frozenset(optional or ()))
 
 
-def require_valid(expected: ExpectedCall, right: ToolCall, tool: Tool, where: str, is_live: bool) -> None:
+def refuse_alternatives(truth: Sequence[JSON], where: str) -> None:
+    """Refuse what has no meaning where results are judged, in the calls of a task that is played in a world.
+
+    Raises:
+        DataError: a call has other accepted values or optional arguments.
+    """
+    for call in map(_keys_of, truth):
+        for key in ("accepted", "optional"):
+            if call.get(key):
+                _fail(
+                    where,
+                    f"'{key}' is for tasks without a world; in a world the results of '{call['name']}' are judged",
+                )
+
+
+def require_valid(expected: ExpectedCall, right: ToolCall, tool: Tool, where: str) -> None:
     """Refuse a truth that its own tool refuses: it could never be matched, and every attempt would fail.
 
     Args:
@@ -60,15 +76,10 @@ def require_valid(expected: ExpectedCall, right: ToolCall, tool: Tool, where: st
         right: the same with its first values.
         tool: that it calls.
         where: its place, for messages.
-        is_live: the task is played in a world, where results are judged.
 
     Raises:
         DataError: an accepted value breaks the schema, or an argument that may be left out is required by it.
     """
-    several = [name for name, values in expected.arguments.items() if len(values) > 1]
-    if is_live and (several or expected.optional):
-        key = "accepted" if several else "optional"
-        _fail(where, f"'{key}' is for tasks without a world; in a world the results of '{tool.name}' are judged")
     for name in sorted(expected.optional.intersection(tool.required)):
         _fail(where, f"'{name}' is 'optional', but the schema of '{tool.name}' requires it")
     arguments = right.arguments or {}
@@ -77,6 +88,12 @@ def require_valid(expected: ExpectedCall, right: ToolCall, tool: Tool, where: st
         for violation in tool.validate(variant):
             hint = _hint(variant, violation.argument, tool) if violation.kind is ErrorKind.WRONG_TYPE else ""
             _fail(where, f"the ground truth breaks the schema of its tool: {violation.message.rstrip('.')}{hint}")
+
+
+def _keys_of(entry: JSON) -> dict[str, JSON]:
+    """All keys of a call of the truth, those inside `function` included."""
+    inner = entry.get("function") if isinstance(entry, dict) else None
+    return {**entry, **(inner if isinstance(inner, dict) else {})} if isinstance(entry, dict) else {}
 
 
 def _hint(arguments: Mapping[str, JSON], name: str | None, tool: Tool) -> str:

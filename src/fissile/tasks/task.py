@@ -11,8 +11,12 @@ from fissile.calls import JSON, ToolCall
 from fissile.errors import DataError
 from fissile.tools import Tool
 
-Message = dict[str, str]
-"""A chat message: {"role": "system" | "user" | "assistant" | "tool", "content": text}."""
+Message = dict[str, Any]
+"""A chat message: {"role": "system" | "user" | "assistant" | "tool", "content": text}.
+
+An assistant's may have "tool_calls" in OpenAI's form, [{"type": "function", "function": {"name": ..., "arguments": JSON
+text}}]; how they are written is the dialect's. A tool's may have a "tool_call_id" and a "name".
+"""
 
 Matching = Literal["exact", "bfcl"]
 """How a value is compared with the truth: JSON equality, or BFCL's (letter case and punctuation are free)."""
@@ -46,6 +50,12 @@ class ExpectedCall:
     def to_dict(self) -> dict[str, JSON]:
         """A JSON-ready dict."""
         return {"name": self.name, "arguments": self.arguments, "optional": sorted(self.optional)}
+
+
+def said(message: Message) -> str:
+    """All that a message says: its content, and name and arguments of the calls that it makes."""
+    functions = [call["function"] for call in message.get("tool_calls", ())]
+    return "\n".join([message["content"], *(f"{call['name']} {call['arguments']}" for call in functions)])
 
 
 @dataclass(frozen=True)

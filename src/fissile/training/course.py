@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from fissile.calls import JSON
@@ -12,14 +12,11 @@ from fissile.dialects import ChatFormat
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter, Sampler
 from fissile.engines.injection import LiveContextInjector, SingleStepInjector
-from fissile.engines.live import EnvironmentMaker, LiveSampler
+from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenPolicy
 from fissile.environments import SingleStep
-from fissile.environments.bfcl.reseeding import reseed
 from fissile.environments.bfcl_ast import is_valid
-from fissile.environments.python import CallLimits, PythonTools, PythonWorld
-from fissile.environments.worlds import make_environment
-from fissile.errors import DataError
+from fissile.environments.python import PythonTools
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
 from fissile.evaluation.losses import by_reason, refuse_total_loss
@@ -27,22 +24,11 @@ from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
 from fissile.feedback.phrasebooks import SERVICE_RULES
 from fissile.metrics import evaluate_episodes
 from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector
-from fissile.tasks import (
-    Split,
-    Task,
-    World,
-    instances,
-    load_bfcl_multi_turn,
-    load_jsonl,
-    load_tasks,
-    split_by_function,
-)
-from fissile.tasks.procedural import SOURCE as PROCEDURAL
-from fissile.tasks.procedural import procedural_split
-from fissile.tasks.scenarios import split_scenarios
-from fissile.tasks.splits import split_by_task
+from fissile.tasks import Task
 from fissile.training.cold_start import live_examples, supervised_examples
 from fissile.training.supervised import Example
+from fissile.training.task_check import environment_maker
+from fissile.training.task_sources import read_source, refuse_too_few, sides_of
 
 Records = dict[str, list[dict[str, JSON]]]
 """Name of a file of an evaluation ("episodes", ...) to its lines."""
@@ -128,14 +114,13 @@ class SingleStepCourse:
             diagnoser = Diagnoser(find_source(config.injection_feedback))
             injector = SingleStepInjector(config.injection.at("training"), self._attempter, diagnoser)
             self.trainer_settings["injector"] = injector
-        settings = config.tasks
-        split, count = _single_step_split(config, self.sampler)
-        self.split = split
+        sides = sides_of(config, read_source(config).checked(), partial(fits, self.sampler, config))
+        self.split = split = sides.split
         fitting = sum(map(len, split))
-        self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
-        _refuse_empty(self.train, self.evaluated, count, config)
+        self.train, self.evaluated = sides.train, sides.evaluated
+        refuse_too_few(sides, config)
         self.summary = (
-            f"{count} tasks, {count - fitting} left out with more than {settings.max_prompt_tokens} "
+            f"{sides.count} tasks, {sides.count - fitting} left out with more than {config.tasks.max_prompt_tokens} "
             f"prompt tokens: {len(split.train)} to train on, {len(split.validation)} for validation, "
             f"{len(split.test)} to test on, no function in common"
         )
@@ -200,14 +185,12 @@ class LiveCourse:
         self.sampler: Sampler = self._live
         if config.injection.at("training").rate:
             self.trainer_settings["injector"] = LiveContextInjector(config.injection.at("training"), self._live)
-        split = _live_split(config, tools)
-        turns = [instance for task in split.train for instance in instances(task)]
-        self.train = tuple(_fitting(turns, self.sampler, config))
+        sides = sides_of(config, read_source(config, tools).checked(), partial(fits, self.sampler, config))
+        split, self.train, self.evaluated = sides.split, sides.train, sides.evaluated
         self._demonstrated = _scenarios_of(self.train, split.train)
-        self.evaluated = _evaluated(split, config.evaluation)
-        _refuse_empty(self.train, self.evaluated, len(turns), config)
+        refuse_too_few(sides, config)
         self.summary = (
-            f"{len(split.train)} training scenarios with {len(turns)} turns, {len(turns) - len(self.train)} left out "
+            f"{len(split.train)} training scenarios with {sides.count} turns, {sides.count - len(self.train)} left out "
             f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "
             f"validation, {len(split.test)} to test on"
         )
@@ -261,42 +244,6 @@ def _named(injection: InjectionSettings) -> dict[str, Any]:
     return {"injection": injection.model_dump(mode="json")} if injection.rate else {}
 
 
-def environment_maker(config: RunConfig, tools: PythonTools | None) -> EnvironmentMaker:
-    """Gives every rollout its own world: that of the user's tools, or BFCL's where there are none."""
-    if tools is None:
-        return make_environment
-    limits = CallLimits(seconds=config.world.call_seconds, result_characters=config.world.result_characters)
-    return lambda task: PythonWorld(tools, limits)
-
-
-def _single_step_split(config: RunConfig, sampler: Sampler) -> tuple[Split, int]:
-    """The sides of the tasks with a short enough prompt, and how many tasks there are in all."""
-    settings = config.tasks
-    if settings.source == PROCEDURAL:
-        whole = procedural_split(settings.procedural)
-        return Split(*(tuple(_fitting(side, sampler, config)) for side in whole)), sum(map(len, whole))
-    tasks = load_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
-    live = next((task.id for task in tasks if task.world is not None), None)
-    if live is not None:
-        raise DataError(f"Task '{live}' has a live world. Give the tools of its world: --tools my_tools.py.")
-    return split_by_function(_fitting(tasks, sampler, config), seed=settings.split_seed), len(tasks)
-
-
-def _live_split(config: RunConfig, tools: PythonTools | None) -> Split:
-    """Scenarios of BFCL by domain or index, their training side reseeded; or the tasks of a file, at random."""
-    settings = config.tasks
-    if settings.source == PROCEDURAL:
-        return procedural_split(settings.procedural)
-    if tools is not None:
-        tasks = load_jsonl(settings.source, tools=tools.tools, world=World("python"))
-        return split_by_task(tasks, seed=settings.split_seed)
-    loaded = load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks
-    split = split_scenarios(loaded, held_out=settings.held_out, seed=settings.split_seed)
-    if settings.reseed:
-        split = split._replace(train=tuple(reseed(task, settings.split_seed + 1) for task in split.train))
-    return split
-
-
 def _shortest(positions: int | None, wanted: int | None, engine: EngineConfig) -> int | None:
     """The longest context, its answer included, that model, recipe and engine all allow."""
     of_engine = engine.max_model_len if engine.name == "vllm" else None
@@ -309,23 +256,9 @@ def _scenarios_of(turns: Sequence[Task], scenarios: Sequence[Task]) -> tuple[Tas
     return tuple(task for task in scenarios if task.id in kept)
 
 
-def _fitting(tasks: Sequence[Task], sampler: Sampler, config: RunConfig) -> list[Task]:
-    return [task for task in tasks if len(sampler.context(task).prompt_ids) <= config.tasks.max_prompt_tokens]
-
-
-def _evaluated(split: Split, settings: EvaluationConfig) -> tuple[Task, ...]:
-    tasks = list(split.test if settings.split == "test" else split.validation)
-    random.Random(settings.seed).shuffle(tasks)
-    return tuple(tasks[: settings.tasks])
-
-
-def _refuse_empty(train: Sequence[Task], evaluated: Sequence[Task], count: int, config: RunConfig) -> None:
-    for side, tasks in (("training", train), ("held-out", evaluated)):
-        if not tasks:
-            raise DataError(
-                f"No {side} task is left of {count} (max_prompt_tokens = {config.tasks.max_prompt_tokens}). Raise "
-                "tasks.max_prompt_tokens, or give more tasks with different functions."
-            )
+def fits(sampler: Sampler, config: RunConfig, task: Task) -> bool:
+    """Whether a task's prompt is short enough to be trained on."""
+    return len(sampler.context(task).prompt_ids) <= config.tasks.max_prompt_tokens
 
 
 def _sampling(settings: EvaluationConfig) -> Sampling:
