@@ -47,7 +47,14 @@ def trained(folder: Path, make_engine: EngineMaker) -> FissionGRPOTrainer:
         report_to=[],
         disable_tqdm=True,
     )
-    trainer = FissionGRPOTrainer(policy, args, TASKS, tiny_tokenizer(), method="grpo", make_engine=make_engine)
+    trainer = FissionGRPOTrainer(
+        policy,
+        args=args,
+        train_dataset=TASKS,
+        processing_class=tiny_tokenizer(),
+        method="grpo",
+        make_engine=make_engine,
+    )
     trainer.train()
     return trainer
 
