@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fissile.config import load_config
+from fissile.errors import ConfigError
 
 
 def train(
@@ -37,6 +38,11 @@ def train(
     if dry_run:
         console.print_json(config.model_dump_json())
         return
+    if not config.training.steps and not config.cold_start.examples:
+        raise ConfigError(
+            "training.steps = 0 and cold_start.examples = 0: nothing would be trained. Raise one of them; `fissile eval` "
+            "measures a model as it is."
+        )
     from fissile.reports import write_report  # noqa: PLC0415
     from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415

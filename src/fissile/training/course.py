@@ -19,7 +19,7 @@ from fissile.environments.bfcl.reseeding import reseed
 from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.environments.worlds import make_environment
-from fissile.errors import DataError
+from fissile.errors import ConfigError, DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
@@ -129,7 +129,7 @@ class SingleStepCourse:
         self.split = split
         fitting = sum(map(len, split))
         self.train, self.evaluated = split.train, _evaluated(split, config.evaluation)
-        _refuse_empty(self.train, self.evaluated, count, config)
+        _refuse_too_few(self.train, self.evaluated, count, config)
         self.summary = (
             f"{count} tasks, {count - fitting} left out with more than {settings.max_prompt_tokens} "
             f"prompt tokens: {len(split.train)} to train on, {len(split.validation)} for validation, "
@@ -197,7 +197,7 @@ class LiveCourse:
         self.train = tuple(_fitting(turns, self.sampler, config))
         self._demonstrated = _scenarios_of(self.train, split.train)
         self.evaluated = _evaluated(split, config.evaluation)
-        _refuse_empty(self.train, self.evaluated, len(turns), config)
+        _refuse_too_few(self.train, self.evaluated, len(turns), config)
         self.summary = (
             f"{len(split.train)} training scenarios with {len(turns)} turns, {len(turns) - len(self.train)} left out "
             f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "
@@ -307,13 +307,32 @@ def _evaluated(split: Split, settings: EvaluationConfig) -> tuple[Task, ...]:
     return tuple(tasks[: settings.tasks])
 
 
-def _refuse_empty(train: Sequence[Task], evaluated: Sequence[Task], count: int, config: RunConfig) -> None:
+def _refuse_too_few(train: Sequence[Task], evaluated: Sequence[Task], count: int, config: RunConfig) -> None:
+    """A run that could make no update, or measure nothing, says so before anything is computed."""
+    training = config.training
     for side, tasks in (("training", train), ("held-out", evaluated)):
         if not tasks:
             raise DataError(
                 f"No {side} task is left of {count} (max_prompt_tokens = {config.tasks.max_prompt_tokens}). Raise "
                 "tasks.max_prompt_tokens, or give more tasks with different functions."
             )
+    if training.steps and len(train) < training.prompts_per_step:
+        raise DataError(
+            f"A step samples training.prompts_per_step = {training.prompts_per_step} different tasks, and {len(train)} "
+            f"to train on are left of {count}, so no update could be made. Lower training.prompts_per_step, or give "
+            f"more tasks (or raise tasks.max_prompt_tokens = {config.tasks.max_prompt_tokens})."
+        )
+    rollouts = training.prompts_per_step * training.group_size
+    if training.steps and training.rollouts is not None and training.rollouts < rollouts:
+        raise ConfigError(
+            f"training.rollouts = {training.rollouts} is less than one step samples (prompts_per_step x group_size = "
+            f"{rollouts}). Raise it, or sample fewer a step."
+        )
+    if training.steps == 1 and training.warmup_steps:
+        raise ConfigError(
+            "training.warmup_steps gives the first step a learning rate of 0, and training.steps = 1 no other one. Set "
+            "training.warmup_steps = 0."
+        )
 
 
 def _sampling(settings: EvaluationConfig) -> Sampling:

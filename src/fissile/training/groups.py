@@ -58,6 +58,29 @@ def check_loss_mask(batch: dict[str, Any], rollouts: Sequence[Rollout], drops_tr
         )
 
 
+def refuse_several_processes(processes: int, *, in_rounds: bool, counted: bool) -> None:
+    """What only one process can do.
+
+    Args:
+        processes: that train together.
+        in_rounds: TRL's vLLM would sample live rollouts or refills.
+        counted: there is a budget.
+
+    Raises:
+        ConfigError: there are several, and one of these is asked for.
+    """
+    if processes > 1 and in_rounds:
+        raise ConfigError(
+            "Live rollouts and refills take a different number of rounds in each process, and TRL's vLLM samples "
+            "for all of them at once. Train in one process, or without use_vllm."
+        )
+    if processes > 1 and counted:
+        raise ConfigError(
+            "Every process counts a budget (training.rollouts, training.tokens) for itself, so they would end at "
+            "different steps. Train in one process, or limit training.steps alone."
+        )
+
+
 def refuse_split_evaluation(rows: int, group_size: int) -> None:
     """An evaluation batch must hold whole groups, too.
 

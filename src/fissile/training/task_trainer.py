@@ -111,11 +111,19 @@ class TaskGRPOTrainer(PackedGRPOTrainer):
             RunError: the training is over, and no update was made.
         """
         output = super().train(*arguments, **options)
+        self.require_update()
+        return output
+
+    def require_update(self) -> None:
+        """Refuse to call what was trained so far a success where it is nothing.
+
+        Raises:
+            RunError: no update was made.
+        """
         moved = not self._start or trainable_bits(self.model) != self._start
         seen = torch.tensor([[self.learning.with_signal > 0, moved]], device=self.accelerator.device)
         learned, moved = self.accelerator.gather(seen).view(-1, 2).any(dim=0).tolist()
         self.learning.require(self.state.global_step, learned, moved)
-        return output
 
     def evaluate(self, eval_dataset: Any = None, *arguments: Any, **options: Any) -> dict[str, float]:
         """TRL's; `eval_dataset` holds tasks, as the constructor's does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,6 @@ from fissile.engines.injection import Injector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
-from fissile.errors import ConfigError
 from fissile.feedback import FeedbackSource
 from fissile.methods import (
     GRPO,
@@ -50,6 +49,7 @@ from fissile.training.groups import (
     check_loss_mask,
     in_row_order,
     learned_tokens,
+    refuse_several_processes,
     refuse_split_evaluation,
     refuse_split_groups,
     room_for_context,
@@ -174,20 +174,16 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         self.eos_token_ids = sorted({*self.eos_token_ids, *self.chat.end_ids})
         limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
         sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
-        in_rounds = isinstance(sampler, LiveSampler) or refills > 0
-        if in_rounds and self.use_vllm and self.accelerator.num_processes > 1:
-            raise ConfigError(
-                "Live rollouts and refills take a different number of rounds in each process, and TRL's vLLM samples "
-                "for all of them at once. Train in one process, or without use_vllm."
-            )
-        if self._budget != Budget() and self.accelerator.num_processes > 1:
-            raise ConfigError(
-                "Every process counts a budget (training.rollouts, training.tokens) for itself, so they would end at "
-                "different steps. Train in one process, or limit training.steps alone."
-            )
+        refuse_several_processes(
+            self.accelerator.num_processes,
+            in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or refills > 0),
+            counted=self._budget != Budget(),
+        )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         self._prepare_packing(self.args.cast_lm_head_to_fp32)
-        self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
+        self.engine: Engine = (
+            TRLEngine.ending_at(self.chat.end_ids, self) if self.use_vllm else self._local_engine(make_engine)
+        )
         self.method: Method = make_method(
             method,
             fission or FissionSettings(),
@@ -219,7 +215,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         """Train to the end, from a checkpoint on if there is one. Where that is the last, it is only loaded.
 
         Raises:
-            RunError: the checkpoint is incomplete, or was written under another configuration.
+            RunError: the checkpoint is incomplete, or was written under another configuration; or no update was made.
         """
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
@@ -229,6 +225,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             if state.global_step >= steps or self._budget.reached(spent):
                 self._load_from_checkpoint(str(checkpoint))
                 self.state = state
+                self.require_update()
                 return
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -404,4 +401,3 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             yield
         finally:
             setattr(self, name, before)
-

@@ -106,7 +106,7 @@ class Learning:
 
     def _why(self, updates: int, learned_anywhere: bool) -> str:
         if not updates:
-            return "the training ended before its first step. Look for what stopped it (a callback, a limit) and remove it."
+            return "the training ended before its first step. Find what stopped it (a callback, a limit) and remove it."
         if not learned_anywhere and self.lost and self.lost == self.rollouts:
             return (
                 f"all {self.rollouts} rollouts were lost to failures of the engine or the world (see the warnings). "
