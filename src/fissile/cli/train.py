@@ -40,7 +40,7 @@ def train(
         return
     if not config.training.steps and not config.cold_start.examples:
         raise ConfigError(
-            "training.steps = 0 and cold_start.examples = 0: nothing would be trained. Raise one of them; `fissile eval` "
+            "training.steps = 0 and cold_start.examples = 0: nothing would be trained. Raise one; `fissile eval` "
             "measures a model as it is."
         )
     from fissile.reports import write_report  # noqa: PLC0415

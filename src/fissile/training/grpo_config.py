@@ -16,6 +16,8 @@ class FissionGRPOConfig(GRPOConfig):  # type: ignore[misc]
     TRL's own asks for `use_cpu=True` there, since its default is bfloat16. `FissionGRPOTrainer` takes either.
     """
 
+    use_cpu: bool = False
+
     def __post_init__(self) -> None:
         """See `GRPOConfig`."""
         self.use_cpu = self.use_cpu or not (torch.accelerator.is_available() or is_torch_xla_available())

@@ -21,19 +21,10 @@ GIVEN = frozenset({"task", "attempt", "task_id", "composite", "env_mask"})
 """Columns that the trainer itself gives to reward functions."""
 
 TRLS_OWN = frozenset(
-    [
-        "prompt",
-        "prompts",
-        "completion",
-        "completions",
-        "completion_ids",
-        "image",
-        "images",
-        "trainer_state",
-        "log_extra",
-        "log_metric",
-        "environments",
-    ]
+    (
+        *("prompt", "prompts", "completion", "completions", "completion_ids", "image", "images"),
+        *("trainer_state", "log_extra", "log_metric", "environments"),
+    )
 )
 """Names that TRL means something else by, in a row or among the arguments of a reward function."""
 

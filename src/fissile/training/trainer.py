@@ -113,10 +113,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             train_dataset: tasks, or a dataset of rows with the task columns.
             eval_dataset: the same, or several by name.
             processing_class: the tokenizer; loaded by TRL if not given.
-            reward_processing_classes: as for TRL.
-            callbacks: as for TRL.
-            optimizers: as for TRL.
-            quantization_config: as for TRL.
+            reward_processing_classes, callbacks, optimizers, quantization_config: as for TRL.
             peft_config: as for TRL; adapters of virtual tokens cannot be sampled from.
             fission: the knobs of Fission-GRPO.
             source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
@@ -171,7 +168,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), self.args.chat_template_kwargs)
-        self.eos_token_ids = sorted({*self.eos_token_ids, *self.chat.end_ids})
+        self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
         sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
         refuse_several_processes(
@@ -386,7 +383,9 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
-    def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
+    def _engine(self, make_engine: EngineMaker | None) -> Engine:
+        if self.use_vllm:
+            return TRLEngine.ending_at(self.chat.end_ids, self)
         live = isinstance(self.sampler, LiveSampler)
         make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)

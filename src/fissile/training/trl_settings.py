@@ -16,150 +16,41 @@ from trl import GRPOConfig, GRPOTrainer
 from fissile.engines import Sampling
 from fissile.errors import ConfigError
 
-TRLS = frozenset(
-    [
-        "output_dir",
-        "seed",
-        "full_determinism",
-        "use_cpu",
-        "local_rank",
-        "do_train",
-        "do_eval",
-        "do_predict",
-        "resume_from_checkpoint",
-        "num_train_epochs",
-        "max_steps",
-        "learning_rate",
-        "lr_scheduler_type",
-        "lr_scheduler_kwargs",
-        "warmup_steps",
-        "optim",
-        "optim_args",
-        "weight_decay",
-        "adam_beta1",
-        "adam_beta2",
-        "adam_epsilon",
-        "optim_target_modules",
-        "max_grad_norm",
-        "average_tokens_across_devices",
-        "per_device_train_batch_size",
-        "gradient_accumulation_steps",
-        "steps_per_generation",
-        "generation_batch_size",
-        "auto_find_batch_size",
-        "num_generations",
-        "num_iterations",
-        "shuffle_dataset",
-        "pad_to_multiple_of",
-        "bf16",
-        "fp16",
-        "bf16_full_eval",
-        "fp16_full_eval",
-        "tf32",
-        "use_cache",
-        "neftune_noise_alpha",
-        "torch_empty_cache_steps",
-        "activation_checkpointing",
-        "activation_checkpointing_kwargs",
-        "gradient_checkpointing",
-        "gradient_checkpointing_kwargs",
-        "logging_strategy",
-        "logging_steps",
-        "logging_first_step",
-        "log_on_each_node",
-        "logging_nan_inf_filter",
-        "log_level",
-        "log_level_replica",
-        "disable_tqdm",
-        "report_to",
-        "run_name",
-        "project",
-        "trackio_space_id",
-        "trackio_bucket_id",
-        "trackio_static_space_id",
-        "include_num_input_tokens_seen",
-        "skip_memory_metrics",
-        "debug",
-        "log_completions",
-        "log_multimodal",
-        "num_completions_to_print",
-        "log_unique_prompts",
-        "log_completions_hub_repo",
-        "eval_strategy",
-        "eval_steps",
-        "eval_delay",
-        "eval_on_start",
-        "per_device_eval_batch_size",
-        "eval_accumulation_steps",
-        "eval_do_concat_batches",
-        "eval_use_gather_object",
-        "prediction_loss_only",
-        "save_only_model",
-        "save_strategy",
-        "save_steps",
-        "save_on_each_node",
-        "save_total_limit",
-        "enable_jit_checkpoint",
-        "load_best_model_at_end",
-        "metric_for_best_model",
-        "greater_is_better",
-        "ignore_data_skip",
-        "restore_callback_states_from_checkpoint",
-        "push_to_hub",
-        "hub_token",
-        "hub_private_repo",
-        "hub_model_id",
-        "hub_strategy",
-        "hub_always_push",
-        "hub_revision",
-        "accelerator_config",
-        "parallelism_config",
-        "ddp_find_unused_parameters",
-        "ddp_bucket_cap_mb",
-        "ddp_broadcast_buffers",
-        "ddp_static_graph",
-        "ddp_backend",
-        "ddp_timeout",
-        "dataloader_drop_last",
-        "dataloader_num_workers",
-        "dataloader_pin_memory",
-        "dataloader_persistent_workers",
-        "dataloader_prefetch_factor",
-        "dataloader_multiprocessing_context",
-        "dataloader_in_order",
-        "trust_remote_code",
-        "router_aux_loss_coef",
-        "disable_dropout",
-        "cast_lm_head_to_fp32",
-        "beta",
-        "epsilon",
-        "delta",
-        "epsilon_high",
-        "loss_type",
-        "sapo_temperature_neg",
-        "sapo_temperature_pos",
-        "vespo_k_pos",
-        "vespo_lambda_pos",
-        "vespo_k_neg",
-        "vespo_lambda_neg",
-        "importance_sampling_level",
-        "multi_objective_aggregation",
-        "scale_rewards",
-        "mask_truncated_completions",
-        "sync_ref_model",
-        "ref_model_mixup_alpha",
-        "ref_model_sync_steps",
-        "top_entropy_quantile",
-        "entropy_coef",
-        "use_adaptive_entropy",
-        "entropy_coef_min",
-        "entropy_coef_max",
-        "entropy_coef_delta",
-        "entropy_target",
-        "off_policy_mask_threshold",
-        "use_bias_correction_kl",
-        "use_vllm",
-    ]
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+TRLS = _names(
+    """
+    output_dir seed full_determinism use_cpu local_rank do_train do_eval do_predict resume_from_checkpoint
+    num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args
+    weight_decay adam_beta1 adam_beta2 adam_epsilon optim_target_modules max_grad_norm average_tokens_across_devices
+    per_device_train_batch_size gradient_accumulation_steps steps_per_generation generation_batch_size
+    auto_find_batch_size num_generations num_iterations shuffle_dataset pad_to_multiple_of
+    bf16 fp16 bf16_full_eval fp16_full_eval tf32 use_cache neftune_noise_alpha torch_empty_cache_steps
+    activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing gradient_checkpointing_kwargs
+    logging_strategy logging_steps logging_first_step log_on_each_node logging_nan_inf_filter log_level
+    log_level_replica disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id
+    trackio_static_space_id include_num_input_tokens_seen skip_memory_metrics debug
+    log_completions log_multimodal num_completions_to_print log_unique_prompts log_completions_hub_repo
+    eval_strategy eval_steps eval_delay eval_on_start per_device_eval_batch_size eval_accumulation_steps
+    eval_do_concat_batches eval_use_gather_object prediction_loss_only
+    save_only_model save_strategy save_steps save_on_each_node save_total_limit enable_jit_checkpoint
+    load_best_model_at_end metric_for_best_model greater_is_better ignore_data_skip
+    restore_callback_states_from_checkpoint
+    push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision
+    accelerator_config parallelism_config ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers
+    ddp_static_graph ddp_backend ddp_timeout
+    dataloader_drop_last dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
+    dataloader_prefetch_factor dataloader_multiprocessing_context dataloader_in_order
+    trust_remote_code router_aux_loss_coef disable_dropout cast_lm_head_to_fp32
+    beta epsilon delta epsilon_high loss_type sapo_temperature_neg sapo_temperature_pos vespo_k_pos vespo_lambda_pos
+    vespo_k_neg vespo_lambda_neg importance_sampling_level multi_objective_aggregation scale_rewards
+    mask_truncated_completions sync_ref_model ref_model_mixup_alpha ref_model_sync_steps top_entropy_quantile
+    entropy_coef use_adaptive_entropy entropy_coef_min entropy_coef_max entropy_coef_delta entropy_target
+    off_policy_mask_threshold use_bias_correction_kl use_vllm
+    """
 )
 """Fields that do here what they do in TRL, by TRL's own code. Values that TRL refuses, TRL refuses."""
 
@@ -181,28 +72,14 @@ OURS = {
 }
 """Fields that this package sees to, and how."""
 
-WITH_VLLM = frozenset(
-    [
-        "generation_kwargs",
-        "ds3_gather_for_generation",
-        "vllm_mode",
-        "vllm_model_impl",
-        "vllm_enable_sleep_mode",
-        "vllm_structured_outputs_regex",
-        "vllm_server_base_url",
-        "vllm_server_host",
-        "vllm_server_port",
-        "vllm_server_timeout",
-        "vllm_group_port",
-        "vllm_gpu_memory_utilization",
-        "vllm_max_model_length",
-        "vllm_tensor_parallel_size",
-        "vllm_importance_sampling_correction",
-        "vllm_importance_sampling_mode",
-        "vllm_importance_sampling_clip_max",
-        "vllm_importance_sampling_clip_min",
-        "vllm_importance_sampling_cap",
-    ]
+WITH_VLLM = _names(
+    """
+    generation_kwargs ds3_gather_for_generation vllm_mode vllm_model_impl vllm_enable_sleep_mode
+    vllm_structured_outputs_regex vllm_server_base_url vllm_server_host vllm_server_port vllm_server_timeout
+    vllm_group_port vllm_gpu_memory_utilization vllm_max_model_length vllm_tensor_parallel_size
+    vllm_importance_sampling_correction vllm_importance_sampling_mode vllm_importance_sampling_clip_max
+    vllm_importance_sampling_clip_min vllm_importance_sampling_cap
+    """
 )
 """Fields that TRL hands to its vLLM, and that nobody reads where use_vllm is off."""
 
@@ -230,20 +107,11 @@ REFUSED = {
 }
 """Fields that only their default is taken of, and what to do instead."""
 
-PASSED = frozenset(
-    [
-        "model",
-        "reward_funcs",
-        "args",
-        "train_dataset",
-        "eval_dataset",
-        "processing_class",
-        "reward_processing_classes",
-        "callbacks",
-        "optimizers",
-        "quantization_config",
-        "peft_config",
-    ]
+PASSED = _names(
+    """
+    model reward_funcs args train_dataset eval_dataset processing_class reward_processing_classes callbacks optimizers
+    quantization_config peft_config
+    """
 )
 """Arguments that this trainer takes as TRL's does."""
 
@@ -361,7 +229,7 @@ def reward_weights_of(args: GRPOConfig, functions: int) -> list[float] | None:
     Raises:
         ConfigError: another number of weights.
     """
-    weights = args.reward_weights
+    weights: list[float] | None = args.reward_weights
     if weights is None or len(weights) == functions + 1:
         return weights
     if len(weights) != functions:

@@ -30,7 +30,7 @@ def refuse_idle_settings(args: GRPOConfig, tasks: int, rollouts: int | None, has
         raise ConfigError("max_steps = 0 or num_train_epochs = 0: no update would be made. Raise it.")
     if tasks < prompts:
         raise ConfigError(
-            f"train_dataset has {tasks} tasks, and a step samples {prompts} different ones (per_device_train_batch_size "
+            f"train_dataset has {tasks} tasks, and a step samples {prompts} of them (per_device_train_batch_size "
             f"x steps_per_generation x processes / num_generations = {args.generation_batch_size} / "
             f"{args.num_generations}), so no update could be made. Give at least {prompts} tasks, or lower "
             "per_device_train_batch_size or steps_per_generation (gradient_accumulation_steps)."
