@@ -112,8 +112,11 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             args: as for TRL; `FissionGRPOConfig` also trains where there is no accelerator, and is the default.
             train_dataset: tasks, or a dataset of rows with the task columns.
             eval_dataset: the same, or several by name.
-            processing_class: the tokenizer; loaded by TRL if not given.
-            reward_processing_classes, callbacks, optimizers, quantization_config: as for TRL.
+            processing_class: the tokenizer.
+            reward_processing_classes: as for TRL.
+            callbacks: as for TRL.
+            optimizers: as for TRL.
+            quantization_config: as for TRL.
             peft_config: as for TRL; adapters of virtual tokens cannot be sampled from.
             fission: the knobs of Fission-GRPO.
             source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
@@ -178,9 +181,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         self._prepare_packing(self.args.cast_lm_head_to_fp32)
-        self.engine: Engine = (
-            TRLEngine.ending_at(self.chat.end_ids, self) if self.use_vllm else self._local_engine(make_engine)
-        )
+        self.engine: Engine = self._engine(make_engine)
         self.method: Method = make_method(
             method,
             fission or FissionSettings(),
@@ -332,12 +333,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
-        figures = {
-            f"{plan.phase.value}/zero_variance_groups": silent / len(groups),
-            **step_figures(plan, self._scored),
-            **self.method.figures(),
-        }
-        for name, value in figures.items():
+        log[f"{plan.phase.value}/zero_variance_groups"].append(silent / len(groups))
+        for name, value in (step_figures(plan, self._scored) | self.method.figures()).items():
             log[name].append(value)
         for name, count in self.method.counts().items():
             log[f"corrections/{name}"].append(float(count))

@@ -131,7 +131,7 @@ REFUSED_ARGUMENTS = {
         "reward_funcs), and write"
     ),
     "rollout_func": "this trainer is a rollout function itself; give your sampler with make_engine (prompts of token "
-    "ids in, completions out), or a world of your own with make_environment",
+    "ids in, completions out), or a world of your own with make_environment.",
 }
 """Arguments of TRL's trainer that are refused, and what to use instead."""
 
@@ -166,8 +166,8 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         if name not in inspect.signature(GRPOTrainer.__init__).parameters:
             raise TypeError(f"FissionGRPOTrainer got an argument that neither it nor trl.GRPOTrainer takes: '{name}'.")
         if value:
-            reason = REFUSED_ARGUMENTS.get(name, "this argument of TRL's trainer is not known here yet")
-            raise ConfigError(f"{name}= is refused: {reason.rstrip('.')}.")
+            reason = REFUSED_ARGUMENTS.get(name, "this argument of TRL's is not known here yet.")
+            raise ConfigError(f"{name}= is refused: {reason}")
 
 
 def sampling_of(args: GRPOConfig) -> Sampling:
