@@ -111,7 +111,7 @@ def test_what_has_no_effect_is_refused_by_name(name: str, monkeypatch: pytest.Mo
 def test_the_defaults_pass_and_so_do_trls_own() -> None:
     check_settings(made())
     check_settings(GRPOConfig("out", use_cpu=True))
-    with pytest.raises(ConfigError, match="args must be a trl.GRPOConfig, not dict"):
+    with pytest.raises(ConfigError, match=r"args must be a trl\.GRPOConfig, not dict"):
         check_settings({"output_dir": "out"})
 
 
