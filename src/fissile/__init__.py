@@ -13,12 +13,22 @@ if TYPE_CHECKING:
     from fissile.methods import FissionSettings
     from fissile.rewards import RewardConfig
     from fissile.tasks import Task, load_tasks
+    from fissile.training.grpo_config import FissionGRPOConfig
     from fissile.training.trainer import FissionGRPOTrainer
 
-__all__ = ["DomainError", "FissionGRPOTrainer", "FissionSettings", "RewardConfig", "Task", "load_tasks"]
+__all__ = [
+    "DomainError",
+    "FissionGRPOConfig",
+    "FissionGRPOTrainer",
+    "FissionSettings",
+    "RewardConfig",
+    "Task",
+    "load_tasks",
+]
 
 _HOMES = {
     "DomainError": "fissile.functions",
+    "FissionGRPOConfig": "fissile.training.grpo_config",
     "FissionGRPOTrainer": "fissile.training.trainer",
     "FissionSettings": "fissile.methods",
     "RewardConfig": "fissile.rewards",

@@ -33,27 +33,27 @@ class RewardConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    alpha: float = Field(0.5, ge=0, le=1, description="Share of R_corr for calling the right functions.")
-    format_weight_start: float = Field(2.0, ge=0, description="Weight of R_fmt at the start of the run.")
-    format_weight_end: float = Field(1.0, ge=0, description="Weight of R_fmt at the end of the run.")
-    correctness_weight_start: float = Field(1.0, ge=0, description="Weight of R_corr at the start of the run.")
-    correctness_weight_end: float = Field(2.0, ge=0, description="Weight of R_corr at the end of the run.")
-    schedule: Schedule = Field("linear", description="How the weights move from start to end.")
+    alpha: float = Field(default=0.5, ge=0, le=1, description="Share of R_corr for calling the right functions.")
+    format_weight_start: float = Field(default=2.0, ge=0, description="Weight of R_fmt at the start of the run.")
+    format_weight_end: float = Field(default=1.0, ge=0, description="Weight of R_fmt at the end of the run.")
+    correctness_weight_start: float = Field(default=1.0, ge=0, description="Weight of R_corr at the start of the run.")
+    correctness_weight_end: float = Field(default=2.0, ge=0, description="Weight of R_corr at the end of the run.")
+    schedule: Schedule = Field(default="linear", description="How the weights move from start to end.")
     length_flat_from: float = Field(
-        0.5, ge=0, description="Start of the zone of full R_len, as a multiple of the reference length."
+        default=0.5, ge=0, description="Start of the zone of full R_len, as a multiple of the reference length."
     )
     length_flat_to: float = Field(
-        1.5, ge=0, description="End of the zone of full R_len, as a multiple of the reference length."
+        default=1.5, ge=0, description="End of the zone of full R_len, as a multiple of the reference length."
     )
     length_sigma: float = Field(
-        0.5, gt=0, description="Width of R_len's Gaussian flanks, as a multiple of the reference length."
+        default=0.5, gt=0, description="Width of R_len's Gaussian flanks, as a multiple of the reference length."
     )
     repeat_earns_nothing: bool = Field(
-        False, description="In a recovery group an exact repeat of the failed calls has R_corr = 0."
+        default=False, description="In a recovery group an exact repeat of the failed calls has R_corr = 0."
     )
 
     recovery_credit: Literal["absolute", "improvement"] = Field(
-        "absolute",
+        default="absolute",
         description="R_corr in a recovery group: the attempt's own, or only what it gains over the failed attempt. The "
         "paper's is 'absolute', where any changed call keeps the credit for its name.",
     )

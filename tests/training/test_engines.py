@@ -17,7 +17,7 @@ from fissile import FissionGRPOTrainer
 from fissile.config import EngineConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
-from fissile.errors import ConfigError
+from fissile.errors import ConfigError, RunError
 from fissile.rollouts import Completion
 from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens
 from tiny import squares, tiny_tokenizer
@@ -47,7 +47,14 @@ def trained(folder: Path, make_engine: EngineMaker) -> FissionGRPOTrainer:
         report_to=[],
         disable_tqdm=True,
     )
-    trainer = FissionGRPOTrainer(policy, args, TASKS, tiny_tokenizer(), method="grpo", make_engine=make_engine)
+    trainer = FissionGRPOTrainer(
+        policy,
+        args=args,
+        train_dataset=TASKS,
+        processing_class=tiny_tokenizer(),
+        method="grpo",
+        make_engine=make_engine,
+    )
     trainer.train()
     return trainer
 
@@ -59,7 +66,8 @@ def test_the_trainer_samples_with_the_engine_that_it_is_given(tmp_path: Path) ->
         made.append(ScriptedEngine(lambda prompt, sample: chat.completion_ids("no")))
         return made[-1]
 
-    trained(tmp_path, scripted)
+    with pytest.raises(RunError, match="No update was made"):  # everyone says the same
+        trained(tmp_path, scripted)
     assert len(made[0].calls) == 2
 
 

@@ -26,6 +26,7 @@ from fissile.reports.records import StageReport
 from fissile.rollouts import InjectionSettings
 from fissile.training.course import make_course
 from fissile.training.progress import recovery_table
+from idle_training import train_idly
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -170,7 +171,7 @@ def test_forced_attempts_are_prompt_and_the_share_is_logged(tmp_path: Path) -> N
         count(*arguments)
 
     made._count, made._generate_and_score_completions = counted, watched  # type: ignore[method-assign]
-    made.train()
+    train_idly(made)
     assert [log["explore/injected"] for log in made.state.log_history if "explore/injected" in log] == [1.0, 1.0]
     for entry in scored:
         (turn,) = entry.rollout.context.history
@@ -186,6 +187,6 @@ def test_forced_attempts_are_prompt_and_the_share_is_logged(tmp_path: Path) -> N
 
 def test_a_recovery_from_a_forced_failure_fissions_no_further_unless_asked(tmp_path: Path) -> None:
     made = trainer(tmp_path, InjectionSettings(rate=1.0), "fission_grpo")
-    made.train()
+    train_idly(made)
     assert made.method.counts()["intercepted"] == 0  # fission.max_depth is 1
     assert dict(made.updates) == {"explore": 2}

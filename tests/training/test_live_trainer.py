@@ -22,6 +22,7 @@ from fissile.rewards import RewardConfig
 from fissile.rollouts import Completion, End, Limits
 from fissile.tasks import World, instances, load_jsonl
 from fissile.tasks.task import Task
+from idle_training import train_idly
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -168,7 +169,7 @@ def test_recoveries_restart_in_the_world_before_the_failed_call(tmp_path: Path, 
     made = trainer(
         tmp_path, engine, [task], fission=FissionSettings(feedback=feedback, interval=1), journal=records.append
     )
-    made.train()
+    train_idly(made)
     assert dict(made.updates) == {"explore": 1, "fission": 1}
     (intercepted,) = (record for record in records if record["event"] == "intercepted")
     (fission,) = (record for record in records if record["event"] == "fission")
@@ -194,7 +195,7 @@ def test_a_silent_failure_is_fissioned(tmp_path: Path) -> None:
         fission=FissionSettings(feedback="rules"),
         journal=records.append,
     )
-    made.train()
+    train_idly(made)
     (intercepted,) = (record for record in records if record["event"] == "intercepted")
     assert [error["kind"] for error in intercepted["history"][-1]["attempt"]["errors"]] == ["wrong_state"]
     assert "quantity" in intercepted["history"][-1]["feedback"]  # rules compare with the truth of the turn
@@ -210,7 +211,7 @@ def test_a_repeat_earns_nothing(tmp_path: Path) -> None:
         [turn("shop-0", 0)],
         reward=RewardConfig(repeat_earns_nothing=True),
     )
-    made.train()
+    train_idly(made)
     assert [scored.reward.corr for scored in made._scored if scored.reward] == [0.0] * 4
     assert made.state.log_history[1]["fission/repeat"] == 1.0
 
@@ -222,7 +223,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
 
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
     made.groups.sampler = LiveSampler(CHAT, lambda task: Lost(TOOLS), limits=Limits(steps_per_turn=3))
-    made.train()
+    train_idly(made)
     ends = [scored.rollout.end for scored in made._scored]
     assert ends == [End.INFRASTRUCTURE] * 3 + [End.DONE]
     assert [scored.reward is None for scored in made._scored] == [True, True, True, False]
@@ -232,7 +233,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
 def test_a_context_without_room_learns_nothing(tmp_path: Path) -> None:
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
     made.groups.sampler = LiveSampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
-    made.train()
+    train_idly(made)
     assert {scored.rollout.end for scored in made._scored} == {End.CONTEXT_LIMIT}
     assert made.state.log_history[0]["loss"] == 0
 
@@ -240,7 +241,7 @@ def test_a_context_without_room_learns_nothing(tmp_path: Path) -> None:
 def test_a_live_method_resumes_from_its_state(tmp_path: Path) -> None:
     engine = TextEngine(lambda number, index: {0: WRONG}.get(number, DONE))
     made = trainer(tmp_path, engine, [turn("shop-0", 0)], args={"max_steps": 1})
-    made.train()
+    train_idly(made)
     state = json.loads(json.dumps(made.method.state_dict()))
     again = trainer(tmp_path, engine, [turn("shop-0", 0)])
     again.method.load_state_dict(state)

@@ -15,6 +15,7 @@ from fissile.methods import OfflineGRPO, OfflineSettings, Scored
 from fissile.training.meter import Meter
 from fissile.training.packed_trainer import PackedGRPOTrainer
 from fissile.training.spending import Budget, Spent
+from idle_training import train_idly
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -83,7 +84,7 @@ def test_spending_counts_every_context_and_every_sampled_token(tmp_path: Path) -
     ],
 )
 def test_a_spent_budget_ends_the_training(tmp_path: Path, budget: Budget, steps: int, ended_by: str) -> None:
-    made = trainer(tmp_path, budget=budget, method="grpo")
+    made = trainer(tmp_path, args={"seed": 3}, budget=budget, method="grpo")
     made.train()
     assert (made.state.global_step, made.ended_by) == (steps, ended_by)
 
@@ -188,7 +189,7 @@ def test_silent_groups_give_way_to_other_tasks(tmp_path: Path) -> None:
 def test_what_stays_silent_is_kept_and_every_failure_is_intercepted(tmp_path: Path) -> None:
     made = trainer(tmp_path, 1, LONG, refills=2)
     made.engine = silent_below(99)(made)
-    made.train()
+    train_idly(made)
     (log,) = logs(made)
     assert (log["explore/zero_variance_groups"], log["explore/refilled"]) == (1, 2 * PROMPTS)
     assert made.method.counts()["intercepted"] == 3 * PROMPTS  # the discarded ones, too
@@ -197,7 +198,7 @@ def test_what_stays_silent_is_kept_and_every_failure_is_intercepted(tmp_path: Pa
 def test_refills_end_with_the_tasks(tmp_path: Path) -> None:
     made = trainer(tmp_path, 1, LONG, method="grpo", refills=99)
     made.engine = silent_below(99)(made)
-    made.train()
+    train_idly(made)
     assert logs(made)[0]["explore/refilled"] == 8 - PROMPTS
 
 

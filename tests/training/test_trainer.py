@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from fissile import FissionGRPOTrainer, FissionSettings
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.errors import ConfigError
+from fissile.errors import ConfigError, RunError
 from fissile.methods import Phase
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks import Task
@@ -144,7 +144,7 @@ def test_log_probabilities_equal_trls_padded_ones(tmp_path: Path) -> None:
     torch.testing.assert_close(entropy[kept], reference[kept], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"])
+@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
 @pytest.mark.parametrize(("checkpointing", "beta"), [(False, 0.0), (True, 0.0), (False, 0.1), (True, 0.1)])
 def test_loss_and_gradients_equal_those_of_trls_padded_batch(
     tmp_path: Path, loss_type: str, checkpointing: bool, beta: float
@@ -190,7 +190,8 @@ def test_a_group_without_variance_is_counted_and_costs_no_forward(tmp_path: Path
     made = trainer(tmp_path, {"max_steps": 2})
     right = made.chat.completion_ids('<tool_call>\n{"name": "area", "arguments": {"side": 77}}\n</tool_call>')
     made.engine = ScriptedEngine(lambda prompt, sample: right)  # everyone fails alike
-    made.train()
+    with pytest.raises(RunError, match="No update was made: no group of 2 steps had any variance"):
+        made.train()
     logs = [log for log in made.state.log_history if "fission/is_fission" in log]
     assert logs[0]["explore/zero_variance_groups"] == 1
     assert logs[1]["fission/zero_variance_groups"] == 1
@@ -230,7 +231,7 @@ def test_users_rewards_are_added_and_see_task_and_attempt(tmp_path: Path) -> Non
 def test_full_weights_in_float32_under_bfloat16_autocast(tmp_path: Path) -> None:
     made = FissionGRPOTrainer(
         model=tiny_llama(267, max_position_embeddings=2048),
-        args=config(tmp_path, max_steps=2, bf16=True),
+        args=config(tmp_path, max_steps=2, bf16=True, seed=1),
         train_dataset=TASKS,
         processing_class=tiny_tokenizer(),
     )
@@ -247,7 +248,7 @@ def test_an_evaluation_with_the_trainer_before_any_step(tmp_path: Path) -> None:
 
 def test_sampled_log_probabilities_reach_trls_importance_sampling(tmp_path: Path) -> None:
     """What a GPU's vLLM does, with another engine in its place."""
-    made = trainer(tmp_path, {"max_steps": 1, "temperature": 1.0})
+    made = trainer(tmp_path, {"max_steps": 1, "temperature": 1.0, "seed": 2})
     made.use_vllm, made._last_loaded_step = True, 0  # now TRL corrects for what sampler and trainer differ in
     made.train()
     ratios = [log["sampling/importance_sampling_ratio/mean"] for log in made.state.log_history if "reward" in log]

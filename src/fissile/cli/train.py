@@ -12,6 +12,7 @@ import typer
 from fissile.cli.interruption import keeping
 from fissile.config import load_config
 from fissile.console import Part, PlainConsole
+from fissile.errors import ConfigError
 
 if TYPE_CHECKING:
     from fissile.training.folder import RunFolder
@@ -40,6 +41,11 @@ def train(
     if dry_run:
         console.print_json(config.model_dump_json())
         return
+    if not config.training.steps and not config.cold_start.examples:
+        raise ConfigError(
+            "training.steps = 0 and cold_start.examples = 0: nothing would be trained. Raise one; `fissile eval` "
+            "measures a model as it is."
+        )
     from fissile.reports import write_report  # noqa: PLC0415
     from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415

@@ -3,17 +3,16 @@
 Help text stands once, under each field; the configuration reference (`fissile config`) is made from it.
 """
 
+from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, section_of
 from fissile.config.run import (
     ColdStartConfig,
-    EngineConfig,
     EvaluationConfig,
     ModelConfig,
     RunConfig,
     SupervisedConfig,
     TasksConfig,
     TrainingConfig,
-    WorldConfig,
     load_config,
     parse_config,
 )

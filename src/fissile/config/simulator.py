@@ -34,52 +34,56 @@ class DataConfig(Section):
     """Failed calls and their diagnoses."""
 
     source: str = Field(
-        "bfcl",
+        default="bfcl",
         description="'bfcl', 'procedural' (made by chance; BFCL's keys are then ignored), a JSON-lines file of "
         "single-step tasks, or a dataset id.",
     )
     procedural: ProceduralSettings = Field(
-        ProceduralSettings(),
+        default=ProceduralSettings(),
         description="The dials of the procedural world. Its tasks are single-step; with live = true they are executed "
         "in the world, too.",
     )
-    categories: list[str] = Field(list(CATEGORIES), description="Single-turn BFCL categories.")
+    categories: list[str] = Field(default=list(CATEGORIES), description="Single-turn BFCL categories.")
     live_categories: list[str] = Field(
-        ["multi_turn_base"], description="Multi-turn BFCL categories: their corruptions are executed in the live world."
+        default=["multi_turn_base"],
+        description="Multi-turn BFCL categories: their corruptions are executed in the live world.",
     )
-    held_out: Domain = Field("trading", description="Multi-turn BFCL: the domain of the test side.")
+    held_out: Domain = Field(default="trading", description="Multi-turn BFCL: the domain of the test side.")
     split_like: str | None = Field(
-        None, description="A recipe: the functions that it trains on and tests on keep their sides."
+        default=None, description="A recipe: the functions that it trains on and tests on keep their sides."
     )
-    split_seed: int = Field(0, description="Of the sides of what that recipe leaves open.")
-    rows: int = Field(6000, ge=1, description="Training rows, as even over error kinds as the failures allow.")
-    test_rows: int = Field(1200, ge=0, description="Test rows: unseen functions, and an unseen domain.")
-    live_share: float = Field(0.35, ge=0, le=1, description="Share of the rows that come from live worlds.")
+    split_seed: int = Field(default=0, description="Of the sides of what that recipe leaves open.")
+    rows: int = Field(default=6000, ge=1, description="Training rows, as even over error kinds as the failures allow.")
+    test_rows: int = Field(default=1200, ge=0, description="Test rows: unseen functions, and an unseen domain.")
+    live_share: float = Field(default=0.35, ge=0, le=1, description="Share of the rows that come from live worlds.")
     miswritten_share: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="The procedural world: share of the single-step rows with a value in another convention than the "
         "tool's, the mistake that its policies make.",
     )
-    faults: list[Fault] = Field(list(Fault), min_length=1, description="Corruptions of right calls.")
+    faults: list[Fault] = Field(default=list(Fault), min_length=1, description="Corruptions of right calls.")
     teachers: list[str] = Field(
-        ["environment", "rules"],
+        default=["environment", "rules"],
         min_length=1,
         description="Who writes the diagnoses: 'environment' (where the live world objected), 'rules', 'endpoint'.",
     )
     environment_share: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="Of the failures that the live world objected to: share with its own words, where they name "
         "the argument that is wrong.",
     )
     endpoint_share: float = Field(
-        0.5, ge=0, le=1, description="Of the rest: share of the teacher 'endpoint'. Any other teachers share equally."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Of the rest: share of the teacher 'endpoint'. Any other teachers share equally.",
     )
-    runs: list[str] = Field([], description="Run folders whose intercepted failures are taken, too.")
-    dialect: str = Field("hermes", description="Tool-call format of the corrupted calls.")
+    runs: list[str] = Field(default=[], description="Run folders whose intercepted failures are taken, too.")
+    dialect: str = Field(default="hermes", description="Tool-call format of the corrupted calls.")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> DataConfig:
@@ -115,36 +119,42 @@ class DataConfig(Section):
 class SimulatorTraining(SupervisedConfig):
     """How the adapter is taught."""
 
-    examples: int = Field(1600, ge=1, description="Training rows shown once an epoch, the first ones of the data.")
+    examples: int = Field(
+        default=1600, ge=1, description="Training rows shown once an epoch, the first ones of the data."
+    )
 
 
 class JudgingConfig(Section):
     """What a source is judged on."""
 
     rows: Annotated[int | None, BeforeValidator(none_word)] = Field(
-        600, ge=1, description="Test rows that are diagnosed; 'none' takes all."
+        default=600, ge=1, description="Test rows that are diagnosed; 'none' takes all."
     )
-    samples: int = Field(4, ge=1, description="Usefulness: next attempts sampled after each diagnosis.")
-    first_samples: int = Field(2, ge=1, description="Usefulness: first attempts of a task, whose failures are used.")
+    samples: int = Field(default=4, ge=1, description="Usefulness: next attempts sampled after each diagnosis.")
+    first_samples: int = Field(
+        default=2, ge=1, description="Usefulness: first attempts of a task, whose failures are used."
+    )
     tasks: Annotated[int | None, BeforeValidator(none_word)] = Field(
-        None, ge=1, description="Usefulness: held-out tasks; all by default."
+        default=None, ge=1, description="Usefulness: held-out tasks; all by default."
     )
-    temperature: float = Field(0.95, gt=0, description="Usefulness: of the policy's sampling.")
-    top_k: int = Field(50, ge=0, description="Usefulness: 0 keeps all tokens.")
-    max_new_tokens: int = Field(64, ge=8, description="Usefulness: limit of a response.")
-    seed: int = Field(0, description="Of sampling.")
+    temperature: float = Field(default=0.95, gt=0, description="Usefulness: of the policy's sampling.")
+    top_k: int = Field(default=50, ge=0, description="Usefulness: 0 keeps all tokens.")
+    max_new_tokens: int = Field(default=64, ge=8, description="Usefulness: limit of a response.")
+    seed: int = Field(default=0, description="Of sampling.")
 
 
 class SimulatorRecipe(Section):
     """An error simulator: data, supervised training, evaluation."""
 
-    output: str = Field("runs/simulator", description="Folder of the data, the adapter and the evaluation.")
-    seed: int = Field(0, description="Of corruption, of the choice of examples, and of training.")
+    output: str = Field(default="runs/simulator", description="Folder of the data, the adapter and the evaluation.")
+    seed: int = Field(default=0, description="Of corruption, of the choice of examples, and of training.")
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: SimulatorTraining = SimulatorTraining()
-    max_new_tokens: int = Field(80, ge=8, description="Limit of a diagnosis.")
-    endpoint: ServedSettings | None = Field(None, description="The server of the teacher or the source 'endpoint'.")
+    max_new_tokens: int = Field(default=80, ge=8, description="Limit of a diagnosis.")
+    endpoint: ServedSettings | None = Field(
+        default=None, description="The server of the teacher or the source 'endpoint'."
+    )
     evaluation: JudgingConfig = JudgingConfig()
 
     def learned(self, adapter: str | Path) -> LearnedSettings:

@@ -14,35 +14,39 @@ from fissile.tasks.procedural import ProceduralSettings
 class StartConfig(Section):
     """A small policy with its own tokenizer, pretrained on right calls of the procedural world."""
 
-    hidden_size: int = Field(192, ge=16, description="Width of the model.")
-    layers: int = Field(4, ge=1, description="Layers of the model.")
-    heads: int = Field(6, ge=1, description="Attention heads; they divide the width.")
-    vocabulary: int = Field(1500, ge=400, description="Tokens of the tokenizer.")
-    positions: int = Field(1024, ge=64, description="Tokens that the model reads at most.")
+    hidden_size: int = Field(default=192, ge=16, description="Width of the model.")
+    layers: int = Field(default=4, ge=1, description="Layers of the model.")
+    heads: int = Field(default=6, ge=1, description="Attention heads; they divide the width.")
+    vocabulary: int = Field(default=1500, ge=400, description="Tokens of the tokenizer.")
+    positions: int = Field(default=1024, ge=64, description="Tokens that the model reads at most.")
     drills: int = Field(
-        32_000,
+        default=32_000,
         ge=0,
         description="Lists of facts that are said again in another order, before the tasks: they teach copying.",
     )
-    examples: int = Field(96_000, ge=1, description="Tasks that are shown, each once.")
+    examples: int = Field(default=96_000, ge=1, description="Tasks that are shown, each once.")
     live_share: float = Field(
-        0.15, ge=0, le=1, description="Share of the examples that are whole episodes in the live world, to their end."
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Share of the examples that are whole episodes in the live world, to their end.",
     )
-    batch_examples: int = Field(16, ge=1, description="Examples of one optimizer step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak; short warm-up, linear decay at the end.")
+    batch_examples: int = Field(default=16, ge=1, description="Examples of one optimizer step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak; short warm-up, linear decay at the end.")
     recovery_share: float = Field(
-        0.25,
+        default=0.25,
         ge=0,
         le=1,
         description="Share of the examples that are demonstrated recoveries: a wrong call, its error, the right calls; "
         "the loss is on the right calls only. Half of the wrong ones are in another convention than the tool's.",
     )
     feedback: str = Field(
-        "environment", description="Source of the error in demonstrated recoveries; a live world answers itself."
+        default="environment",
+        description="Source of the error in demonstrated recoveries; a live world answers itself.",
     )
-    seed: int = Field(0, description="Of everything that is drawn.")
+    seed: int = Field(default=0, description="Of everything that is drawn.")
     procedural: ProceduralSettings = Field(
-        ProceduralSettings(),
+        default=ProceduralSettings(),
         description="The dials of the world. Its training tools' names and values are used; the tools are drawn anew "
         "every few tasks, so that no convention can be learned by heart.",
     )

@@ -25,6 +25,9 @@ class Sampling:
         top_k: keep the k most likely tokens; 0 keeps all.
         top_p: keep the smallest set of tokens with at least this mass; 1 keeps all.
         seed: the same seed, prompts and weights give the same completions.
+        min_p: keep the tokens at least this share as likely as the most likely one; 0 keeps all.
+        repetition_penalty: above 1, tokens of the prompt and of the completion so far become less likely, as
+            transformers' `RepetitionPenaltyLogitsProcessor` has it; 1 leaves them.
     """
 
     max_new_tokens: int = 128
@@ -32,6 +35,8 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 class Engine(Protocol):

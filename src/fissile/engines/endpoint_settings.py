@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -28,30 +28,42 @@ class EndpointSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = Field("http://localhost:8000/v1", description="Where the API begins, usually ending in /v1.")
+    base_url: str = Field(
+        default="http://localhost:8000/v1", description="Where the API begins, usually ending in /v1."
+    )
     model: str = Field(min_length=1, description="The model's name on the server.")
     key_variable: str = Field(
-        "OPENAI_API_KEY",
+        default="OPENAI_API_KEY",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description=f"Environment variable that holds the key; '{NO_KEY}' is sent where it is unset.",
     )
-    concurrency: int = Field(8, ge=1, description="Requests that run at once.")
-    timeout_seconds: float = Field(120.0, gt=0, description="Longest time for one request, its whole answer included.")
-    retries: int = Field(5, ge=0, description="Further tries of a request that failed for a passing reason.")
-    backoff_seconds: float = Field(1.0, ge=0, description="Wait before the first retry; it doubles with each further.")
-    max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait before a retry, the server's wish included.")
-    max_failures: int = Field(5, ge=1, description="The run ends after so many contexts in a row without an answer.")
-    max_requests: int | None = Field(None, ge=1, description="The run ends after so many requests, retries included.")
+    concurrency: int = Field(default=8, ge=1, description="Requests that run at once.")
+    timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest time for one request, its whole answer included."
+    )
+    retries: int = Field(default=5, ge=0, description="Further tries of a request that failed for a passing reason.")
+    backoff_seconds: float = Field(
+        default=1.0, ge=0, description="Wait before the first retry; it doubles with each further."
+    )
+    max_wait_seconds: float = Field(
+        default=60.0, ge=0, description="Longest wait before a retry, the server's wish included."
+    )
+    max_failures: int = Field(
+        default=5, ge=1, description="The run ends after so many contexts in a row without an answer."
+    )
+    max_requests: int | None = Field(
+        default=None, ge=1, description="The run ends after so many requests, retries included."
+    )
     length_parameter: LengthParameter = Field(
-        "max_tokens", description="How the server calls the limit of a response: max_completion_tokens at OpenAI's own."
+        default="max_tokens",
+        description="How the server calls the limit of a response: max_completion_tokens at OpenAI's own.",
     )
     omit: tuple[Omittable, ...] = Field(
-        (),
+        default=(),
         description="What the server refuses and is not sent: temperature, top_p, top_k, seed (it then samples with "
         "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, "
         "such as reasoning_content, that otherwise go back with each of its messages).",
     )
-    extra_body: dict[str, Any] = Field({}, description="Further fields of each request, for what one server offers.")
 
     @field_validator("base_url")
     @classmethod

@@ -30,10 +30,11 @@ class InjectionConfig(InjectionSettings):
     """Failures that a run forces (`fissile.rollouts.injection`)."""
 
     during: tuple[Stage, ...] = Field(
-        ("training", "evaluation"), description="Stages that begin turns with forced failures: training, evaluation."
+        default=("training", "evaluation"),
+        description="Stages that begin turns with forced failures: training, evaluation.",
     )
     feedback: str = Field(
-        "rules",
+        default="rules",
         description="Training on single-step tasks: source of the diagnosis of a forced failure, as in fission. An "
         "evaluation asks its own source, and a live world answers for itself.",
     )

@@ -239,7 +239,8 @@ class _Draws:
         """Sample a token for each row, append it to the unfinished ones, and return the tokens, [rows]."""
         last = self.sampling.max_new_tokens - 1
         numbers = self.uniforms[[row.index for row in rows], [min(len(row.ids), last) for row in rows]]
-        tokens, logprobs = draw(logits, numbers.to(logits.device), self.sampling)
+        histories = [(*row.prompt, *row.ids) for row in rows] if self.sampling.repetition_penalty != 1 else ()
+        tokens, logprobs = draw(logits, numbers.to(logits.device), self.sampling, histories)
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             if row.stop is not None:
                 continue

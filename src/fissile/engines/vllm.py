@@ -77,6 +77,8 @@ class VLLMEngine:
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
             "stop_token_ids": sorted(self._end_ids),
             "ignore_eos": True,
             "logprobs": 0,  # of the sampled token alone

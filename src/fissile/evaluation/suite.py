@@ -34,28 +34,37 @@ class SuiteSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: str = Field(description="Who is evaluated: a model, an endpoint's model, or a scripted policy.")
-    adapter: str | None = Field(None, description="A PEFT adapter on top of a local model.")
-    dialect: str = Field("hermes", description="Tool-call format; 'native' for an endpoint's own.")
+    adapter: str | None = Field(default=None, description="A PEFT adapter on top of a local model.")
+    dialect: str = Field(default="hermes", description="Tool-call format; 'native' for an endpoint's own.")
     template_options: dict[str, Any] = Field(
-        {}, description="Variables of the chat template, such as enable_thinking for Qwen 3."
+        default={}, description="Variables of the chat template, such as enable_thinking for Qwen 3."
     )
-    categories: tuple[str, ...] = Field(MULTI_TURN_CATEGORIES, description="Multi-turn categories of BFCL v4.")
-    domain: Domain | None = Field(None, description="Only the scenarios of one domain, such as the held-out one.")
-    tasks: int | None = Field(None, ge=1, description="Only the first so many of each category.")
-    docs: Literal["full", "brief"] = Field("full", description="'brief' cuts each description to a sentence.")
+    categories: tuple[str, ...] = Field(default=MULTI_TURN_CATEGORIES, description="Multi-turn categories of BFCL v4.")
+    domain: Domain | None = Field(
+        default=None, description="Only the scenarios of one domain, such as the held-out one."
+    )
+    tasks: int | None = Field(default=None, ge=1, description="Only the first so many of each category.")
+    docs: Literal["full", "brief"] = Field(default="full", description="'brief' cuts each description to a sentence.")
     protocol: ErrorProtocol = Field(
-        ErrorProtocol.OFFICIAL, description="'official' is BFCL's; 'recovery' answers malformed calls with their error."
+        default=ErrorProtocol.OFFICIAL,
+        description="'official' is BFCL's; 'recovery' answers malformed calls with their error.",
     )
-    steps_per_turn: int = Field(21, ge=1, description="Responses of a turn that are executed at most; BFCL's is 21.")
-    steps: int | None = Field(None, ge=1, description="Responses of a whole episode at most; BFCL has no limit.")
-    context_tokens: int | None = Field(None, ge=64, description="Longest context, answer included, of a local model.")
-    max_new_tokens: int = Field(512, ge=8, description="Limit of a response.")
-    temperature: float = Field(0.0, ge=0, description="0 is greedy; BFCL uses 0.001.")
-    top_k: int = Field(0, ge=0, description="0 keeps all tokens.")
-    top_p: float = Field(1.0, gt=0, le=1, description="1 keeps all tokens.")
-    seed: int = Field(0, description="Of sampling.")
+    steps_per_turn: int = Field(
+        default=21, ge=1, description="Responses of a turn that are executed at most; BFCL's is 21."
+    )
+    steps: int | None = Field(
+        default=None, ge=1, description="Responses of a whole episode at most; BFCL has no limit."
+    )
+    context_tokens: int | None = Field(
+        default=None, ge=64, description="Longest context, answer included, of a local model."
+    )
+    max_new_tokens: int = Field(default=512, ge=8, description="Limit of a response.")
+    temperature: float = Field(default=0.0, ge=0, description="0 is greedy; BFCL uses 0.001.")
+    top_k: int = Field(default=0, ge=0, description="0 keeps all tokens.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="1 keeps all tokens.")
+    seed: int = Field(default=0, description="Of sampling.")
     injection: InjectionSettings = Field(
-        InjectionSettings(), description="Forced failures; with some, the score is not BFCL's."
+        default=InjectionSettings(), description="Forced failures; with some, the score is not BFCL's."
     )
 
     @field_validator("categories")

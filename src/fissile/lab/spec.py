@@ -35,19 +35,21 @@ ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 class ArmSpec(Section):
     """One arm: what it changes over the runs of all arms."""
 
-    label: str = Field("", description="Name in tables and plots; by default that of the table.")
-    seeds: int | None = Field(None, ge=1, description="Seeds of this arm; by default as many as the laboratory has.")
+    label: str = Field(default="", description="Name in tables and plots; by default that of the table.")
+    seeds: int | None = Field(
+        default=None, ge=1, description="Seeds of this arm; by default as many as the laboratory has."
+    )
     match: str | None = Field(
-        None,
+        default=None,
         description="Another arm: a seed ends when it has spent the context and sampled tokens that this seed of the "
         "other arm spent; training.steps stays its upper limit.",
     )
-    set: dict[str, Any] = Field({}, description="Keys of a run, nested as in a recipe, over those in [run].")
+    set: dict[str, Any] = Field(default={}, description="Keys of a run, nested as in a recipe, over those in [run].")
     group: str = Field(
-        "", description="Heading under which the report lists it apart, such as a knob; '' for main arms."
+        default="", description="Heading under which the report lists it apart, such as a knob; '' for main arms."
     )
     reference: str | None = Field(
-        None, description="The arm that the report compares it with; by default the laboratory's baseline."
+        default=None, description="The arm that the report compares it with; by default the laboratory's baseline."
     )
 
 
@@ -58,22 +60,25 @@ class LabSpec(Section):
     tasks and evaluation, so that their differences are paired by seed.
     """
 
-    title: str = Field("", description="Of the page.")
-    output: str = Field("runs/lab", description="Folder of the laboratory.")
-    seeds: int = Field(8, ge=1, description="Seeds of an arm, counted from 0.")
-    baseline: str = Field("grpo", description="The arm that the report compares the others with.")
+    title: str = Field(default="", description="Of the page.")
+    output: str = Field(default="runs/lab", description="Folder of the laboratory.")
+    seeds: int = Field(default=8, ge=1, description="Seeds of an arm, counted from 0.")
+    baseline: str = Field(default="grpo", description="The arm that the report compares the others with.")
     order: list[str] = Field(
-        [], description="Arms that are claimed to be ever better, worst first; the report checks it."
+        default=[], description="Arms that are claimed to be ever better, worst first; the report checks it."
     )
     start: StartConfig | None = Field(
-        None, description="The small policy that every run starts from, made once; without it [run.model] names one."
+        default=None,
+        description="The small policy that every run starts from, made once; without it [run.model] names one.",
     )
     simulator: dict[str, Any] | None = Field(
-        None,
+        default=None,
         description="The source 'learned' of the arms that ask it: keys of a recipe of `fissile simulate`. It is made "
         "after the start, once, when a run that asks it is to be made; with [start] its model is that.",
     )
-    run: dict[str, Any] = Field({}, description="Keys of a run, as in a recipe of `fissile train`, of all arms.")
+    run: dict[str, Any] = Field(
+        default={}, description="Keys of a run, as in a recipe of `fissile train`, of all arms."
+    )
     arms: dict[ArmName, ArmSpec] = Field(..., min_length=1, description="The arms, a table each.")
 
     @model_validator(mode="after")

@@ -34,33 +34,37 @@ class FissionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     feedback: str = Field(
-        "rules",
+        default="rules",
         description="Source of the diagnosis: 'fixed', 'rules', 'service', 'environment', or a model: 'learned', "
         "'endpoint' (see simulator).",
     )
     failure_threshold: float = Field(
-        2.0,
+        default=2.0,
         gt=0,
         le=2,
         description="Failed means a format failure or R_corr below this (delta; unknown in the paper). "
         "2 takes every incorrect attempt.",
     )
-    interval: int = Field(1, ge=1, description="Explore steps between two fission steps, at least.")
+    interval: int = Field(default=1, ge=1, description="Explore steps between two fission steps, at least.")
     samples: int | None = Field(
-        None, ge=2, description="Recoveries sampled from a correction (G'); the default is the group size G."
+        default=None, ge=2, description="Recoveries sampled from a correction (G'); the default is the group size G."
     )
-    capacity: int = Field(256, ge=1, description="Corrections kept; the oldest leave first.")
-    order: Literal["lifo", "fifo", "random"] = Field("lifo", description="Which correction is used next.")
+    capacity: int = Field(default=256, ge=1, description="Corrections kept; the oldest leave first.")
+    order: Literal["lifo", "fifo", "random"] = Field(default="lifo", description="Which correction is used next.")
     max_staleness: Annotated[int | None, BeforeValidator(none_word)] = Field(
-        16, ge=0, description="A correction older than this many steps is not used; 'none' means no limit."
+        default=16, ge=0, description="A correction older than this many steps is not used; 'none' means no limit."
     )
     max_depth: int = Field(
-        1, ge=1, description="Failed turns in a corrective context at most; above 1 a failed recovery fissions again."
+        default=1,
+        ge=1,
+        description="Failed turns in a corrective context at most; above 1 a failed recovery fissions again.",
     )
     per_group: int = Field(
-        1, ge=1, description="Failures intercepted from one group at most, the most frequent first, one of each kind."
+        default=1,
+        ge=1,
+        description="Failures intercepted from one group at most, the most frequent first, one of each kind.",
     )
-    seed: int = Field(0, description="Of the random order.")
+    seed: int = Field(default=0, description="Of the random order.")
 
 
 class FissionGRPO:

@@ -23,8 +23,8 @@ class OfflineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: int = Field(256, ge=1, description="Training tasks that the starting policy is sampled on, at most.")
-    samples: int = Field(4, ge=1, description="Its rollouts of each.")
+    tasks: int = Field(default=256, ge=1, description="Training tasks that the starting policy is sampled on, at most.")
+    samples: int = Field(default=4, ge=1, description="Its rollouts of each.")
 
 
 class OfflineGRPO:

@@ -32,13 +32,17 @@ class InjectionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: float = Field(0.0, ge=0, le=1, description="Share of the turns that begin with a forced failure; 0 is none.")
-    seed: int = Field(0, description="Of what is forced, and where.")
+    rate: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the turns that begin with a forced failure; 0 is none."
+    )
+    seed: int = Field(default=0, description="Of what is forced, and where.")
     in_a_row: int = Field(
-        1, ge=1, description="Forced failures in succession at most; each further one comes with probability rate."
+        default=1,
+        ge=1,
+        description="Forced failures in succession at most; each further one comes with probability rate.",
     )
     faults: tuple[Fault, ...] | None = Field(
-        None,
+        default=None,
         min_length=1,
         description=f"Of {', '.join(Fault)}; by default all. Tried in a drawn order; one to which a live world has no "
         "objection is passed over.",

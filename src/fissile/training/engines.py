@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -97,6 +97,12 @@ class TRLEngine:
 
     def __init__(self, trainer: GRPOTrainer) -> None:
         self._trainer = trainer
+
+    @classmethod
+    def ending_at(cls, end_ids: Iterable[int], trainer: GRPOTrainer) -> TRLEngine:
+        """One that stops where the chat format's turns end; by itself vLLM knows the model's own end tokens only."""
+        trainer.vllm_generation.generation_kwargs.setdefault("stop_token_ids", sorted(end_ids))
+        return cls(trainer)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
         """See `Engine.generate`; `sampling.max_new_tokens` tells a finished completion from a cut one."""

@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from fissile.engines.shared_prefix import why_not_shareable
+
 PACKED = "fissile_packed"
 """Name of the attention function."""
 
@@ -83,6 +85,17 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor
     mask = query.new_full((n, seen), float("-inf")).triu_(seen - n + 1).repeat(repeats, 1)
     scores = torch.baddbmm(mask.expand(kv_heads, -1, -1), query.flatten(1, 2), key.transpose(1, 2), alpha=scaling)
     return (scores.softmax(dim=-1) @ value).reshape(kv_heads, repeats, n, -1)
+
+
+def why_not_packable(model: PreTrainedModel) -> str:
+    """Why a mask over packed rows would be read wrongly, or not at all, by this model's layers; "" where it would not.
+
+    Of the attention functions of transformers only sdpa reads a boolean mask as it is meant: eager attention *adds* it,
+    and flash attention takes none.
+    """
+    if (asked := model.config._attn_implementation) not in ("sdpa", PACKED):
+        return f"its attention is '{asked}', and only 'sdpa' reads such rows"
+    return why_not_shareable(model)
 
 
 def use_packed_attention(model: PreTrainedModel) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 
+from fissile.engines.adapters import bare_model
+from fissile.training.packed_attention import use_packed_attention, why_not_packable
 from fissile.training.packing import packed_log_probs
+from fissile.training.scoring import score_labels_only
+
+logger = logging.getLogger(__name__)
 
 PACKED_TOKENS = 4096
 """Tokens of one packed row, unless a long prompt is better kept in one piece. Where attention takes a mask (on a GPU)
@@ -17,10 +23,23 @@ it costs the square of a row; on a CPU nothing beyond what is attended to."""
 class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """TRL's losses over log-probabilities that read each distinct prompt once, and skip rows that teach nothing.
 
-    The model's attention must be that of `fissile.training.packed_attention`.
+    A model that packed rows do not fit is read in TRL's padded rows.
     """
 
     _active_rows: torch.Tensor | None = None  # those with an advantage, during the loss
+    _packs = True
+
+    def _prepare_packing(self, keep_head: bool) -> None:
+        """Fit policy and reference model for packed rows; `keep_head` leaves them TRL's head."""
+        models = [bare_model(model) for model in (self.model, self.ref_model) if model is not None]
+        if reason := next(filter(None, map(why_not_packable, models)), ""):
+            logger.warning("Training without packed rows, which is slower: %s.", reason)
+            self._packs = False
+            return
+        for model in models:
+            if not keep_head:
+                score_labels_only(model, self.temperature)
+            use_packed_attention(model)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -34,7 +53,7 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         **multimodal: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Each distinct prompt once: a group is one packed row. TRL's padded way for what cannot be packed."""
-        if compute_aux_loss or any(value is not None for value in multimodal.values()):
+        if not self._packs or compute_aux_loss or any(value is not None for value in multimodal.values()):
             padded: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
             padded = super()._get_per_token_logps_and_entropies(
                 model,
@@ -65,10 +84,14 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
-        if self.beta == 0.0 and not self._entropy_bonus_enabled and self.top_entropy_quantile == 1.0:
+        reads_all = self.beta != 0.0 or self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0
+        if self._packs and not reads_all and not self.aux_loss_enabled:
             active = inputs["advantages"] != 0
             active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
             self._active_rows = active
+            if "old_per_token_logps" in inputs:  # rows without a forward have log-probabilities of 0, and a ratio of 1
+                old = inputs["old_per_token_logps"].masked_fill(~active[:, None], 0)
+                inputs = {**inputs, "old_per_token_logps": old}
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         finally:

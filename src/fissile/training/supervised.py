@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from fissile.config import SupervisedConfig
+from fissile.errors import ModelError
 from fissile.training.checkpoints import explained_disk_errors
-from fissile.training.packed_attention import use_packed_attention
+from fissile.training.packed_attention import use_packed_attention, why_not_packable
 from fissile.training.packing import PackedCollator
 from fissile.training.scoring import score_labels_only
 
@@ -40,7 +41,14 @@ def fine_tune(
 
     Returns:
         The mean loss of all steps, those before an interruption included, in nats a token of the answers.
+
+    Raises:
+        ModelError: packed rows would be read wrongly by the model's layers.
     """
+    if reason := why_not_packable(policy.get_base_model()):
+        raise ModelError(
+            f"The model cannot be taught in packed rows: {reason}. Take another model, or set cold_start.examples = 0."
+        )
     steps = -(-len(examples) // config.batch_examples) * config.epochs
     arguments = SFTConfig(
         output_dir=str(folder),

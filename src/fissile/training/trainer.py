@@ -7,29 +7,26 @@ which contexts a step samples from, how the outcome is observed, and how log-pro
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import GRPOConfig, GRPOTrainer
 
 from fissile.dialects import ChatFormat, get_dialect
-from fissile.engines import Engine, Sampling, TransformersEngine
-from fissile.engines.adapters import bare_model
+from fissile.engines import Engine, TransformersEngine
 from fissile.engines.attempts import Sampler
 from fissile.engines.injection import Injector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
-from fissile.errors import ConfigError, DataError
 from fissile.feedback import FeedbackSource
 from fissile.methods import (
     GRPO,
@@ -44,25 +41,32 @@ from fissile.methods import (
 )
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
-from fissile.tasks import Task, tasks_from_rows
 from fissile.training.callbacks import BudgetWatch
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import step_figures
-from fissile.training.groups import in_row_order, learned_tokens, refuse_split_groups, room_for_context
-from fissile.training.packed_attention import use_packed_attention
-from fissile.training.packed_trainer import PackedGRPOTrainer
-from fissile.training.scoring import score_labels_only
+from fissile.training.groups import (
+    check_loss_mask,
+    in_row_order,
+    learned_tokens,
+    refuse_several_processes,
+    refuse_split_evaluation,
+    refuse_split_groups,
+    room_for_context,
+)
 from fissile.training.spending import Budget, Limit, Spent
 from fissile.training.step_sampler import Sampled, StepSampler
+from fissile.training.task_trainer import TaskGRPOTrainer
+from fissile.training.updates import Learning
 
 
-class FissionGRPOTrainer(PackedGRPOTrainer):
+class FissionGRPOTrainer(TaskGRPOTrainer):
     """GRPO on tool calls, with fission of the failed ones.
 
-    Takes what `trl.GRPOTrainer` takes, and the fission settings. Rows of `train_dataset` are tasks: `messages`,
-    `tools`, `ground_truth` (or `Task` objects). `reward_funcs` are added to the composite reward and may use the
-    columns `task` and `attempt`.
+    Takes what `trl.GRPOTrainer` takes, in its order, and the fission settings; what it does not take it refuses by name
+    (`fissile.training.trl_settings`). Rows of `train_dataset` and `eval_dataset` are tasks: `messages`, `tools`,
+    `ground_truth` (or `Task` objects). `reward_funcs` are added to the composite reward and receive the columns of the
+    dataset, and `task` and `attempt`.
     """
 
     _tag_names = ("trl", "grpo", "fissile")
@@ -71,16 +75,23 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
     def __init__(
         self,
         model: Any,
+        reward_funcs: Any = None,
         args: GRPOConfig | None = None,
-        train_dataset: Sequence[Task] | Dataset | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
         processing_class: PreTrainedTokenizerBase | None = None,
+        reward_processing_classes: Any = None,
+        callbacks: Any = None,
+        optimizers: Any = (None, None),
+        quantization_config: Any = None,
+        peft_config: Any = None,
+        *,
         fission: FissionSettings | None = None,
         source: FeedbackSource | None = None,
         method: str = "fission_grpo",
         reward: RewardConfig | None = None,
         dialect: str = "hermes",
         template_options: Mapping[str, Any] | None = None,
-        reward_funcs: Callable[..., Any] | list[Any] | None = None,
         journal: Callable[[dict[str, Any]], None] = lambda record: None,
         fingerprint: str = "",
         make_engine: EngineMaker | None = None,
@@ -90,15 +101,23 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
         offline: OfflineSettings | None = None,
         budget: Budget | None = None,
         refills: int = 0,
-        **trl_arguments: Any,
+        **others: Any,
     ) -> None:
         """Build the trainer.
 
         Args:
             model: as for TRL: a name, a model or a PEFT model.
-            args: as for TRL.
+            reward_funcs: more rewards, as for TRL; `reward_weights` has one weight for each, or one more, the first,
+                for the composite reward.
+            args: as for TRL; `FissionGRPOConfig` also trains where there is no accelerator, and is the default.
             train_dataset: tasks, or a dataset of rows with the task columns.
-            processing_class: the tokenizer; loaded by TRL if not given.
+            eval_dataset: the same, or several by name.
+            processing_class: the tokenizer.
+            reward_processing_classes: as for TRL.
+            callbacks: as for TRL.
+            optimizers: as for TRL.
+            quantization_config: as for TRL.
+            peft_config: as for TRL; adapters of virtual tokens cannot be sampled from.
             fission: the knobs of Fission-GRPO.
             source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
                 `fissile.simulator.sources.make_source`, or any object of your own that is a `FeedbackSource`. It may
@@ -107,8 +126,8 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
                 starting policy only.
             reward: the composite reward.
             dialect: the tool-call format.
-            template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3.
-            reward_funcs: more rewards, as for TRL.
+            template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3; the same as
+                `GRPOConfig.chat_template_kwargs`.
             journal: receives one record for each intercepted failure and each fission.
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
@@ -119,19 +138,13 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
             offline: what "offline_grpo" collects.
             budget: the training ends after the update that spends it, if that is before `max_steps`. For one process.
             refills: rounds of dynamic sampling in an explore step at most; see `StepSampler.refilled`.
-            trl_arguments: everything else that `trl.GRPOTrainer` takes.
+            others: arguments of `trl.GRPOTrainer` that are refused.
 
         Raises:
-            ConfigError: a batch shape that splits a group, an unknown method, dialect or feedback, or what several
-                processes cannot do.
+            ConfigError: a setting or an argument of TRL's that is not honoured, a batch shape that splits a group, what
+                cannot make an update, an unknown method, dialect or feedback, or what several processes cannot do.
             DataError: a row that is no task.
         """
-        tasks = list(tasks_from_rows(train_dataset or []))
-        if not tasks:
-            raise ConfigError("train_dataset holds no task. Give at least one.")
-        self.tasks = {task.id: task for task in tasks}
-        if len(self.tasks) < len(tasks):
-            raise DataError("Two tasks of train_dataset have the same id. Give every task its own.")
         self._fingerprint = fingerprint
         self._budget = budget or Budget()
         self._refills = refills
@@ -140,39 +153,35 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
         self._scored: list[Scored] = []
         self.updates: Counter[str] = Counter()
         self.steps_without_signal = 0
-        extra = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs] if reward_funcs else []
-        rows = Dataset.from_list([{"prompt": list(task.messages), "task_id": task.id} for task in tasks])
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*rollout_func.*experimental.*")
-            super().__init__(
-                model=model,
-                args=args,
-                train_dataset=rows,
-                processing_class=processing_class,
-                reward_funcs=[_composite, *extra],
-                rollout_func=self._roll_out,
-                **trl_arguments,
-            )
+        super().__init__(
+            model=model,
+            reward_funcs=reward_funcs,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            reward_processing_classes=reward_processing_classes,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+            template_options=template_options,
+            least_rollouts=self._budget.rollouts,
+            others=others,
+        )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
-        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), template_options)
+        self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), self.args.chat_template_kwargs)
+        self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
-        sampler = make_sampler(self.chat, tasks, make_environment, limits)
-        in_rounds = isinstance(sampler, LiveSampler) or refills > 0
-        if in_rounds and self.use_vllm and self.accelerator.num_processes > 1:
-            raise ConfigError(
-                "Live rollouts and refills take a different number of rounds in each process, and TRL's vLLM samples "
-                "for all of them at once. Train in one process, or without use_vllm."
-            )
-        if self._budget != Budget() and self.accelerator.num_processes > 1:
-            raise ConfigError(
-                "Every process counts a budget (training.rollouts, training.tokens) for itself, so they would end at "
-                "different steps. Train in one process, or limit training.steps alone."
-            )
+        sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
+        refuse_several_processes(
+            self.accelerator.num_processes,
+            in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or refills > 0),
+            counted=self._budget != Budget(),
+        )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
-        inner = bare_model(self.model)
-        score_labels_only(inner, self.temperature)
-        use_packed_attention(inner)
-        self.engine: Engine = TRLEngine(self) if self.use_vllm else self._local_engine(make_engine)
+        self._prepare_packing(self.args.cast_lm_head_to_fp32)
+        self.engine: Engine = self._engine(make_engine)
         self.method: Method = make_method(
             method,
             fission or FissionSettings(),
@@ -197,21 +206,24 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
     @property
     def ended_by(self) -> Limit | Literal["steps"] | None:
         """Which limit of the training is reached, a budget before the steps; None as long as it goes on."""
-        return self._budget.reached(self.spent) or ("steps" if self.state.global_step >= self.args.max_steps else None)
+        steps = self.args.max_steps if self.args.max_steps > 0 else self.state.max_steps
+        return self._budget.reached(self.spent) or ("steps" if 0 < steps <= self.state.global_step else None)
 
     def train_from(self, checkpoint: Path | None) -> None:
         """Train to the end, from a checkpoint on if there is one. Where that is the last, it is only loaded.
 
         Raises:
-            RunError: the checkpoint is incomplete, or was written under another configuration.
+            RunError: the checkpoint is incomplete, or was written under another configuration; or no update was made.
         """
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             saved = load_state(str(checkpoint), self._fingerprint, self.accelerator.process_index)
             spent = Spent(**saved.get("spent", {}))
-            if state.global_step >= self.args.max_steps or self._budget.reached(spent):
+            steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
+            if state.global_step >= steps or self._budget.reached(spent):
                 self._load_from_checkpoint(str(checkpoint))
                 self.state = state
+                self.require_update()
                 return
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -222,24 +234,26 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
         self._progress = self._share_done()
-        explore = [self.groups.context(self.tasks[row["task_id"]]) for row in inputs[::group]]
+        refuse_split_evaluation(len(inputs), group)
+        explore = [self.groups.context(self._rows.task(row)) for row in inputs[::group]]
         method: Method = self.method if training else GRPO()
         if training:
             self._collect()
         sampled = self._sampled(method.plan(explore, group, self.state.global_step))
         plan, self._scored = sampled.plan, sampled.scored
-        rows = [
-            {"prompt": list(context.task.messages), "task_id": context.task.id}
-            for context in plan.contexts
-            for _ in range(plan.samples)
-        ]
+        rows = [self._rows.row(context) for context in plan.contexts for _ in range(plan.samples)]
         with self._group_size(plan.samples):
             batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        check_loss_mask(batch, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
         method.observe(*sampled.observed, self.state.global_step)
         if training:
             if self._refills and plan.phase is Phase.EXPLORE:
                 self._metrics["train"]["explore/refilled"].append(float(len(sampled.discarded)))
+            self.learning.count(batch, [scored.reward is not None for scored in self._scored])
             self._count(plan, batch["advantages"])
+        else:
+            for name, value in step_figures(plan, self._scored).items():
+                self._metrics["eval"][name.removeprefix("explore/")].append(value)
         batch["row"] = torch.arange(len(rows), device=batch["advantages"].device)
         return batch
 
@@ -280,13 +294,9 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
 
     def _sample(self, plan: Plan, draw: str = "") -> list[Scored]:
         """The rewarded rollouts of a plan; `draw` tells several draws of a step apart."""
-        sampling = Sampling(
-            max_new_tokens=self.max_completion_length,
-            temperature=self.temperature,
-            top_k=self.top_k or 0,
-            top_p=self.top_p,
-            seed=self._step_seed(draw),
-        )
+        if not self.model.training:  # every batch of an evaluation its own numbers
+            draw = f"evaluation/{plan.contexts[0].task.id}"
+        sampling = replace(self._sampling, seed=self._step_seed(draw))
         scored = self.groups.sample(self.engine, plan, sampling, self._progress)
         if isinstance(self.engine, TransformersEngine):
             self.engine.forget()  # the weights are about to change, and the update needs the memory
@@ -323,12 +333,8 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
-        figures = {
-            f"{plan.phase.value}/zero_variance_groups": silent / len(groups),
-            **step_figures(plan, self._scored),
-            **self.method.figures(),
-        }
-        for name, value in figures.items():
+        log[f"{plan.phase.value}/zero_variance_groups"].append(silent / len(groups))
+        for name, value in (step_figures(plan, self._scored) | self.method.figures()).items():
             log[name].append(value)
         for name, count in self.method.counts().items():
             log[f"corrections/{name}"].append(float(count))
@@ -350,6 +356,7 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
                 **self._injector_state(),
                 "updates": dict(self.updates),
                 "steps_without_signal": self.steps_without_signal,
+                "learning": self.learning.to_dict(),
                 "spent": self.spent.to_dict(),
             },
             process_index=self.accelerator.process_index,
@@ -363,6 +370,7 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
             self.injector.diagnoser.load_state_dict(state["injector"])
         self.updates = Counter(state["updates"])
         self.steps_without_signal = state["steps_without_signal"]
+        self.learning = Learning(**state.get("learning", {"steps": 1, "with_signal": 1}))  # older ones did not count
         self.spent = Spent(**state.get("spent", {}))
 
     def _injector_state(self) -> dict[str, Any]:
@@ -372,7 +380,9 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
-    def _local_engine(self, make_engine: EngineMaker | None) -> Engine:
+    def _engine(self, make_engine: EngineMaker | None) -> Engine:
+        if self.use_vllm:
+            return TRLEngine.ending_at(self.chat.end_ids, self)
         live = isinstance(self.sampler, LiveSampler)
         make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)
@@ -387,11 +397,3 @@ class FissionGRPOTrainer(PackedGRPOTrainer):
             yield
         finally:
             setattr(self, name, before)
-
-
-def _composite(prompts: list[Any], composite: list[float | None], **columns: Any) -> list[float | None]:  # noqa: ARG001
-    """The composite reward, which the rollout already holds."""
-    return composite
-
-
-_composite.__name__ = "composite"

@@ -14,35 +14,42 @@ class ProceduralSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, description="Another seed, another world.")
-    train_tasks: int = Field(2000, ge=1, description="Tasks to train on.")
-    test_tasks: int = Field(200, ge=1, description="Tasks to test on: other tools, other values.")
-    train_tools: int = Field(300, ge=8, le=len(tool_names(held_out=False)), description="Tools of the training tasks.")
+    seed: int = Field(default=0, description="Another seed, another world.")
+    train_tasks: int = Field(default=2000, ge=1, description="Tasks to train on.")
+    test_tasks: int = Field(default=200, ge=1, description="Tasks to test on: other tools, other values.")
+    train_tools: int = Field(
+        default=300, ge=8, le=len(tool_names(held_out=False)), description="Tools of the training tasks."
+    )
     test_tools: int = Field(
-        80,
+        default=80,
         ge=8,
         le=len(tool_names(held_out=True)),
         description="Tools of the test tasks, none of them among the former.",
     )
-    offered: int = Field(2, ge=1, le=8, description="Tools that a task offers, those of its calls included.")
+    offered: int = Field(default=2, ge=1, le=8, description="Tools that a task offers, those of its calls included.")
     calls: tuple[float, ...] = Field(
-        (0.7, 0.22, 0.06, 0.02), min_length=1, max_length=4, description="Weights of tasks with 1, 2, 3 and 4 calls."
+        default=(0.7, 0.22, 0.06, 0.02),
+        min_length=1,
+        max_length=4,
+        description="Weights of tasks with 1, 2, 3 and 4 calls.",
     )
-    parameters: int = Field(3, ge=1, le=6, description="Parameters of a tool at most; an update has two at least.")
-    optional: float = Field(0.2, ge=0, le=1, description="Share of the parameters that a call may leave out.")
+    parameters: int = Field(
+        default=3, ge=1, le=6, description="Parameters of a tool at most; an update has two at least."
+    )
+    optional: float = Field(default=0.2, ge=0, le=1, description="Share of the parameters that a call may leave out.")
     undocumented: float = Field(
-        0.4, ge=0, le=1, description="Share of the parameters whose convention only the tool's error tells."
+        default=0.4, ge=0, le=1, description="Share of the parameters whose convention only the tool's error tells."
     )
     unusual: float = Field(
-        0.4, ge=0, le=1, description="Share of the parameters with another than the most usual convention."
+        default=0.4, ge=0, le=1, description="Share of the parameters with another than the most usual convention."
     )
     shuffled: float = Field(
-        0.2, ge=0, le=1, description="Share of the calls whose parameters a request states in another order."
+        default=0.2, ge=0, le=1, description="Share of the calls whose parameters a request states in another order."
     )
-    paraphrased: float = Field(0.1, ge=0, le=1, description="Share of words that a request says otherwise.")
-    live: bool = Field(False, description="The tasks run in a live world, which executes the calls.")
+    paraphrased: float = Field(default=0.1, ge=0, le=1, description="Share of words that a request says otherwise.")
+    live: bool = Field(default=False, description="The tasks run in a live world, which executes the calls.")
     transient: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="Live: share of the calls that time out or raise when they are first made, and work when made "
