@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fissile.config.nearest import nearest
 from fissile.errors import ConfigError
 
 
@@ -73,8 +74,8 @@ def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(problem["loc"], root))
-            yield f"{where}: unknown key; known here: {known}"
+            known = _known_keys(problem["loc"], root)
+            yield f"{where}: unknown key; known here: {', '.join(known)}{nearest(str(problem['loc'][-1]), known)}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             got = "" if problem["type"] in {"value_error", "missing"} else f" (got {problem['input']!r})"

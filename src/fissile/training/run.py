@@ -33,6 +33,7 @@ from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.course import Course, Records, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
+from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.progress import Progress
@@ -55,10 +56,12 @@ class Run:
     progress: Progress
     meter: Meter = field(default_factory=Meter)
     engines: Engines = field(init=False)
+    loggers: Loggers = field(init=False)
     _sources: dict[str, FeedbackSource] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.engines = Engines(self.config.engine)
+        self.loggers = Loggers(self.config.training, self.folder.path, self._trl_config, self.progress.say)
 
     def execute(self) -> dict[str, JSON]:
         """Carry out the stages that are not done yet.
@@ -66,6 +69,10 @@ class Run:
         Returns:
             The summary, as in `summary.json`.
         """
+        with self.loggers:
+            return self._execute()
+
+    def _execute(self) -> dict[str, JSON]:
         course = self._prepare()
         if self.config.evaluation.base:
             self._evaluate("base", course, self.config.model.adapter)
@@ -79,7 +86,8 @@ class Run:
 
     def evaluate_only(self) -> None:
         """Evaluate the configured model, with its adapter if there is one, as stage "model"."""
-        self._evaluate("model", self._prepare(), self.config.model.adapter)
+        with self.loggers:
+            self._evaluate("model", self._prepare(), self.config.model.adapter)
 
     @property
     def stage(self) -> str:
@@ -158,6 +166,7 @@ class Run:
             **course.trainer_settings,
             callbacks=[
                 MetricsLog(metrics),
+                self.loggers,
                 StepProgress(self.progress.step(self.stage)),
                 AfterCheckpoint(self._keep_meter),
             ],
@@ -194,6 +203,7 @@ class Run:
             engine = self.engines.over(policy, course.sampler.chat, remember=True)
             records, report = course.evaluate(engine, self.progress.evaluation(stage))
             self._keep(stage, records, report)
+            self.loggers.evaluated(stage, report, self._trained() if stage == self.stage else 0, policy)
         self.progress.report(stage, report)
 
     def _evaluate_step(self, course: Course, trainer: FissionGRPOTrainer, step: int) -> None:
@@ -204,7 +214,9 @@ class Run:
         with self.meter.phase("evaluate_steps"):
             engine = self.engines.over(trainer.accelerator.unwrap_model(trainer.model), trainer.chat, remember=True)
             tasks = self.config.evaluation.every_tasks
-            self._keep(stage, *course.evaluate(engine, self.progress.evaluation(stage), tasks))
+            records, report = course.evaluate(engine, self.progress.evaluation(stage), tasks)
+            self._keep(stage, records, report)
+            self.loggers.evaluated("steps", report, step, trainer.model)
 
     def _keep(self, stage: str, records: Records, report: dict[str, Any]) -> None:
         """Write what an evaluation left; the report comes last and marks it complete."""
@@ -266,7 +278,9 @@ class Run:
             logging_steps=1,
             save_steps=settings.save_steps,
             save_total_limit=2,
-            report_to=settings.report_to,
+            report_to="none",  # `Loggers` forwards: they hear the evaluations, too
+            run_name=self.loggers.run_name,
+            project=self.loggers.project,
             disable_tqdm=True,
             seed=self.config.seed,
             **self.engines.trl_settings(),
@@ -283,6 +297,11 @@ class Run:
     def _keep_meter(self) -> None:
         """Write the seconds so far: a run that is killed goes on from its last checkpoint, and counts on from there."""
         self.meter.write(self.folder.meter)
+
+    def _trained(self) -> int:
+        """Optimizer steps of the reinforcement learning, once it is finished."""
+        record = self.folder.path / "training.json"
+        return int(json.loads(record.read_text(encoding="utf-8"))["steps"]) if record.exists() else 0
 
     def _summarize(self) -> dict[str, JSON]:
         stages = {
