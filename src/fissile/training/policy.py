@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,20 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from fissile import assets
+from fissile.calls import JSON
 from fissile.config import ModelConfig
+from fissile.dialects import ChatFormat
 from fissile.engines.base import longest_input
 from fissile.errors import ModelError
+from fissile.journal import write_json
+from fissile.training.base_model import base_model
 from fissile.training.checkpoints import explained_disk_errors
 
 EMBEDDED = "smollm2-135m"
@@ -106,8 +112,8 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
     adapter = adapter or config.adapter
     try:
         if adapter is not None:
-            return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-        return get_peft_model(
+            return _without_blank_cards(PeftModel.from_pretrained(model, str(adapter), is_trainable=True))
+        policy = get_peft_model(
             model,
             LoraConfig(
                 r=config.lora_rank,
@@ -119,6 +125,7 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
                 task_type="CAUSAL_LM",
             ),
         )
+        return _without_blank_cards(policy)
     except (OSError, ValueError, RuntimeError) as error:  # the last: an adapter of another model
         raise ModelError(
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check the adapter, whether it is "
@@ -126,15 +133,63 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
         ) from None
 
 
-def save_adapter(policy: Any, folder: Path, texts: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Save so that the folder exists exactly when it is whole; `texts` are further files, by name."""
+def _without_blank_cards(policy: PeftModel) -> PeftModel:
+    """Let PEFT write no card of empty headings beside every adapter and checkpoint."""
+    policy.create_or_update_model_card = _no_card
+    return policy
+
+
+def _no_card(output_dir: str) -> None:
+    """Nothing: what is published gets a card of `fissile.training.model_card`."""
+
+
+def save_adapter(
+    policy: Any,
+    folder: Path,
+    texts: Mapping[str, str] = MappingProxyType({}),
+    chat: ChatFormat | None = None,
+    sampling: Mapping[str, JSON] = MappingProxyType({}),
+) -> None:
+    """Save so that the folder exists exactly when it is whole, and names nothing of this machine.
+
+    Args:
+        policy: from `load_policy`.
+        folder: of the adapter.
+        texts: further files, by name.
+        chat: with it the folder holds tokenizer, chat template, and how prompts and calls are written.
+        sampling: how it was sampled from: `temperature`, `top_k`, `top_p`, `max_new_tokens`.
+    """
     assert isinstance(policy, PeftModel)
     temporary = folder.with_name(f".{folder.name}.partial")
     with explained_disk_errors(folder):
         policy.save_pretrained(str(temporary))
+        _name_base(temporary / "adapter_config.json", policy.get_base_model().config._name_or_path)
+        if chat is not None:
+            _save_format(temporary, chat, sampling)
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
         temporary.rename(folder)
+
+
+def _name_base(config_file: Path, path: str) -> None:
+    """In PEFT's configuration: the base model by a name that means something elsewhere."""
+    fields = json.loads(config_file.read_text(encoding="utf-8"))
+    write_json(config_file, {**fields, "base_model_name_or_path": base_model(path, EMBEDDED).id})
+
+
+FORMAT_FILE = "fissile.json"
+"""In an adapter's folder: how prompts and calls are written, and how it was sampled from."""
+
+
+def _save_format(folder: Path, chat: ChatFormat, sampling: Mapping[str, JSON]) -> None:
+    tokenizer: Any = chat.tokenizer
+    tokenizer.save_pretrained(str(folder))
+    told = {"dialect": chat.dialect.name, "template_options": chat.template_options, "sampling": dict(sampling)}
+    write_json(folder / FORMAT_FILE, {**told, "renders_tools": chat.renders_tools})
+    ends = {"eos_token_id": sorted(chat.end_ids), "pad_token_id": tokenizer.pad_token_id}
+    is_sampled = bool(sampling.get("temperature"))
+    generation = {key: value for key, value in sampling.items() if is_sampled or key == "max_new_tokens"}
+    GenerationConfig(do_sample=is_sampled, **generation, **ends).save_pretrained(str(folder))
 
 
 def longest_context(path: str) -> int | None:

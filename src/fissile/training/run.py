@@ -25,7 +25,7 @@ from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.feedback import FeedbackSource
-from fissile.journal import JsonLines, write_json
+from fissile.journal import JsonLines, write_json, write_text
 from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
 from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
@@ -37,6 +37,7 @@ from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.progress import Progress
+from fissile.training.run_card import run_card
 from fissile.training.simulator import load_learned
 from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
@@ -79,9 +80,11 @@ class Run:
         start = self._cold_start(course)
         if start is not None:
             self._evaluate("cold_start", course, start)
+            self._write_card(start, course, ("base", "cold_start"))
         trained = self._train(course, start)
-        if trained != start:
+        if trained is not None and trained != start:
             self._evaluate(self.stage, course, trained)
+            self._write_card(trained, course, ("base", "cold_start", self.stage))
         return self._summarize()
 
     def evaluate_only(self) -> None:
@@ -123,7 +126,7 @@ class Run:
                     ],
                     resume_from=latest_checkpoint(checkpoints),
                 )
-                save_adapter(policy, adapter)
+                save_adapter(policy, adapter, chat=course.sampler.chat)
         return adapter
 
     def _train(self, course: Course, start: Path | None) -> Path | None:
@@ -191,7 +194,8 @@ class Run:
                 "stopped": watch.reason,
             },
         )
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter)
+        sampled = self.config.training.model_dump(include={"temperature", "top_k", "top_p", "max_new_tokens"})
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter, {}, trainer.chat, sampled)
 
     def _evaluate(self, stage: str, course: Course, adapter: Path | str | None) -> None:
         """Measure accuracy and recovery on the held-out tasks, unless that was done before."""
@@ -227,6 +231,11 @@ class Run:
                 for record in lines_of_file:
                     lines.append(record)
         write_json(self.folder.evaluation(stage), report)
+
+    def _write_card(self, adapter: Path, course: Course, stages: tuple[str, ...]) -> None:
+        """The model card, from what the folder holds; again with each evaluation."""
+        card = run_card(self.config, self.folder, course.sampler.chat, course.summary, stages)
+        write_text(adapter / "README.md", card)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
