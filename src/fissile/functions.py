@@ -172,8 +172,8 @@ _MAP_OF_SCHEMAS = ("properties", "patternProperties")
 def _tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
     """An equal schema that is easier to read for a small model, and for the rules of the feedback.
 
-    Definitions stand where they are used (unless they hold themselves), titles are dropped, and an alternative of
-    plain types is one list of types.
+    Definitions stand where they are used (unless they hold themselves), titles are dropped, an alternative of plain
+    types is one list of types, and objects with fields take no others, unless their type says that they do.
 
     Args:
         schema: as pydantic writes it.
@@ -194,6 +194,8 @@ def _tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
     for keyword in _MAP_OF_SCHEMAS:
         if keyword in tidied:
             tidied[keyword] = {key: _tidy(inner, shared) for key, inner in tidied[keyword].items()}
+    if "properties" in tidied:  # of a dataclass, a typed dict, a model: pydantic would drop other keys in silence
+        tidied.setdefault("additionalProperties", False)
     return _merge_alternatives(tidied)
 
 

@@ -43,7 +43,7 @@ def adapter_card(recipe: SimulatorRecipe, rows: Sequence[DiagnosedFailure], exam
         command="fissile simulate train",
         use=[
             "`prompt.txt` in this folder is what it must be asked with. `fissile simulate serve --adapter` serves it "
-            "to OpenAI clients, `simulator.learned.adapter` takes it into a run, and `fissile simulate eval` measures it."
+            "to OpenAI clients, `simulator.learned.adapter` takes it into a run, `fissile simulate eval` measures it."
         ],
         tags=["sft", "error-simulator"],
     )
