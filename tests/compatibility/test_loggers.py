@@ -70,6 +70,7 @@ def one_name() -> None:
 
 def several() -> None:
     assert report_to('["tensorboard", "wandb", "tensorboard"]') == ["tensorboard", "wandb"]
+    assert report_to("tensorboard, wandb") == ["tensorboard", "wandb"]
 
 
 def none() -> None:
@@ -141,6 +142,20 @@ def evaluations() -> None:
     }
 
 
+def of_your_own() -> None:
+    heard: list[object] = []
+
+    class Mine(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args, state, control, logs, **more):
+            heard.append((state.global_step, logs["eval_steps/recovery_rate"]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(INTEGRATION_TO_CALLBACK, "mine", Mine)
+        with made(["mine"]) as loggers:
+            loggers.evaluated("steps", {"recovery_rate": RATIO}, 7)
+    assert heard == [(7, 0.25)]
+
+
 def breaks_on_the_way() -> None:
     said: list[str] = []
     with in_place_of_tensorboard(Breaks), made(["tensorboard"], said) as loggers:
@@ -173,6 +188,12 @@ ROWS = [
         "works",
         "It is left out from there on, which is said once; the run goes on.",
         breaks_on_the_way,
+    ),
+    Row(
+        "a callback of your own, `INTEGRATION_TO_CALLBACK[name] = ...` of transformers",
+        "works",
+        "As any other, where your program registers it before the recipe is read.",
+        of_your_own,
     ),
     Row(
         "files of `wandb`, `tensorboard`, `trackio`, `mlflow`, `comet_ml`, `swanlab`",

@@ -6,6 +6,7 @@ variables say otherwise; one that fails is left out from there on, and that is s
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -174,7 +175,7 @@ def chosen(names: list[str]) -> list[str]:
     if names == [ALL]:
         return sorted(available)
     for name in names:
-        package = LOGGERS[name]
+        package = LOGGERS.get(name, "")
         if name not in available and not all(map(_is_installed, package.split())):
             raise ConfigError(
                 f"training.report_to: the logger '{name}' is not installed. Install it (pip install {package}), or "
@@ -204,9 +205,8 @@ def make(name: str, folder: Path) -> Any:
     """
     try:
         if name == "dvclive":
-            from dvclive import Live  # noqa: PLC0415
-
-            return INTEGRATION_TO_CALLBACK[name](live=Live(dir=str(folder / name)))
+            live = importlib.import_module(name).Live(dir=str(folder / name))
+            return INTEGRATION_TO_CALLBACK[name](live=live)
         return INTEGRATION_TO_CALLBACK[name]()
     except Exception as error:
         raise ConfigError(
