@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GenerationConfig
 
 from fissile.config import ModelConfig, parse_config
 from fissile.dialects import ChatFormat, get_dialect
+from fissile.errors import ModelError
 from fissile.training.base_model import base_model
 from fissile.training.model_card import portable, recipe_lines
-from fissile.training.policy import EMBEDDED, load_policy, load_tokenizer, save_adapter
+from fissile.training.policy import EMBEDDED, load_model, load_policy, load_tokenizer, save_adapter
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -110,3 +112,16 @@ def test_the_recipe_of_a_card_is_a_recipe_without_the_machine() -> None:
     assert 'model.template_options."a b" = "ü"' in lines
     assert portable("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
     assert portable(r"C:\data\x.jsonl") == "x.jsonl"
+
+
+def test_weights_that_would_be_dropped_or_drawn_are_refused(model: Path, tmp_path: Path) -> None:
+    config = ModelConfig(path=str(model), dtype="float32", lora_rank=2)
+    save_adapter(load_policy(config), tmp_path / "adapter")
+    tiny_llama(300, num_hidden_layers=1).save_pretrained(tmp_path / "shallow")
+    with pytest.raises(ModelError, match=r"14 of its weights have no place in the model"):
+        load_policy(ModelConfig(path=str(tmp_path / "shallow"), dtype="float32"), tmp_path / "adapter")
+    weights = load_file(tmp_path / "shallow" / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "shallow" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lack 1 of the model's weights .*up_proj"):
+        load_model(str(tmp_path / "shallow"), "float32")

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -71,10 +73,22 @@ def _unpack_embedded(folder: Path) -> None:
 
 
 def _from_pretrained(source: Source, dtype: torch.dtype | str) -> PreTrainedModel:
+    """The model.
+
+    Raises:
+        ModelError: the files lack some of its weights, which would be random.
+        OSError, ValueError: it cannot be loaded.
+    """
     unpack = GgufConfig(dequantize=True) if source.gguf_file else None  # packed weights cannot be trained
-    return AutoModelForCausalLM.from_pretrained(
-        source.name, dtype=dtype, gguf_file=source.gguf_file, quantization_config=unpack
+    model, loaded = AutoModelForCausalLM.from_pretrained(
+        source.name, dtype=dtype, gguf_file=source.gguf_file, quantization_config=unpack, output_loading_info=True
     )
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(
+            f"The files of '{source.name}' lack {len(missing)} of the model's weights ({missing[0]}, ...), which would "
+            "be random. Set model.path to a whole causal language model."
+        )
+    return model
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -112,7 +126,9 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
     adapter = adapter or config.adapter
     try:
         if adapter is not None:
-            return _without_blank_cards(PeftModel.from_pretrained(model, str(adapter), is_trainable=True))
+            policy = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+            _refuse_left_over(policy, Path(adapter))
+            return _without_blank_cards(policy)
         policy = get_peft_model(
             model,
             LoraConfig(
@@ -131,6 +147,21 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check the adapter, whether it is "
             "one of this model, and model.lora_targets."
         ) from None
+
+
+def _refuse_left_over(policy: PeftModel, adapter: Path) -> None:
+    """Refuse an adapter with weights that the model has no place for: PEFT would drop them.
+
+    Raises:
+        ValueError: it has some.
+    """
+    file = adapter / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        return
+    with safe_open(file, "pt") as weights:
+        left = sorted(set(weights.keys()) - set(get_peft_model_state_dict(policy)))
+    if left:
+        raise ValueError(f"{len(left)} of its weights have no place in the model, such as {left[0]}")
 
 
 def _without_blank_cards(policy: PeftModel) -> PeftModel:
