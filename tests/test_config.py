@@ -1,13 +1,14 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
-from fissile.config import RunConfig, load_config, parse_config
+from fissile.config import RunConfig, SimulatorRecipe, load_config, parse_config
 from fissile.config.loading import _apply
 from fissile.config.simulator import load_simulator_recipe
 from fissile.errors import ConfigError
-from fissile.lab import load_spec
+from fissile.lab import LabSpec, load_spec
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -179,3 +180,32 @@ def test_the_fingerprint_knows_what_a_simulator_says_and_not_where_it_stands(tmp
     assert fingerprint("temperature=0.5", feedback="rules") == RunConfig().fingerprint
     prompt.write_text("Say it well.\n---\n$comparison\n", encoding="utf-8")
     assert fingerprint() != base
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("modle.path=x", "modle: unknown key; .*did you mean 'model'"),
+        ("model.template-options={}", "model.template-options: unknown key; .*did you mean 'template_options'"),
+        ("simulator.endpoint.server.Concurency=3", r"server.Concurency: unknown key; .*did you mean 'concurrency'"),
+        ("tasks.procedural.lvie=true", "tasks.procedural.lvie: unknown key; .*did you mean 'live'"),
+        ("tasks.max_staleness=3", "tasks.max_staleness: unknown key; .*is it 'fission.max_staleness'"),
+        ("temperatur=3", "temperatur: unknown key; known here: output"),
+    ],
+)
+def test_an_unknown_key_is_told_with_what_it_probably_meant(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(None, [override])
+
+
+def test_no_table_of_any_recipe_swallows_a_key() -> None:
+    waiting: list[Any] = [RunConfig, SimulatorRecipe, LabSpec]
+    tables = set()
+    while waiting:
+        annotation = waiting.pop()
+        waiting += get_args(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in tables:
+            tables.add(annotation)
+            waiting += [entry.annotation for entry in annotation.model_fields.values()]
+    assert len(tables) > 20
+    assert {table.__name__ for table in tables if table.model_config.get("extra") != "forbid"} == set()

@@ -77,6 +77,9 @@ MODEL = Asset(
 )
 """SmolLM2-135M-Instruct in 4-bit GGUF."""
 
+MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What `MODEL` is called on the Hugging Face hub."""
+
 BFCL = Asset(
     name="bfcl-eval",
     version="2026.3.23",

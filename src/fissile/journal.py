@@ -137,13 +137,21 @@ def write_json(path: str | Path, fields: Any) -> None:
     Raises:
         RunError: the disk is full or cannot be written.
     """
+    write_text(path, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text so that the file is whole or unchanged.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(fields, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,16 +1,21 @@
 """`fissile train` and `fissile eval` as a user runs them: whole runs of a tiny model, killed and resumed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 from peft import PeftModel
+from transformers import AutoTokenizer
 
+from fissile.training.progress import HEADLINE, ratio_text
 from tiny_models import tiny_llama
 from tiny_world import make_world
 
@@ -92,6 +97,32 @@ def test_a_run_leaves_everything(finished: Path) -> None:
     assert "<html" in (finished / "report.html").read_text(encoding="utf-8")
     assert len(lines(finished / "metrics.jsonl")) == 6
     PeftModel.from_pretrained(tiny_llama(267, max_position_embeddings=2048), finished / "adapter")
+
+
+def test_the_adapters_can_be_published(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
+    for folder, title in ((finished / "adapter", "Fission-GRPO"), (finished / "cold_start" / "adapter", "cold start")):
+        card = ModelCard.load(folder / "README.md")
+        assert (card.data.base_model, card.data.library_name) == ("model", "peft")
+        assert title in card.text
+        assert "no configuration in it says which model of the hub it is" in card.text
+        assert AutoTokenizer.from_pretrained(folder).chat_template
+        for file in folder.iterdir():
+            assert str(finished.parent).encode() not in file.read_bytes(), file
+    stage = summary["stages"]["fission"]
+    assert {one.metric_type: one.metric_value for one in card_of(finished).data.eval_results} == {
+        key: round(stage[key]["rate"], 4) for key in HEADLINE if stage[key]["rate"] is not None
+    }
+    assert f"| first attempt right | {ratio_text(summary['stages']['base']['first_attempt_accuracy'])} |" in (
+        card_of(finished).text
+    )
+    (recipe,) = re.findall(r"```toml\n(.*?)```", card_of(finished).text, re.DOTALL)
+    assert tomllib.loads(recipe)["training"]["learning_rate"] == 1e-2
+    assert not list(finished.glob("**/checkpoints/**/README.md")), "no card of empty headings beside a checkpoint"
+
+
+def card_of(run: Path) -> ModelCard:
+    return ModelCard.load(run / "adapter" / "README.md")
 
 
 def test_a_finished_run_is_not_overwritten_and_resume_reuses_it(finished: Path) -> None:

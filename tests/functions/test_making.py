@@ -143,9 +143,13 @@ def test_the_schema_is_at_least_that_of_transformers() -> None:
                 "type": "object",
                 "properties": {"x": {"type": "integer"}, "y": {"type": "integer", "default": 0}},
                 "required": ["x"],
+                "additionalProperties": False,
             },
         ),
-        (Options, {"type": "object", "properties": {"fast": {"type": "boolean"}}}),
+        (
+            Options,
+            {"type": "object", "properties": {"fast": {"type": "boolean"}}, "additionalProperties": False},
+        ),
         (
             Item,
             {
@@ -156,6 +160,7 @@ def test_the_schema_is_at_least_that_of_transformers() -> None:
                     "size": {"type": "string", "enum": ["s", "l"], "description": "A size.", "default": "s"},
                 },
                 "required": ["title"],
+                "additionalProperties": False,
             },
         ),
     ],
@@ -304,3 +309,33 @@ def called(x: Callable[[int], int]) -> None:
 def test_what_no_model_could_call_says_what_to_change(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         tool_from_function(function)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "path"),
+    [
+        (Point, {"x": 1, "z": 2}, "value.z"),
+        (Options, {"fsat": True}, "value.fsat"),
+        (Item, {"title": "a", "tilte": "b"}, "value.tilte"),
+        (Point | None, {"x": 1, "z": 2}, "value.z"),
+        (list[Item], [{"title": "a"}, {"title": "b", "colour": "red"}], "value.1.colour"),
+        (dict[str, Point], {"home": {"x": 1, "z": 2}}, "value.home.z"),
+        (tuple[Point, int], [{"x": 1, "z": 2}, 3], "value.0.z"),
+        (Tree, {"name": "a", "branches": [{"name": "b", "leaf": 1}]}, "value.branches.0.leaf"),
+    ],
+)
+def test_a_key_that_a_nested_type_does_not_have_is_an_unexpected_argument(annotation, value, path) -> None:
+    def tool(value):
+        """A tool."""
+
+    tool.__annotations__["value"] = annotation
+    (error,) = tool_from_function(tool).validate({"value": value})
+    assert (error.kind, error.argument) == (ErrorKind.UNEXPECTED_ARGUMENT, path)
+
+
+def test_a_type_that_says_so_takes_any_key() -> None:
+    class Open(BaseModel, extra="allow"):
+        x: int
+
+    for annotation in (Open, dict, dict[str, int]):
+        assert schema_of(annotation).get("additionalProperties") is not False

@@ -133,6 +133,11 @@ def test_what_became_of_a_correction_is_journaled() -> None:
     assert records[0]["request"] == "Add 1, 2 and 1."
     outcomes = [[bool(recovery["attempt"]["errors"]) for recovery in record["recoveries"]] for record in records]
     assert outcomes == [[recovery.outcome.failed for recovery in recoveries], [True, True]]
+    steps = records[0]["recoveries"][1]["steps"]
+    assert [step["attempt"]["text"] for step in steps] == [step.attempt.text for step in recoveries[1].steps]
+    assert [step["results"] for step in steps] == [[r.content for r in step.results] for step in recoveries[1].steps]
+    assert steps[0]["results"]
+    assert not steps[-1]["results"], "nobody answers the closing words"
 
 
 def test_a_second_failure_of_a_turn_branches_only_with_more_depth() -> None:

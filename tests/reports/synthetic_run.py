@@ -196,7 +196,17 @@ def recovery(rng: random.Random, kind: int, failed: Attempt, done: float) -> dic
                 (attempt(kind, text="The value is not supported. Which one would you like instead?"), 0.12),
             )
         )
-    return {"attempt": made.to_dict(), "reward": reward, "repeat": made.signature == failed.signature}
+    fields = {"attempt": made.to_dict(), "reward": reward, "repeat": made.signature == failed.signature}
+    return {**fields, "steps": steps_of(kind, made)} if kind else fields
+
+
+def steps_of(kind: int, last: Attempt) -> list[dict[str, Any]]:
+    """Two responses in a live world, each with its answer."""
+    first = attempt(kind, "all")
+    return [
+        {"attempt": first.to_dict(), "results": ["No table is free at that time."]},
+        {"attempt": last.to_dict(), "results": ["Reserved."]},
+    ]
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> None:

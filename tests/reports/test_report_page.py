@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_run import write_run
+from synthetic_run import TOOLS, write_run
 
 from fissile.errors import RunError
 from fissile.reports import write_report
@@ -101,6 +101,21 @@ def test_every_file_may_be_missing(tmp_path: Path) -> None:
         file.unlink()
         assert page_of(folder).ids == SECTIONS, file
         file.write_bytes(content)
+
+
+def test_the_worlds_answers_stand_between_the_steps_of_a_recovery(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run"))
+    shown = page.text[page.text.index("No table is free at that time.") :]
+    between = shown[: shown.index("Reserved.")]
+    assert any(f"{name}(" in between for name, *_ in TOOLS), "the second response, between the two answers"
+
+
+def test_every_cell_of_a_wide_table_names_its_column_for_narrow_screens(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run"))
+    named = [value for key, value in page.attributes if key == "data-column"]
+    metrics = named.count("base model")
+    assert metrics == named.count("cold start") == named.count("Fission-GRPO") >= 7
+    assert {"failed", "next right", "repeated"} <= set(named)
 
 
 def test_a_folder_with_a_configuration_only_says_what_is_not_there(tmp_path: Path) -> None:

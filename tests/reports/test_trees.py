@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from fissile.calls import Attempt, FailedTurn
 from fissile.errors import ErrorKind, ToolError
-from fissile.reports.records import Fission, Recovery
+from fissile.reports.records import Fission, Recovery, RecoveryStep
 from fissile.reports.trees import Verdict, branches, choose_trees
 
 WRONG = (ToolError(ErrorKind.WRONG_VALUE, "no"),)
@@ -69,3 +69,23 @@ def test_every_verdict_has_a_sign_of_its_own() -> None:
 
 def test_an_attempt_that_the_engine_lost_is_not_right() -> None:
     assert fission(1, "a", "lost", "right").right == 1
+
+
+def test_recoveries_of_several_steps_keep_what_the_world_answered() -> None:
+    good, bad = Attempt("book(102)"), Attempt("book(101)", errors=WRONG)
+
+    def recovery(answer: str) -> Recovery:
+        steps = (RecoveryStep(bad, (answer,)), RecoveryStep(good, ("booked",)))
+        return Recovery(Attempt("book(101)\nbook(102)"), 1.5, False, steps)
+
+    recoveries = (recovery("taken"), recovery("taken"), recovery("closed"))
+    folded = branches(Fission(1, "a", "book", 1, "rules", (FailedTurn(FAILED, "no"),), recoveries))
+    assert [branch.count for branch in folded] == [2, 1]
+    assert [step.results for step in folded[0].steps] == [("taken",), ("booked",)]
+
+
+def test_a_recovery_of_an_older_folder_is_one_response() -> None:
+    fields = {"attempt": Attempt("good").to_dict(), "reward": 1.0, "repeat": False}
+    assert Recovery.from_dict(fields).responses == (RecoveryStep(Attempt("good")),)
+    steps = [{"attempt": Attempt("good").to_dict(), "results": ["done"]}]
+    assert Recovery.from_dict({**fields, "steps": steps}).responses == (RecoveryStep(Attempt("good"), ("done",)),)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
@@ -16,7 +17,7 @@ from fissile.simulator.dataset import FoundFailure
 from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.training.simulator import choose_rows, find_failures, load_learned, make_rows
-from fissile.training.simulator_folder import SimulatorFolder, data_settings
+from fissile.training.simulator_folder import SimulatorFolder, data_settings, digest
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -126,6 +127,13 @@ def test_the_laboratory_makes_what_the_command_makes(tmp_path: Path) -> None:
     }
     teach_simulator(SimulatorRecipe.model_validate(fields))
     mine, other = SimulatorFolder(tmp_path / "simulator"), SimulatorFolder(tmp_path / "other")
+    card = ModelCard.load(mine.adapter / "README.md")
+    assert (card.data.library_name, "error-simulator" in card.data.tags) == ("peft", True)
+    assert f"{len(mine.read_rows())} failed calls" in card.text
+    assert not [file for file in mine.adapter.iterdir() if str(mine.path.parent).encode() in file.read_bytes()]
+    held = digest(mine.adapter)
+    (mine.adapter / "README.md").write_text("another card", encoding="utf-8")
+    assert digest(mine.adapter) == held, "a card shapes nothing"
     for name in ("adapter_model.safetensors", "prompt.txt"):
         assert (mine.adapter / name).read_bytes() == (other.adapter / name).read_bytes()
     assert mine.rows.read_bytes() == other.rows.read_bytes()

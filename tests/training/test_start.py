@@ -77,6 +77,7 @@ def test_the_folder_is_a_plain_model(start):
     assert model.num_parameters() == made["parameters"]
     assert made["config"]["drills"] == 32
     assert made["loss"] > 0
+    assert f"{made['parameters']:,} parameters" in (start / "README.md").read_text()
     assert longest_context(str(start)) == SMALL.positions
     policy = load_policy(ModelConfig(path=str(start), dtype="float32"))
     assert any(weight.requires_grad for weight in policy.parameters())

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fissile.config.nearest import nearest
 from fissile.errors import ConfigError
 
 
@@ -73,8 +74,10 @@ def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(problem["loc"], root))
-            yield f"{where}: unknown key; known here: {known}"
+            known = _known_keys(problem["loc"], root)
+            name = str(problem["loc"][-1])
+            hint = nearest(name, known) or _in_other_tables(name, root)
+            yield f"{where}: unknown key; known here: {', '.join(known)}{hint}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             got = "" if problem["type"] in {"value_error", "missing"} else f" (got {problem['input']!r})"
@@ -90,6 +93,21 @@ def _known_keys(location: tuple[int | str, ...], section: type[BaseModel]) -> li
             return []
         section = inner
     return list(section.model_fields)
+
+
+def _in_other_tables(name: str, root: type[BaseModel]) -> str:
+    """` (is it 'training.steps'?)` for a key that stands in the wrong table; "" where none has that name."""
+    found = [key for key in _keys(root) if key.rpartition(".")[2] == name]
+    return f" (is it {' or '.join(repr(key) for key in found[:3])}?)" if found else ""
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, entry in section.model_fields.items():
+        table = section_of(entry.annotation)
+        if table is None:
+            yield f"{prefix}{name}"
+        else:
+            yield from _keys(table, f"{prefix}{name}.")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from fissile.config import loggers
 from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
@@ -182,7 +183,16 @@ class TrainingConfig(Section):
         ge=1,
         description="Steps in a row without any signal (no group with variance) after which the run stops.",
     )
-    report_to: list[str] = Field(default=[], description="TRL's loggers: wandb, trackio, tensorboard, ...")
+    report_to: Annotated[list[str], BeforeValidator(loggers.listed), AfterValidator(loggers.known)] = Field(
+        default=[],
+        description="TRL's loggers: wandb, trackio, tensorboard, ...; 'all' that are installed, or 'none'. They are "
+        "told every step and every evaluation, and keep their files in the run folder.",
+    )
+    run_name: str | None = Field(default=None, description="The run's name for the loggers; by default its folder's.")
+    project: str | None = Field(
+        default=None,
+        description="The loggers' project; by default that of their own variable (WANDB_PROJECT, ...), else 'fissile'.",
+    )
 
     @model_validator(mode="after")
     def _checkpoints_fall_between_generations(self) -> TrainingConfig:
@@ -336,7 +346,8 @@ class RunConfig(Section):
         fields = self.model_dump(
             mode="json", exclude={"output", "simulator"} | ({"injection"} if not self.injection.rate else set())
         )
-        fields["training"].pop("report_to")
+        for name in ("report_to", "run_name", "project"):
+            fields["training"].pop(name)
         if self.method != OfflineGRPO.name:
             fields.pop("offline")
         if self.tasks.source != PROCEDURAL:

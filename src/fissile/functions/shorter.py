@@ -15,8 +15,9 @@ _MAP_OF_SCHEMAS = ("properties", "patternProperties")
 def tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
     """An equal schema that is easier to read for a small model, and for the rules of the feedback.
 
-    Definitions stand where they are used (unless they hold themselves), titles that only repeat a name are dropped,
-    and an alternative of plain types is one list of types.
+    Definitions stand where they are used (unless they hold themselves), titles that only repeat a name are dropped, an
+    alternative of plain types is one list of types, and objects with fields take no others, unless their type says
+    that they do.
 
     Args:
         schema: as pydantic writes it.
@@ -41,6 +42,8 @@ def tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
             tidied[keyword] = {
                 key: _titled(tidy(inner, shared), _own_title(inner, key)) for key, inner in tidied[keyword].items()
             }
+    if "properties" in tidied:  # of a dataclass, a typed dict, a model: pydantic would drop other keys in silence
+        tidied.setdefault("additionalProperties", False)
     return _merge_alternatives(tidied)
 
 

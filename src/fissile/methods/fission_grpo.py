@@ -12,7 +12,7 @@ from fissile.corrections import Correction, CorrectionBuffer, CorrectionStore, T
 from fissile.corrections.context import Context
 from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
-from fissile.rollouts import Step, corrective_context, failure_of
+from fissile.rollouts import Rollout, Step, corrective_context, failure_of
 from fissile.tasks import Task
 
 Extend = Callable[[Step, str], tuple[int, ...]]
@@ -263,7 +263,20 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
                 "attempt": scored.rollout.outcome.to_dict(),
                 "reward": None if scored.reward is None else scored.reward.total,
                 "repeat": scored.rollout.repeats,
+                **_steps(scored.rollout),
             }
             for scored in group
         ],
+    }
+
+
+def _steps(rollout: Rollout) -> dict[str, Any]:
+    """The entry with each own response of a live rollout and what the world answered; a single step has none."""
+    if rollout.context.task.world is None:
+        return {}
+    return {
+        "steps": [
+            {"attempt": step.attempt.to_dict(), "results": [result.content for result in step.results]}
+            for step in rollout.own
+        ]
     }

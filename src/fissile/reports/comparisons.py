@@ -14,8 +14,11 @@ from fissile.reports.svg import Scale, drawing, tag, ticks
 from fissile.reports.wording import count_text, percent, plain, ratio_text, stage_title
 
 WIDTH, ROW = 340, 26
-LABEL, VALUE = 100, 52
-"""Columns for the stage on the left and the figure on the right, in px."""
+LABEL, LONGEST_LABEL, VALUE = 100, 178, 66
+"""Columns for the stage on the left, as it is short or long, and for the figure on the right, in px."""
+
+CHARACTER = 6.1
+"""Mean width of a label's character, in px."""
 
 BAR_ROW = 18
 KINDS_SHOWN = 9
@@ -101,7 +104,7 @@ def _intervals(metric: Metric, rows: Sequence[tuple[str, Ratio]]) -> Markup:
     highest = max((ratio.high for _, ratio in rows if ratio.high is not None), default=1.0)
     x_ticks = [value for value in ticks(0, min(1.0, highest or 0.01), 3) if value <= 1]
     x_ticks = x_ticks if x_ticks[-1] >= min(1.0, highest) else [*x_ticks, 1.0]
-    x = Scale(0, x_ticks[-1], LABEL, WIDTH - VALUE - 8)
+    x = Scale(0, x_ticks[-1], _label_width([stage for stage, _ in rows]), WIDTH - VALUE - 8)
     parts = list(_share_axis(x, x_ticks, height))
     for index, (stage, ratio) in enumerate(rows):
         is_last = index == len(rows) - 1
@@ -110,6 +113,11 @@ def _intervals(metric: Metric, rows: Sequence[tuple[str, Ratio]]) -> Markup:
         f"{stage_title(stage)} {ratio_text(ratio)} ({count_text(ratio)})" for stage, ratio in rows
     )
     return drawing(WIDTH, height, label, parts, class_="chart")
+
+
+def _label_width(stages: Sequence[str]) -> float:
+    longest = max((len(stage_title(stage)) for stage in stages), default=0)
+    return min(LONGEST_LABEL, max(LABEL, CHARACTER * longest + 12))
 
 
 def _share_axis(x: Scale, values: Sequence[float], height: float) -> Iterator[Markup]:
@@ -133,15 +141,16 @@ def _interval(stage: str, ratio: Ratio, x: Scale, y: float, is_last: bool) -> It
 
 def _bars(title: str, rows: Sequence[tuple[str, int, int]], largest: float) -> Markup:
     height = BAR_ROW * len(rows) + 4
-    x = Scale(0, largest or 1.0, LABEL, WIDTH - 66)
+    left = _label_width([stage for stage, _, _ in rows])
+    x = Scale(0, largest or 1.0, left, WIDTH - VALUE)
     parts = []
     for index, (stage, count, total) in enumerate(rows):
         y = BAR_ROW * index + BAR_ROW / 2 + 2
         strength = "last" if index == len(rows) - 1 else "before"
         parts += [
             tag("text", stage_title(stage), x=0, y=y + 4, class_=f"label {strength}"),
-            tag("rect", x=LABEL, y=y - 5, width=x(count / total) - LABEL, height=10, class_=f"bar {strength}"),
-            tag("line", x1=LABEL, x2=LABEL, y1=y - 8, y2=y + 8, class_="axis"),
+            tag("rect", x=left, y=y - 5, width=x(count / total) - left, height=10, class_=f"bar {strength}"),
+            tag("line", x1=left, x2=left, y1=y - 8, y2=y + 8, class_="axis"),
             tag("text", f"{count:,}/{total:,}", x=WIDTH, y=y + 4, class_=f"label end {strength}"),
         ]
     label = f"{title}: " + "; ".join(

@@ -63,12 +63,38 @@ class Interception:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryStep:
+    """One response of a recovery, and what the world answered: nothing in a single-step task."""
+
+    attempt: Attempt
+    results: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, fields: Fields) -> RecoveryStep:
+        """From one of the "steps" of a recovery."""
+        return cls(_attempt(fields["attempt"]), tuple(map(_text, fields["results"])))
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
-    """One attempt at a correction. `reward` is None where the engine failed; `repeat`: the failed call again."""
+    """One attempt at a correction.
+
+    Attributes:
+        attempt: all that was called, with what is wrong with it.
+        reward: None where the engine failed.
+        repeat: it begins with the failed call again.
+        steps: its responses in a live world, in order; empty where it has one, and in older folders.
+    """
 
     attempt: Attempt
     reward: float | None
     repeat: bool
+    steps: tuple[RecoveryStep, ...] = ()
+
+    @property
+    def responses(self) -> tuple[RecoveryStep, ...]:
+        """Its responses; all of it as one where they are not told apart."""
+        return self.steps or (RecoveryStep(self.attempt),)
 
     @property
     def is_right(self) -> bool:
@@ -79,7 +105,10 @@ class Recovery:
     def from_dict(cls, fields: Fields) -> Recovery:
         """From one of the "recoveries" of a fission."""
         reward = fields["reward"]
-        return cls(_attempt(fields["attempt"]), None if reward is None else float(reward), bool(fields["repeat"]))
+        steps = tuple(map(RecoveryStep.from_dict, fields.get("steps", ())))
+        return cls(
+            _attempt(fields["attempt"]), None if reward is None else float(reward), bool(fields["repeat"]), steps
+        )
 
 
 @dataclass(frozen=True, slots=True)

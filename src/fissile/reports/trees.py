@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fissile.calls import Attempt
-from fissile.reports.records import Fission, Recovery
+from fissile.reports.records import Fission, Recovery, RecoveryStep
 
 TREES = 8
 """Fissions shown on a page."""
@@ -29,16 +29,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Recoveries of one group with the same text.
+    """Recoveries of one group with the same texts, and the same answers of the world.
 
     Attributes:
         attempt: of the first of them.
+        steps: its responses.
         verdict: what they came to.
         reward: of each of them; None where the engine failed.
         count: how many they are.
     """
 
     attempt: Attempt
+    steps: tuple[RecoveryStep, ...]
     verdict: Verdict
     reward: float | None
     count: int
@@ -71,13 +73,14 @@ def choose_trees(fissions: Sequence[Fission], limit: int = TREES) -> list[Fissio
 
 
 def branches(fission: Fission) -> list[Branch]:
-    """The recoveries of a fission, equal texts folded, the highest reward first and unscored ones last."""
-    groups: dict[tuple[str, Verdict], list[Recovery]] = {}
+    """The recoveries of a fission, equal ones folded, the highest reward first and unscored ones last."""
+    groups: dict[tuple[Verdict, tuple[tuple[str, tuple[str, ...]], ...]], list[Recovery]] = {}
     for recovery in fission.recoveries:
-        groups.setdefault((recovery.attempt.text, verdict(recovery)), []).append(recovery)
+        said = tuple((step.attempt.text, step.results) for step in recovery.responses)
+        groups.setdefault((verdict(recovery), said), []).append(recovery)
     folded = [
-        Branch(members[0].attempt, group_verdict, members[0].reward, len(members))
-        for (_, group_verdict), members in groups.items()
+        Branch(members[0].attempt, members[0].responses, group_verdict, members[0].reward, len(members))
+        for (group_verdict, _), members in groups.items()
     ]
     return sorted(folded, key=lambda branch: (branch.reward is None, -(branch.reward or 0.0)))
 

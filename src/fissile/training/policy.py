@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,27 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from fissile import assets
+from fissile.calls import JSON
 from fissile.config import ModelConfig
+from fissile.dialects import ChatFormat
 from fissile.engines.base import longest_input
 from fissile.errors import ModelError
+from fissile.journal import write_json
+from fissile.training.base_model import base_model
 from fissile.training.checkpoints import explained_disk_errors
 
 EMBEDDED = "smollm2-135m"
@@ -65,10 +73,22 @@ def _unpack_embedded(folder: Path) -> None:
 
 
 def _from_pretrained(source: Source, dtype: torch.dtype | str) -> PreTrainedModel:
+    """The model.
+
+    Raises:
+        ModelError: the files lack some of its weights, which would be random.
+        OSError, ValueError: it cannot be loaded.
+    """
     unpack = GgufConfig(dequantize=True) if source.gguf_file else None  # packed weights cannot be trained
-    return AutoModelForCausalLM.from_pretrained(
-        source.name, dtype=dtype, gguf_file=source.gguf_file, quantization_config=unpack
+    model, loaded = AutoModelForCausalLM.from_pretrained(
+        source.name, dtype=dtype, gguf_file=source.gguf_file, quantization_config=unpack, output_loading_info=True
     )
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(
+            f"The files of '{source.name}' lack {len(missing)} of the model's weights ({missing[0]}, ...), which would "
+            "be random. Set model.path to a whole causal language model."
+        )
+    return model
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -106,8 +126,10 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
     adapter = adapter or config.adapter
     try:
         if adapter is not None:
-            return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-        return get_peft_model(
+            policy = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+            _refuse_left_over(policy, Path(adapter))
+            return _without_blank_cards(policy)
+        policy = get_peft_model(
             model,
             LoraConfig(
                 r=config.lora_rank,
@@ -119,6 +141,7 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
                 task_type="CAUSAL_LM",
             ),
         )
+        return _without_blank_cards(policy)
     except (OSError, ValueError, RuntimeError) as error:  # the last: an adapter of another model
         raise ModelError(
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check the adapter, whether it is "
@@ -126,15 +149,78 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
         ) from None
 
 
-def save_adapter(policy: Any, folder: Path, texts: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Save so that the folder exists exactly when it is whole; `texts` are further files, by name."""
+def _refuse_left_over(policy: PeftModel, adapter: Path) -> None:
+    """Refuse an adapter with weights that the model has no place for: PEFT would drop them.
+
+    Raises:
+        ValueError: it has some.
+    """
+    file = adapter / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        return
+    with safe_open(file, "pt") as weights:
+        left = sorted(set(weights.keys()) - set(get_peft_model_state_dict(policy)))
+    if left:
+        raise ValueError(f"{len(left)} of its weights have no place in the model, such as {left[0]}")
+
+
+def _without_blank_cards(policy: PeftModel) -> PeftModel:
+    """Let PEFT write no card of empty headings beside every adapter and checkpoint."""
+    policy.create_or_update_model_card = _no_card
+    return policy
+
+
+def _no_card(output_dir: str) -> None:
+    """Nothing: what is published gets a card of `fissile.training.model_card`."""
+
+
+def save_adapter(
+    policy: Any,
+    folder: Path,
+    texts: Mapping[str, str] = MappingProxyType({}),
+    chat: ChatFormat | None = None,
+    sampling: Mapping[str, JSON] = MappingProxyType({}),
+) -> None:
+    """Save so that the folder exists exactly when it is whole, and names nothing of this machine.
+
+    Args:
+        policy: from `load_policy`.
+        folder: of the adapter.
+        texts: further files, by name.
+        chat: with it the folder holds tokenizer, chat template, and how prompts and calls are written.
+        sampling: how it was sampled from: `temperature`, `top_k`, `top_p`, `max_new_tokens`.
+    """
     assert isinstance(policy, PeftModel)
     temporary = folder.with_name(f".{folder.name}.partial")
     with explained_disk_errors(folder):
         policy.save_pretrained(str(temporary))
+        _name_base(temporary / "adapter_config.json", policy.get_base_model().config._name_or_path)
+        if chat is not None:
+            _save_format(temporary, chat, sampling)
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
         temporary.rename(folder)
+
+
+def _name_base(config_file: Path, path: str) -> None:
+    """In PEFT's configuration: the base model by a name that means something elsewhere."""
+    fields = json.loads(config_file.read_text(encoding="utf-8"))
+    write_json(config_file, {**fields, "base_model_name_or_path": base_model(path, EMBEDDED).id})
+
+
+FORMAT_FILE = "fissile.json"
+"""In an adapter's folder: how prompts and calls are written, and how it was sampled from."""
+
+
+def _save_format(folder: Path, chat: ChatFormat, sampling: Mapping[str, JSON]) -> None:
+    tokenizer: Any = chat.tokenizer
+    tokenizer.save_pretrained(str(folder))
+    told = {"dialect": chat.dialect.name, "template_options": chat.template_options, "sampling": dict(sampling)}
+    write_json(folder / FORMAT_FILE, {**told, "renders_tools": chat.renders_tools})
+    ends = {"eos_token_id": sorted(chat.end_ids), "pad_token_id": tokenizer.pad_token_id}
+    is_sampled = bool(sampling.get("temperature"))
+    generation = {key: value for key, value in sampling.items() if is_sampled or key == "max_new_tokens"}
+    GenerationConfig(do_sample=is_sampled, **generation, **ends).save_pretrained(str(folder))
 
 
 def longest_context(path: str) -> int | None:

@@ -26,7 +26,7 @@ from fissile.config import RunConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
-from fissile.journal import JsonLines, write_json
+from fissile.journal import JsonLines, write_json, write_text
 from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
 from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
@@ -34,9 +34,11 @@ from fissile.training.checkpoints import latest_checkpoint
 from fissile.training.course import Course, Records, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
+from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.progress import Count, Progress
+from fissile.training.run_card import run_card
 from fissile.training.simulator import load_learned
 from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
@@ -56,10 +58,12 @@ class Run:
     progress: Progress
     meter: Meter = field(default_factory=Meter)
     engines: Engines = field(init=False)
+    loggers: Loggers = field(init=False)
     _sources: dict[str, FeedbackSource] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.engines = Engines(self.config.engine)
+        self.loggers = Loggers(self.config.training, self.folder.path, self._trl_config, self.progress.say)
 
     def execute(self) -> dict[str, JSON]:
         """Carry out the stages that are not done yet.
@@ -67,20 +71,27 @@ class Run:
         Returns:
             The summary, as in `summary.json`.
         """
+        with self.loggers:
+            return self._execute()
+
+    def _execute(self) -> dict[str, JSON]:
         course = self._prepare()
         if self.config.evaluation.base:
             self._evaluate("base", course, self.config.model.adapter)
         start = self._cold_start(course)
         if start is not None:
             self._evaluate("cold_start", course, start)
+            self._write_card(start, course, ("base", "cold_start"))
         trained = self._train(course, start)
-        if trained != start:
+        if trained is not None and trained != start:
             self._evaluate(self.stage, course, trained)
+            self._write_card(trained, course, ("base", "cold_start", self.stage))
         return self._summarize()
 
     def evaluate_only(self) -> None:
         """Evaluate the configured model, with its adapter if there is one, as stage "model"."""
-        self._evaluate("model", self._prepare(), self.config.model.adapter)
+        with self.loggers:
+            self._evaluate("model", self._prepare(), self.config.model.adapter)
 
     @property
     def stage(self) -> str:
@@ -116,7 +127,7 @@ class Run:
                     ],
                     resume_from=latest_checkpoint(checkpoints),
                 )
-                save_adapter(policy, adapter)
+                save_adapter(policy, adapter, chat=course.sampler.chat)
         return adapter
 
     def _train(self, course: Course, start: Path | None) -> Path | None:
@@ -159,6 +170,7 @@ class Run:
             **course.trainer_settings,
             callbacks=[
                 MetricsLog(metrics),
+                self.loggers,
                 StepProgress(self.progress.step(self.stage)),
                 AfterCheckpoint(self._keep_meter),
             ],
@@ -183,7 +195,8 @@ class Run:
                 "stopped": watch.reason,
             },
         )
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter)
+        sampled = self.config.training.model_dump(include={"temperature", "top_k", "top_p", "max_new_tokens"})
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), self.folder.adapter, {}, trainer.chat, sampled)
 
     def _evaluate(self, stage: str, course: Course, adapter: Path | str | None) -> None:
         """Measure accuracy and recovery on the held-out tasks, unless that was done before."""
@@ -195,6 +208,7 @@ class Run:
             engine = self.engines.over(policy, course.sampler.chat, remember=True)
             records, report = course.evaluate(engine, self._count(stage))
             self._keep(stage, records, report)
+            self.loggers.evaluated(stage, report, self._trained() if stage == self.stage else 0, policy)
         self.progress.report(stage, report)
         if "lost" in report:
             self.progress.say((f"lost and left out of these figures: {counted(report['lost'])}", "bold yellow"))
@@ -207,7 +221,9 @@ class Run:
         with self.meter.phase("evaluate_steps"):
             engine = self.engines.over(trainer.accelerator.unwrap_model(trainer.model), trainer.chat, remember=True)
             tasks = self.config.evaluation.every_tasks
-            self._keep(stage, *course.evaluate(engine, self._count(stage), tasks))
+            records, report = course.evaluate(engine, self._count(stage), tasks)
+            self._keep(stage, records, report)
+            self.loggers.evaluated("steps", report, step, trainer.model)
 
     def _count(self, stage: str) -> Count:
         """Tells how far an evaluation is."""
@@ -223,6 +239,11 @@ class Run:
                 for record in lines_of_file:
                     lines.append(record)
         write_json(self.folder.evaluation(stage), report)
+
+    def _write_card(self, adapter: Path, course: Course, stages: tuple[str, ...]) -> None:
+        """The model card, from what the folder holds; again with each evaluation."""
+        card = run_card(self.config, self.folder, course.sampler.chat, course.summary, stages)
+        write_text(adapter / "README.md", card)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -275,7 +296,9 @@ class Run:
             logging_steps=1,
             save_steps=settings.save_steps,
             save_total_limit=2,
-            report_to=settings.report_to,
+            report_to="none",  # `Loggers` forwards: they hear the evaluations, too
+            run_name=self.loggers.run_name,
+            project=self.loggers.project,
             disable_tqdm=True,
             seed=self.config.seed,
             **self.engines.trl_settings(),
@@ -292,6 +315,11 @@ class Run:
     def _keep_meter(self) -> None:
         """Write the seconds so far: a run that is killed goes on from its last checkpoint, and counts on from there."""
         self.meter.write(self.folder.meter)
+
+    def _trained(self) -> int:
+        """Optimizer steps of the reinforcement learning, once it is finished."""
+        record = self.folder.path / "training.json"
+        return int(json.loads(record.read_text(encoding="utf-8"))["steps"]) if record.exists() else 0
 
     def _summarize(self) -> dict[str, JSON]:
         stages = {

@@ -42,6 +42,7 @@ from fissile.training.course import SingleStepCourse, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
+from fissile.training.simulator_adapter_card import adapter_card
 from fissile.training.supervised import Example, example, fine_tune
 
 PROMPT_FILE = "prompt.txt"
@@ -276,7 +277,11 @@ def train_simulator(
     )
     if adapter.exists():  # of a training that was cut off before it was noted as done
         shutil.rmtree(adapter)
-    save_adapter(policy, adapter, {PROMPT_FILE: SimulatorPrompt.named(LEARNED).text})
+    texts = {
+        PROMPT_FILE: SimulatorPrompt.named(LEARNED).text,
+        "README.md": adapter_card(recipe, rows, len(examples), loss),
+    }
+    save_adapter(policy, adapter, texts, chat, {"max_new_tokens": recipe.max_new_tokens})
     return TaughtSimulator(len(examples), loss)
 
 

@@ -18,6 +18,9 @@ from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import SimulatorSettings
 from fissile.simulator.sources import LEARNED
 
+CARD = "README.md"
+"""Model card of an adapter; it shapes nothing."""
+
 ADAPTER = "adapter"
 """Folder of the trained adapter inside a simulator's folder."""
 
@@ -48,10 +51,11 @@ def asked_settings(name: str, settings: SimulatorSettings) -> dict[str, JSON]:
 
 
 def digest(path: str | Path) -> str:
-    """A hash of what a file holds, or of all files directly in a folder; "" where there is nothing."""
+    """A hash of what a file holds, or of all files directly in a folder but its card; "" where there is nothing."""
     place = Path(path).expanduser()
     files = sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else [place]
-    held = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    shaping = [file for file in files if file.is_file() and not (place.is_dir() and file.name == CARD)]
+    held = [hashlib.sha256(file.read_bytes()).hexdigest() for file in shaping]
     return fingerprint(held) if held else ""
 
 

@@ -109,9 +109,31 @@ def make_start(config: StartConfig, folder: Path, callbacks: Sequence[TrainerCal
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     about = {"config": config.model_dump(mode="json"), "parameters": model.num_parameters(), "loss": loss, **machine()}
+    (folder / "README.md").write_text(start_card(config, model.num_parameters(), len(tokenizer)), encoding="utf-8")
     write_json(place.record, about)
     shutil.rmtree(place.checkpoints)
     return folder
+
+
+def start_card(config: StartConfig, parameters: int, tokens: int) -> str:
+    """The model card of the small policy."""
+    return f"""\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- fissile
+- tool-calling
+---
+
+# A small policy of a laboratory
+
+{parameters:,} parameters and {tokens:,} tokens, made from nothing by `fissile lab run`: it reads tool signatures,
+copies values and writes calls in the format `{DIALECT.name}`, and has seen {config.examples:,} tasks of a procedural
+world, each once, after {config.drills:,} drills in copying. It knows no language beside, and is of use there alone.
+
+`start.json` holds every setting, the seed and the last loss.
+"""
 
 
 def _examples(config: StartConfig, chat: ChatFormat, draw: random.Random) -> list[Example]:

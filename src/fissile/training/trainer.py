@@ -343,6 +343,11 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL's, for a model on its way to the hub; beside a checkpoint on disk it would name no model."""
+        if self.args.push_to_hub or self.hub_model_id is not None:
+            super().create_model_card(*args, **kwargs)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
         folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
