@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from fissile.config import load_config
+from fissile.console import PlainConsole
 from fissile.tasks import CATEGORIES
 
 if TYPE_CHECKING:
     from fissile.config import RunConfig
     from fissile.engines.live import EnvironmentMaker
-    from fissile.training.task_check import PromptLength, TaskCheck
-
-PAUSE = 5.0
-"""Seconds between two words about how far it is."""
+    from fissile.training.task_check import Count, PromptLength, TaskCheck
 
 
 def check(
@@ -60,10 +55,11 @@ def check(
     from fissile.training.task_check import check_tasks  # noqa: PLC0415
 
     measures = model is not None or recipe is not None
-    found = check_tasks(config, (lambda make: _prompt_length(config, make)) if measures else None, _Ticker())
-    _print(found)
+    console = PlainConsole()
+    found = check_tasks(config, (lambda make: _prompt_length(config, make)) if measures else None, _counts())
+    _print(found, console)
     if not measures:
-        _say(Console(highlight=False), "prompt lengths: give --model (or --recipe) to measure them")
+        console.say("prompt lengths: give --model (or --recipe) to measure them")
     if found.faults:
         raise typer.Exit(2)
 
@@ -79,50 +75,40 @@ def _prompt_length(config: RunConfig, make: EnvironmentMaker) -> PromptLength:
     return lambda task: len(make_sampler(chat, [task], make).context(task).prompt_ids)
 
 
-def _print(found: TaskCheck) -> None:
-    console = Console(highlight=False)
-    _say(console, f"{found.reading.source}: {len(found.reading.tasks) + len(found.reading.faults)} tasks")
+def _print(found: TaskCheck, console: PlainConsole) -> None:
+    console.say(f"{found.reading.source}: {len(found.reading.tasks) + len(found.reading.faults)} tasks")
     for remark, count in found.reading.remarks.items():
-        _say(console, f"note: {remark} ({count} times)")
+        console.say(f"note: {remark} ({count} times)")
     if found.sides is not None:
         table = Table("side", "tasks", title="split", title_justify="left")
         for name, side in found.sides.split._asdict().items():
             table.add_row(name, str(len(side)))
-        console.print(table)
+        console.table(table)
     if found.lengths:
         lengths = sorted(found.lengths)
         over = sum(length > found.limit for length in lengths)
-        _say(
-            console,
+        console.say(
             f"prompts: {len(lengths)} measured, half have up to {lengths[len(lengths) // 2]} tokens, the longest has "
             f"{lengths[-1]}; {over} exceed tasks.max_prompt_tokens = {found.limit} and would be left out",
         )
     for note in found.notes:
-        _say(console, f"note: {note}; mend it where that is not wanted")
+        console.say(f"note: {note}; mend it where that is not wanted")
     for number, fault in enumerate(found.faults, 1):
-        _say(console, f"{number}. {fault}")
+        console.say(f"{number}. {fault}")
     verdict = f"{len(found.faults)} faults" if found.faults else "no faults: training would take these tasks"
-    _say(console, verdict if len(found.faults) != 1 else "1 fault")
+    console.say(verdict if len(found.faults) != 1 else "1 fault")
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(Text(line), soft_wrap=True)
+def _counts() -> Count:
+    """Tells on stderr how far it is, where that takes more than seconds."""
+    from fissile.training.progress import Progress  # noqa: PLC0415
 
+    progress = Progress(PlainConsole(stderr=True))
+    counts: dict[str, Callable[[int, int], None]] = {}
 
-class _Ticker:
-    """Says on stderr how far it is, where that takes more than seconds."""
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in counts:
+            counts[what] = progress.count(what, "one", "")
+        counts[what](done, total)
 
-    def __init__(self) -> None:
-        self._began: dict[str, float] = {}
-        self._told: dict[str, float] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """See `Count`."""
-        now = time.perf_counter()
-        began = self._began.setdefault(what, now)
-        if now - self._told.setdefault(what, began) < PAUSE:
-            return
-        self._told[what] = now
-        rate = done / (now - began)
-        left = f" of {total}, about {(total - done) / rate:.0f} s left" if total else ""
-        print(f"{what}: {done}{left} ({rate:.1f} a second)", file=sys.stderr, flush=True)
+    return tell

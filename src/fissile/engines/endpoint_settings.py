@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -63,6 +63,9 @@ class EndpointSettings(BaseModel):
         description="What the server refuses and is not sent: temperature, top_p, top_k, seed (it then samples with "
         "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, "
         "such as reasoning_content, that otherwise go back with each of its messages).",
+    )
+    extra_body: dict[str, Any] = Field(
+        default={}, description="Further fields of each request, for what one server offers."
     )
 
     @field_validator("base_url")

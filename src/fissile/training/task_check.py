@@ -71,7 +71,8 @@ def check_tasks(config: RunConfig, measure: Measure | None, count: Count) -> Tas
         (found.notes if trouble.may_be_wanted else found.faults).append(trouble.text)
     if reading.faults and not reading.tasks:
         return found
-    measured = _Measured(measure(make) if measure else None, config.tasks.max_prompt_tokens, found, count)
+    turns = sum(len(task.turns) for task in reading.tasks)
+    measured = _Measured(measure(make) if measure else None, config.tasks.max_prompt_tokens, turns, found, count)
     try:
         found.sides = sides_of(config, reading.tasks, measured)
         refuse_too_few(found.sides, config)
@@ -113,6 +114,7 @@ class _Measured:
 
     length: PromptLength | None
     limit: int
+    total: int
     found: TaskCheck
     count: Count
 
@@ -128,5 +130,5 @@ class _Measured:
                 self.found.faults.append(text)
             return True
         self.found.lengths.append(tokens)
-        self.count("prompts measured", len(self.found.lengths), 0)
+        self.count("prompts measured", len(self.found.lengths), self.total)
         return tokens <= self.limit
