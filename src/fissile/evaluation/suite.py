@@ -17,9 +17,9 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
-from fissile.evaluation.live import LiveEpisode, evaluate_live
+from fissile.evaluation.live import LiveEpisode, begun_turns, evaluate_live
 from fissile.journal import JsonLines, write_json
-from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector
+from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector, drawn_turns
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
 from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
 
@@ -231,7 +231,10 @@ def run_suite(
     episodes = [done[task.id] for task in tasks]
     figures = bfcl_report(episodes, settings.protocol, settings.injection)
     report = {"settings": settings.model_dump(mode="json"), **figures}
-    if not settings.injection.rate:
+    if settings.injection.rate:
+        judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+        report["injected_turns"] = drawn_turns(settings.injection, begun_turns(tasks, judged))
+    else:
         write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     write_json(folder.report, report)
     return report

@@ -17,6 +17,7 @@ from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
 from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+from fissile.machine import usable_cores
 from fissile.simulator.sources import LEARNED
 
 
@@ -68,7 +69,8 @@ def run_lab(
     """
     folder = LabFolder(Path(spec.output))
     plan, recipe = make_plan(spec, only, seeds), spec.simulator_recipe()
-    workers = [Worker(share, work.prepare) for share in shares(jobs)]
+    dealt = shares(jobs)
+    workers = [Worker(share, work.prepare) for share in dealt]
     with folder.locked():
         folder.refuse_other_start(spec.start)
         folder.refuse_other_simulator(recipe)
@@ -77,6 +79,8 @@ def run_lab(
         schedule = Schedule.of(plan, summaries)
         write_lab(folder, spec, command, runs=bool(schedule.waiting))
         display.open(spec.title, [run.key for run in schedule.waiting], summaries)
+        if idle := len(usable_cores()) - sum(map(len, dealt)):
+            display.say(f"--jobs {jobs}: {len(dealt[0])} cores a run, {idle} of all stay idle, so that runs are alike")
         try:
             if schedule.waiting and spec.start is not None:
                 _make_start(spec.start, folder, workers[0], work, display)

@@ -105,6 +105,8 @@ class LabSpec(Section):
     def _compared_arms_exist(self) -> Self:
         named = {f"arms.{name}.reference": arm.reference for name, arm in self.arms.items() if arm.reference}
         named |= {f"order, place {place}": arm for place, arm in enumerate(self.order, 1)}
+        if len(self.arms) > 1 or "baseline" in self.model_fields_set:
+            named["baseline"] = self.baseline
         for where, arm in named.items():
             if arm not in self.arms:
                 raise ValueError(f"{where}: there is no arm '{arm}'; known: {', '.join(self.arms)}")

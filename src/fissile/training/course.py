@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from fissile.calls import JSON
@@ -22,10 +22,11 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import DataError
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.live import begun_turns
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
 from fissile.feedback.phrasebooks import SERVICE_RULES
-from fissile.metrics import evaluate_episodes
-from fissile.rollouts import InjectionSettings, Limits, LiveInjector
+from fissile.metrics import Episode, evaluate_episodes
+from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector, drawn_turns
 from fissile.tasks import (
     Split,
     Task,
@@ -160,7 +161,7 @@ class SingleStepCourse:
         )
         report = {
             **evaluate_episodes(episodes).to_dict(),
-            **_named(injection),
+            **_named(injection, _begun(self.evaluated, episodes)),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
@@ -233,20 +234,30 @@ class LiveCourse:
             LiveInjector(injection, self.sampler.chat.dialect, self._make_environment).begin_turn,
         )
         report = bfcl_report(episodes, world.evaluation_protocol, injection)
-        made = [episode.episode(report["feedback"], cluster(episode)) for episode in episodes]
+        judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+        made = [episode.episode(report["feedback"], cluster(episode)) for episode in judged]
         records: Records = {
             "episodes": [episode.to_dict() for episode in made if episode is not None],
             "rollouts": [episode.to_dict() for episode in episodes],
         }
         unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers
         asked = {**settings.model_dump(mode="json", exclude=unused), "world": world.model_dump(mode="json")}
-        figures = {**report["recovery"], **_named(injection), "feedback": report["feedback"]}
+        named = _named(injection, begun_turns(evaluated, judged))
+        figures = {**report["recovery"], **named, "feedback": report["feedback"]}
         return records, {**figures, "suite": report, "settings": asked}
 
 
-def _named(injection: InjectionSettings) -> dict[str, Any]:
-    """The entry of a report that says which failures were forced; empty where none were."""
-    return {"injection": injection.model_dump(mode="json")} if injection.rate else {}
+def _named(injection: InjectionSettings, begun: Iterable[tuple[Task, int, bool]]) -> dict[str, Any]:
+    """The entries of a report that say which failures were forced, and in how many turns; empty where none were."""
+    if not injection.rate:
+        return {}
+    return {"injection": injection.model_dump(mode="json"), "injected_turns": drawn_turns(injection, begun)}
+
+
+def _begun(tasks: Sequence[Task], episodes: Sequence[Episode]) -> Iterator[tuple[Task, int, bool]]:
+    """The one turn of each single-step episode; see `begun_turns`."""
+    by_id = {task.id: task for task in tasks}
+    return ((by_id[episode.task_id], 0, bool(episode.injected)) for episode in episodes)
 
 
 def environment_maker(config: RunConfig, tools: PythonTools | None) -> EnvironmentMaker:

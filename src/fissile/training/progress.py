@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from fissile.rollouts import InjectionSettings
+from fissile.rollouts import told_injection
 
 RECENT_STEPS = 10
 """The rate is the mean over so many steps: the first, slow ones are soon forgotten."""
@@ -114,7 +114,7 @@ def _left(marks: Sequence[tuple[int, float]], total: int) -> Iterator[str]:
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     """Stages side by side; every rate with its numerator, denominator and 95 % interval."""
-    injections = {InjectionSettings.model_validate(report.get("injection", {})).told for report in stages.values()}
+    injections = {told_injection(report) for report in stages.values()}
     title = "; ".join(["held-out tasks, 95 % intervals clustered by task", *sorted(injections - {""})])
     table = Table(title=title, title_justify="left")
     table.add_column("")
