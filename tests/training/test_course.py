@@ -1,6 +1,7 @@
 """What a run trains on and is measured on, in live worlds."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fissile.dialects import ChatFormat, HermesDialect
 from fissile.errors import ConfigError, DataError
 from fissile.evaluation import LiveEpisode
 from fissile.evaluation.bfcl import cluster
+from fissile.rollouts import Completion, StopReason
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.course import LiveCourse, make_course
 from fissile.training.policy import load_model
@@ -93,6 +95,22 @@ def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
     settings = shop(tmp_path, "t{}").model_dump(mode="json")
     with pytest.raises(ConfigError, match=r"evaluation\.samples must be 1"):
         parse_config({**settings, "evaluation": {"samples": 2}})
+
+
+def test_an_episode_that_the_engine_lost_is_no_wrong_one_of_the_record(tmp_path: Path) -> None:
+    made = live(shop(tmp_path, "t{}"))
+    assert len(made.evaluated) > 1
+    gone = made.sampler.context(made.evaluated[0]).prompt_ids
+
+    class Losing:
+        def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> list[Completion]:
+            said = Completion(CHAT.completion_ids("Done."))
+            return [Completion((), stop=StopReason.INFRASTRUCTURE) if tuple(p) == gone else said for p in prompts]
+
+    records, report = made.evaluate(Losing(), lambda done, total: None)  # type: ignore[arg-type]
+    assert report["suite"]["infrastructure_failures"] == 1
+    assert len(records["rollouts"]) == len(made.evaluated)
+    assert {episode["task_id"] for episode in records["episodes"]} == {task.id for task in made.evaluated[1:]}
 
 
 def test_live_tasks_without_their_tools_are_refused(tmp_path: Path) -> None:

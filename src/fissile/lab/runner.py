@@ -69,8 +69,7 @@ def run_lab(
     """
     folder = LabFolder(Path(spec.output))
     plan, recipe = make_plan(spec, only, seeds), spec.simulator_recipe()
-    dealt = shares(jobs)
-    workers = [Worker(share, work.prepare) for share in dealt]
+    workers = [Worker(share, work.prepare) for share in shares(jobs)]
     with folder.locked():
         folder.refuse_other_start(spec.start)
         folder.refuse_other_simulator(recipe)
@@ -79,8 +78,9 @@ def run_lab(
         schedule = Schedule.of(plan, summaries)
         write_lab(folder, spec, command, runs=bool(schedule.waiting))
         display.open(spec.title, [run.key for run in schedule.waiting], summaries)
-        if idle := len(usable_cores()) - sum(map(len, dealt)):
-            display.say(f"--jobs {jobs}: {len(dealt[0])} cores a run, {idle} of all stay idle, so that runs are alike")
+        cores = len(usable_cores())
+        if idle := cores % jobs:
+            display.say(f"--jobs {jobs}: {idle} of {cores} cores idle, since all runs get equally many")
         try:
             if schedule.waiting and spec.start is not None:
                 _make_start(spec.start, folder, workers[0], work, display)

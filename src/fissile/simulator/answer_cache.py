@@ -89,7 +89,8 @@ def _record(line: bytes) -> Any:
 
 def _is_torn(line: bytes) -> bool:
     """Whether a line is the beginning of an answer, or zeros, which a crash of the machine leaves."""
-    return not line.strip(b"\0") or line.startswith(_BEGINNING[: len(line)]) or _BEGINNING.startswith(line)
+    is_whole = _record(line) is not None
+    return not line.strip(b"\0") or (line.startswith(_BEGINNING[: len(line)]) and not is_whole)
 
 
 def key(request: Mapping[str, JSON]) -> str:

@@ -105,7 +105,7 @@ class Corruptor:
         start = _rollout(instance)
         start.begin(instance, self._demonstrate)
         if start.context is None:
-            self.left_out["a turn before which the truth does not replay"] += 1
+            self.left_out["a turn whose world was lost"] += 1
             return
         goal = instance.at_turn(instance.start)
         for fault in faults:

@@ -119,13 +119,6 @@ class _Request(_NotOffered, strict=True, extra="forbid"):
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_asks_for_nothing(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        return {name: value for name, value in fields.items() if value is not None and name not in HARMLESS}
-
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
@@ -136,7 +129,7 @@ class _Request(_NotOffered, strict=True, extra="forbid"):
     @classmethod
     def read(cls, body: bytes) -> _Request:
         try:
-            return cls.model_validate_json(body)
+            return cls.model_validate_json(_without_what_asks_for_nothing(body))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"]))
@@ -159,6 +152,18 @@ class _Request(_NotOffered, strict=True, extra="forbid"):
         if not self.temperature:
             return Sampling(wanted, temperature=0.0)
         return Sampling(wanted, self.temperature, top_p=self.top_p or 1.0, seed=self.seed or 0)
+
+
+def _without_what_asks_for_nothing(body: bytes) -> bytes:
+    """The body of a request without the fields that are null or `HARMLESS`; what cannot be read stays as it is."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(fields, dict):
+        return body
+    kept = {name: value for name, value in fields.items() if value is not None and name not in HARMLESS}
+    return json.dumps(kept).encode()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fissile.calls import JSON
-from fissile.errors import ConfigError
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.splits import Split
 from fissile.tasks.task import ExpectedCall, Task, World
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "procedural"
 """`Task.source` of these tasks, and the name of their world."""
@@ -40,23 +42,17 @@ def procedural_split(settings: ProceduralSettings) -> Split:
 
 def _side(settings: ProceduralSettings, tasks: int, tools: int, draw: random.Random, side: str) -> list[Task]:
     operations = draw_operations(settings, tools, draw, held_out=side == "test")
-    _refuse_few(settings, operations, side)
-    return [draw_task(settings, operations, draw, f"{SOURCE}-{side}-{index}") for index in range(tasks)]
-
-
-def _refuse_few(settings: ProceduralSettings, operations: Sequence[Operation], side: str) -> None:
-    """A task must find as many tools as it offers.
-
-    Raises:
-        ConfigError: too few of the tools can be told apart by what a request says.
-    """
     distinct = len({(operation.action, operation.noun) for operation in operations})
-    wanted = max(settings.offered, min(len(settings.calls), 2))
-    if distinct < wanted:
-        raise ConfigError(
-            f"tasks.procedural: of {side}_tools = {len(operations)} only {distinct} mean different things, and a task "
-            f"offers {wanted}. Raise {side}_tools, or lower offered."
+    if distinct < settings.offered:
+        logger.warning(
+            "Of tasks.procedural.%s_tools = %d only %d mean different things: a task offers so many, and not "
+            "offered = %d. Raise the former or lower the latter.",
+            side,
+            tools,
+            distinct,
+            settings.offered,
         )
+    return [draw_task(settings, operations, draw, f"{SOURCE}-{side}-{index}") for index in range(tasks)]
 
 
 def draw_task(settings: ProceduralSettings, operations: Sequence[Operation], draw: random.Random, name: str) -> Task:
@@ -96,7 +92,10 @@ def draw_task(settings: ProceduralSettings, operations: Sequence[Operation], dra
 def _offered(
     settings: ProceduralSettings, operations: Sequence[Operation], draw: random.Random, calls: int
 ) -> list[Operation]:
-    """Tools of which no two could be meant by the same words: one for each action and noun."""
+    """Tools of which no two could be meant by the same words: one for each action and noun.
+
+    Fewer than wanted where the catalogue has no more.
+    """
     distinct: dict[tuple[str, str], Operation] = {}
     wanted = max(settings.offered, min(calls, 2))
     for operation in draw.sample(operations, len(operations)):
