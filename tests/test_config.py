@@ -64,6 +64,13 @@ def test_a_procedural_world_that_cannot_be_drawn_is_refused(fields: dict[str, An
         parse_config(fields)
 
 
+@pytest.mark.parametrize("greedy", [{}, {"temperature": 0.9, "top_k": 1}])
+def test_copies_of_a_greedy_episode_are_refused(greedy: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.samples = 4 would be so many copies of one greedy answer"):
+        parse_config({"evaluation": {"samples": 4, **greedy}})
+    assert parse_config({"evaluation": {"samples": 4, "temperature": 0.9}}).evaluation.samples == 4
+
+
 def test_evaluation_must_not_use_the_feedback_that_was_trained_with() -> None:
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config({"evaluation": {"feedback": "rules"}})

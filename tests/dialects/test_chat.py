@@ -194,3 +194,19 @@ def test_messages_that_the_template_refuses_are_put_otherwise_or_named():
     answer = {"role": "assistant", "content": "4"}
     with pytest.raises(ModelError, match=r"roles user, assistant, user, assistant, user, .*\(too long\)"):
         chat.prompt_ids([MESSAGES[0], answer, MESSAGES[0], answer, MESSAGES[0]], [])
+
+
+def test_a_demonstration_without_the_templates_end_of_turn_ends_with_the_eos_token_alone() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<done>", "<over>"]})
+    chat = ChatFormat(tokenizer, EndingDialect())
+    assert chat.end_of_turn == ()
+    assert len(chat.end_ids) == 3
+    assert chat.completion_ids("x")[-2:] == (*tokenizer.encode("x", add_special_tokens=False), tokenizer.eos_token_id)
+
+
+class EndingDialect(HermesDialect):
+    """A dialect with two ends of a turn."""
+
+    end_markers = ("<done>", "<over>")

@@ -15,7 +15,8 @@ from fissile.engines.scripted_policies import OraclePolicy, StubbornPolicy
 from fissile.environments.worlds import make_environment
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live
 from fissile.evaluation.suite import SuiteFolder, SuiteSettings, run_suite
-from fissile.rollouts import ErrorProtocol, InjectionSettings, LiveInjector
+from fissile.faults import Fault
+from fissile.rollouts import ErrorProtocol, InjectionSettings, LiveInjector, told_injection
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 HERMES = HermesDialect()
@@ -98,6 +99,18 @@ def test_an_injected_evaluation_names_its_injection_and_is_none_for_the_official
     marked = sum(step["injected"] for record in records for step in record.steps)
     assert marked == report["recovery"]["injected"]["failures"] > 0
     assert not (tmp_path / "result").exists()
+
+
+def test_turns_that_were_drawn_and_not_forced_are_counted(bfcl: Path, tmp_path: Path) -> None:
+    asked = InjectionSettings(rate=1.0, faults=(Fault.DROPPED_ARGUMENT,))  # not every call has an argument to lose
+    settings = SuiteSettings(policy="oracle", categories=("multi_turn_base",), tasks=8, injection=asked)
+    tasks = settings.load_tasks()
+    report = run_suite(settings, OraclePolicy(HERMES), SuiteFolder(tmp_path), tasks=tasks)
+    turns = report["injected_turns"]
+    assert turns["drawn"] == sum(bool(turn.ground_truth) for task in tasks for turn in task.turns)
+    assert turns["forced"] == report["recovery"]["injected"]["failures"] < turns["drawn"]
+    assert told_injection(report).endswith(f"; {turns['forced']} of {turns['drawn']} drawn turns")
+    assert told_injection({"injection": report["injection"]}) == asked.told  # of an older report
 
 
 def test_records_from_before_there_was_an_injector_can_be_read() -> None:

@@ -144,6 +144,23 @@ def test_each_new_reason_is_told_once_and_a_source_that_always_fails_loudly(capl
     assert f"The last {LOUD} diagnoses were not those of the feedback source 'saying'" in told[1]
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (Saying(error=TypeError("can only join\n an iterable")), "(TypeError: can only join an iterable)"),
+        (Saying(error=InfrastructureError("status 400", "no such field")), "no such field)"),
+        (Saying(NoDiagnosis("status 422", "min_p: unknown")), "(status 422: min_p: unknown)"),
+        (Saying(error=KeyError("x" * 1000)), "..."),
+        (Saying(error=RecursionError()), "(RecursionError)"),
+    ],
+)
+def test_the_first_warning_of_a_reason_says_what_was_said_of_it(caplog, source, words):
+    Diagnoser(source).diagnose([failure()])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert words in told
+    assert len(told) < 500
+
+
 def test_a_text_of_its_own_ends_a_row_of_failures(caplog):
     diagnoser = Diagnoser(Saying(*[NoDiagnosis("timeout")] * (LOUD - 1), GOOD))
     for _ in range(3):

@@ -33,6 +33,12 @@ def test_figures_are_those_of_the_last_stage() -> None:
     assert figures({}) == []
 
 
+def test_the_line_of_a_run_says_where_most_diagnoses_were_of_another_source() -> None:
+    report = {"source": "learned", "diagnosed": 10, "leaks": {}, "fallbacks": {"timeout": 6}}
+    assert figures({"feedback": report}) == ["6 of 10 diagnoses not those of 'learned'"]
+    assert figures({"feedback": {**report, "diagnosed": 100}}) == []
+
+
 def test_earlier_runs_tell_the_time_of_later_ones() -> None:
     console = Console(file=io.StringIO(), width=200, highlight=False)
     display = Display(console)

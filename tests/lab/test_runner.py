@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,15 @@ def test_a_failure_costs_one_run_and_is_tried_again(tmp_path: Path) -> None:
     failed, seen = run(lab)
     assert "3 runs, 3 finished before, 0 to do" in seen
     assert [tries(folder, arm, 0) for arm in lab.arms] == [2, 1, 2]
+
+
+def test_cores_that_stay_idle_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = min(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {first, first + 1, first + 2}, raising=False)
+    _, seen = run(spec(tmp_path, "grpo", seeds=1), jobs=2)
+    assert "--jobs 2: 1 of 3 cores idle, since all runs get equally many" in seen
+    _, seen = run(spec(tmp_path, "grpo", seeds=1), jobs=1)
+    assert "idle" not in seen
 
 
 def test_a_run_without_summary_and_one_that_exits_have_failed(tmp_path: Path) -> None:

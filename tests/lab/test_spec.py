@@ -100,11 +100,18 @@ def test_every_arm_is_validated_when_the_file_is_read(tmp_path: Path) -> None:
         ("arms.Grpo/..={}", "arms"),
         ("arms.fission.label=GRPO", "arms.grpo and arms.fission are both called 'GRPO': rename one"),
         ("arms.grpo.label=fission", "arms.grpo and arms.fission are both called 'fission': rename one"),
+        ("baseline=nobody", "baseline: there is no arm 'nobody' to compare with. Name one of grpo, fission."),
         ("run.training=7", "training: Input should be a valid dictionary"),
     ],
 )
 def test_what_cannot_be_run_is_told(tmp_path: Path, override: str, told: str) -> None:
     assert told in refused(tmp_path, TWO_ARMS, override)
+
+
+def test_a_default_baseline_that_is_no_arm_is_told_before_hours_of_runs(tmp_path: Path) -> None:
+    renamed = TWO_ARMS.replace("arms.grpo", "arms.plain")
+    assert "baseline: there is no arm 'grpo' to compare with" in refused(tmp_path, renamed)
+    assert load_spec(write(tmp_path, renamed), ["baseline=plain"]).baseline == "plain"
 
 
 def test_what_the_start_gives_is_not_set_by_hand(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from fissile.calls import Attempt, ToolCall
 from fissile.config.simulator import DataConfig
 from fissile.dialects import HermesDialect
-from fissile.errors import DataError, ErrorKind, ToolError
+from fissile.errors import DataError, ErrorKind, InfrastructureError, ToolError
 from fissile.faults import Fault
 from fissile.feedback import Failure, LeakGuard, get_source
+from fissile.simulator import corruptions
 from fissile.simulator.corruptions import Corruptor, FaultyAttempt
 from fissile.simulator.dataset import (
     FoundFailure,
@@ -26,6 +27,7 @@ from fissile.simulator.gathering import corrupted, harvested
 from fissile.simulator.judging.quality import assess
 from fissile.simulator.record import DiagnosedFailure, Origin
 from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
+from fissile.tools import Tool
 from fissile.training.simulator import choose_rows, teacher_of
 from tiny import squares
 
@@ -54,6 +56,23 @@ def test_a_single_step_task_fails_in_every_way_that_applies(single: list[Task]) 
     assert {faulty.fault for faulty in made} == set(Fault)
     assert all(faulty.failure.attempt.failed and not faulty.failure.answers for faulty in made)
     assert made == [faulty for task in single for faulty in corruptor.failures(task)]  # the seed decides
+
+
+def test_what_gives_no_failure_is_counted(live: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Tool("ping", "", {"type": "object", "properties": {}})
+    task = replace(squares(1)[0], tools=(bare,), ground_truth=(ExpectedCall("ping", {}),))
+    corruptor = Corruptor.over([task], DIALECT)
+    made = list(corruptor.failures(task))
+    assert corruptor.left_out.total() == len(Fault) - len(made) > 0
+
+    class Lost:
+        def reset(self, task: Task) -> None:
+            raise InfrastructureError("worker", "it died")
+
+    monkeypatch.setattr(corruptions, "make_environment", lambda task: Lost())
+    corruptor = Corruptor.over(live[:1], DIALECT)
+    assert not list(corruptor.failures(live[0], [Fault.UNKNOWN_TOOL]))
+    assert corruptor.left_out == {"a turn whose world was lost": sum(bool(t.ground_truth) for t in live[0].turns)}
 
 
 def test_wrong_values_are_those_of_other_tasks() -> None:
@@ -128,7 +147,9 @@ def test_no_function_is_on_two_sides(single: list[Task]) -> None:
 def test_test_failures_of_a_trained_function_are_dropped() -> None:
     train = found("a", ErrorKind.WRONG_VALUE)
     test = FoundFailure(failed("b"), Origin.CORRUPTION, "test")
-    assert unseen_functions_only([train, test]) == [train]
+    left_out: Counter[str] = Counter()
+    assert unseen_functions_only([train, test], left_out) == [train]
+    assert +left_out == {"a test failure at a function of the training side": 1}
 
 
 def test_training_failures_that_call_a_tested_function_are_dropped() -> None:
@@ -137,7 +158,9 @@ def test_training_failures_that_call_a_tested_function_are_dropped() -> None:
     wanted = replace(task, tools=(*task.tools, volume), ground_truth=(ExpectedCall("volume", {"side": [1]}),))
     misled = FoundFailure(replace(failed("a"), task=wanted), Origin.CORRUPTION, "train")  # it calls area()
     tested = FoundFailure(failed("b"), Origin.CORRUPTION, "test")
-    assert unseen_functions_only([misled, tested]) == [tested]
+    left_out: Counter[str] = Counter()
+    assert unseen_functions_only([misled, tested], left_out) == [tested]
+    assert +left_out == {"a training failure that calls a function of the test side": 1}
     elsewhere = FoundFailure(replace(failed("b"), task=wanted), Origin.CORRUPTION, "test")
     trained = found("a", ErrorKind.WRONG_VALUE)
     assert unseen_functions_only([trained, elsewhere]) == [trained, elsewhere]
@@ -149,6 +172,9 @@ def test_a_policys_failure_is_taken_once_and_not_again_as_a_corruption() -> None
     assert len({own.key, again.key, corrupted_too.key}) == 1
     chosen = choose_rows([own, again, corrupted_too, found("b", ErrorKind.WRONG_VALUE)], DataConfig(rows=3))
     assert [one.failure.task.id for one in chosen] == ["a", "b"]
+    left_out: Counter[str] = Counter()
+    assert choose_rows([replace(own, side="test")], DataConfig(rows=3), left_out) == []
+    assert left_out == {"a policy's failure on the test side": 1}
 
 
 def test_every_teacher_that_is_named_teaches() -> None:
@@ -188,7 +214,9 @@ def test_what_teaches_nothing_is_left_out_and_counted() -> None:
 
 def test_corrupted_keeps_sides_and_faults(live: list[Task]) -> None:
     sides = {live[0].id: "train", live[1].id: "test"}
-    made = list(corrupted(live, sides, DIALECT, [Fault.UNKNOWN_TOOL], 0))
+    left_out: Counter[str] = Counter()
+    made = list(corrupted(live, sides, DIALECT, [Fault.UNKNOWN_TOOL], 0, left_out))
+    assert left_out["a task on no side"] == len(live) - 2
     assert {one.side for one in made} == {"train", "test"}
     assert {one.fault for one in made} == {"unknown_tool"}
     assert all(one.domain for one in made)
@@ -205,6 +233,13 @@ def test_failures_of_an_earlier_run(tmp_path: Path) -> None:
     (one,) = harvested([str(tmp_path)], {task.id: task}, {task.id: "train"})
     assert (one.origin, one.run, one.step, one.side) == (Origin.POLICY, tmp_path.name, 4, "train")
     assert one.failure == Failure(task, attempt)
+    left_out: Counter[str] = Counter()
+    assert not list(harvested([str(tmp_path)], {task.id: task}, {}, left_out))
+    assert not list(harvested([str(tmp_path)], {}, {task.id: "train"}, left_out))
+    assert left_out == {
+        "a policy's failure at a task on no side": 1,
+        "a policy's failure at a task that its run has not": 1,
+    }
 
 
 @pytest.mark.parametrize("content", [None, "{]\n", '{"event": "intercepted", "task_id": "t0"}\n'])

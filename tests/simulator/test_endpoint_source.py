@@ -32,6 +32,7 @@ from fissile.calls import Attempt, ToolCall
 from fissile.errors import ConfigError, ErrorKind, RunError, ToolError
 from fissile.feedback import Diagnoser, Failure, NoDiagnosis
 from fissile.simulator import endpoint as endpoint_module
+from fissile.simulator.answer_cache import AnswerCache
 from fissile.simulator.breaker import VAIN_BATCHES, Breaker
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.settings import LearnedSettings, ServedSettings, SimulatorSettings
@@ -347,8 +348,33 @@ def test_a_torn_last_line_is_forgotten_and_a_broken_one_is_told(tmp_path: Path) 
         assert len(server.bodies) == 3
         assert len([json.loads(line) for line in cache.read_text(encoding="utf-8").splitlines()]) == 2
         cache.write_bytes(b"what?\n" + whole)
-        with pytest.raises(RunError, match=r"cache.jsonl:1 is not a JSON object"):
+        with pytest.raises(RunError, match=r"cache.jsonl:1 is no answer of a server"):
             source(server, cache)
+
+
+@pytest.mark.parametrize(
+    ("held", "number"),
+    [
+        ("my notes", 1),
+        ("my notes\n", 1),
+        ('{"id": 1}\n', 1),
+        ('{"key":"a","answer":"b"}\n{"key":"a","answer":null}\n', 2),
+        ('{"key":"a","answer":"b"}\n[]', 2),
+    ],
+)
+def test_a_file_that_is_no_cache_is_refused_and_left_as_it_is(tmp_path: Path, held: str, number: int) -> None:
+    cache = tmp_path / "notes.txt"
+    cache.write_text(held, encoding="utf-8")
+    with pytest.raises(RunError, match=rf"notes.txt:{number} is no answer of a server.* name another file as cache"):
+        AnswerCache(cache)
+    assert cache.read_text(encoding="utf-8") == held
+
+
+@pytest.mark.parametrize("tail", ["", "{", '{"key":"b","ans', "\0\0\0\n"])
+def test_what_a_crash_left_of_a_cache_is_forgotten(tmp_path: Path, tail: str) -> None:
+    cache = tmp_path / "cache.jsonl"
+    cache.write_text('{"key":"a","answer":"b"}\n' + tail, encoding="utf-8")
+    assert (AnswerCache(cache).get("a"), cache.read_text(encoding="utf-8")) == ("b", '{"key":"a","answer":"b"}\n')
 
 
 def test_a_disk_that_is_full_costs_the_cache_and_not_the_diagnosis(

@@ -307,7 +307,32 @@ def test_a_request_that_cannot_be_answered(
 
 def test_what_asks_for_nothing_special_is_fine(healthy: SimulatorServer) -> None:
     harmless = {"stream": False, "n": 1, "tools": [], "stop": None, "user": "me", "temperature": 0, "top_p": 1}
-    assert send(healthy, says("hello", max_tokens=100, **harmless))[0] == 200
+    harmless |= {"min_p": 0, "presence_penalty": 0, "response_format": {"type": "text"}, "tool_choice": "none"}
+    harmless |= {"metadata": {"run": "1"}, "store": True, "max_completion_tokens": 100, "never_heard_of": None}
+    status, answer, _ = send(healthy, says("hello", **{**harmless, "max_tokens": 100}))
+    assert status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"min_p": 0.1}, "min_p"),
+        ({"repetition_penalty": 1.1}, "repetition_penalty is not offered"),
+        ({"logit_bias": {"5": -100}}, "logit_bias is not offered"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs is not offered"),
+        ({"presence_penalty": 0.5}, "presence_penalty is not offered"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"reasoning_effort": "low"}, "reasoning_effort is not offered"),
+        ({"max_completion_tokens": 7}, "max_tokens and max_completion_tokens are one limit"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": []}]}, "messages.0.tool_calls is not offered"),
+    ],
+)
+def test_a_field_that_would_change_the_answer_is_refused_by_name(
+    healthy: SimulatorServer, fields: dict[str, Any], complaint: str
+) -> None:
+    status, answer, _ = send(healthy, says("hello", **fields))
+    assert status == 400
+    assert complaint in answer["error"]["message"]
 
 
 def test_a_long_context_is_told_as_clients_know_it(healthy: SimulatorServer) -> None:

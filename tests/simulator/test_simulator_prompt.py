@@ -1,5 +1,6 @@
 """How a failure is put to a simulator."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fissile.dialects import HermesDialect
 from fissile.environments import SingleStep
 from fissile.errors import ConfigError
 from fissile.feedback import Failure
+from fissile.simulator import prompt
 from fissile.simulator.prompt import SimulatorPrompt, comparison
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
@@ -122,3 +124,16 @@ def test_a_prompt_file_that_cannot_be_used(tmp_path: Path, text: str, complaint:
 def test_a_prompt_file_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         SimulatorPrompt.from_file("/nowhere/prompt.txt")
+
+
+def test_the_documentation_names_what_is_shown_at_most() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8").split())
+    told = text.partition("What a simulator is shown is short:")[2].partition("without a mark.")[0]
+    assert [int(number) for number in re.findall(r"[0-9]+", told)] == [
+        prompt.MAX_REQUEST,
+        prompt.MAX_VALUE,
+        prompt.MAX_RUNTIME,
+        prompt.MAX_TOOLS,
+        prompt.MAX_TOOLS,
+        prompt.MAX_ARGUMENTS,
+    ]

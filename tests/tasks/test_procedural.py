@@ -234,12 +234,16 @@ def test_a_catalogue_has_no_more_tools_than_names() -> None:
         ProceduralSettings(test_tools=most + 1)
 
 
-def test_a_small_catalogue_offers_what_it_has() -> None:
+def test_a_small_catalogue_offers_what_it_has_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     for seed in range(40):  # eight tools seldom have eight meanings
         split = procedural_split(
             ProceduralSettings(seed=seed, train_tasks=3, test_tasks=3, train_tools=8, test_tools=8, offered=8)
         )
         assert all(len(task.tools) in range(4, 9) for task in (*split.train, *split.test))
+        for side, tasks in (("train", split.train), ("test", split.test)):
+            told = f"{side}_tools = 8 only {len(tasks[0].tools)} mean different things"
+            assert (told in caplog.text) == (len(tasks[0].tools) < 8)
+        caplog.clear()
 
 
 # --- mistakes ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fissile.errors import ConfigError, DataError
 from fissile.tasks import ExpectedCall, Task, load_bfcl, split_by_function
-from fissile.tasks.splits import components
+from fissile.tasks.splits import components, split_by_task
 from fissile.tools import Tool
 from hash_seeds import printed_under_hash_seeds
 
@@ -92,6 +92,14 @@ def test_the_split_does_not_depend_on_string_hashing() -> None:
         "print([[t.id for t in side] for side in split_by_function(tasks)])\n"
     )
     assert len(printed_under_hash_seeds(program)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fractions", "sizes"), [((1.0, 0.0, 0.0), [5, 0, 0]), ((0.9, 0.1, 0.0), [5, 0, 0]), ((0.99, 0.0, 0.01), [4, 0, 1])]
+)
+def test_a_test_side_without_a_share_gets_no_task(fractions, sizes) -> None:
+    tasks = [task(f"t{index}") for index in range(5)]
+    assert [len(side) for side in split_by_task(tasks, 0, fractions)] == sizes
 
 
 @pytest.mark.parametrize("fractions", [(0.7, 0.1, 0.1), (1.2, -0.1, -0.1), (0.5, 0.5)])

@@ -99,6 +99,22 @@ def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
         parse_config({**settings, "evaluation": {"samples": 2}})
 
 
+def test_an_episode_that_the_engine_lost_is_no_wrong_one_of_the_record(tmp_path: Path) -> None:
+    made = live(shop(tmp_path, "t{}"))
+    assert len(made.evaluated) > 1
+    gone = made.sampler.context(made.evaluated[0]).prompt_ids
+
+    class Losing:
+        def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> list[Completion]:
+            said = Completion(CHAT.completion_ids("Done."))
+            return [Completion((), stop=StopReason.INFRASTRUCTURE) if tuple(p) == gone else said for p in prompts]
+
+    records, report = made.evaluate(Losing(), lambda done, total: None)  # type: ignore[arg-type]
+    assert report["suite"]["infrastructure_failures"] == 1
+    assert len(records["rollouts"]) == len(made.evaluated)
+    assert {episode["task_id"] for episode in records["episodes"]} == {task.id for task in made.evaluated[1:]}
+
+
 def test_live_tasks_without_their_tools_are_refused(tmp_path: Path) -> None:
     tool = {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}
     row = {"messages": [{"role": "user", "content": "x"}], "tools": [tool], "ground_truth": [{"name": "f"}]}

@@ -100,8 +100,10 @@ def test_a_single_step_course_trains_and_evaluates_with_forced_failures(tmp_path
     assert {context.depth for context in injector.inject(explore)} == {1}
     records, report = course.evaluate(ScriptedEngine(silent), lambda done, total: None)
     assert {"rate": 1.0, "seed": 5, "in_a_row": 1}.items() <= report["injection"].items()
-    assert report["injected"]["failures"] == len(records["episodes"]) == len(course.evaluated)
-    told = "injected failures: rate 1, seed 5, at most 1 in a row"
+    count = len(course.evaluated)
+    assert report["injected"]["failures"] == len(records["episodes"]) == count
+    assert report["injected_turns"] == {"drawn": count, "forced": count}
+    told = f"injected failures: rate 1, seed 5, at most 1 in a row; {count} of {count} drawn turns"
     assert told in str(recovery_table({"model": report}).title)
     assert StageReport.from_dict("model", json.loads(json.dumps(report))).injection == told
     plain = make_course(run_config(tasks=tasks), CHAT, None)
@@ -120,7 +122,7 @@ def test_a_live_course_trains_and_evaluates_with_forced_failures() -> None:
     assert report["injected"]["failures"] > 0
     assert report["injected"]["answered_rate"]["num"] == 0  # the policy gave up every time
     forced = [step for record in records["rollouts"] for step in record["steps"] if step["injected"]]
-    assert len(forced) == report["injected"]["failures"]
+    assert len(forced) == report["injected"]["failures"] == report["injected_turns"]["forced"]
     assert all(step["attempt"]["errors"] and step["results"] for step in forced)
 
 

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from fissile.cli import app
+from fissile.cli.simulate import data_table
 from fissile.config import SimulatorRecipe
 from fissile.config.simulator import DataConfig
 from fissile.lab.execution import teach_simulator
-from fissile.simulator.dataset import FoundFailure
+from fissile.simulator.dataset import FoundFailure, shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.training.simulator import choose_rows, find_failures, load_learned, make_rows
@@ -82,6 +83,19 @@ def test_a_live_world_adds_what_it_says_itself(found: list[FoundFailure]) -> Non
     assert set(held["sides"]) == {"train", "test"}
 
 
+def test_fewer_rows_than_asked_for_are_told_with_what_was_left_out() -> None:
+    rows, held = make_rows(SimulatorRecipe(data=DATA.model_copy(update={"rows": 5000})))
+    made = sum(row.side == "train" for row in rows)
+    told = f"train: {made} of the 5,000 rows that were asked for. There were no more failures; see what was left out"
+    (sentence,) = shortfalls(held)
+    assert sentence.startswith(told)
+    assert str(data_table(held).caption).startswith(told)
+    assert isinstance(held["left_out"], dict)
+    assert held["left_out"]["a fault that does not apply"] > 0
+    assert 0 not in held["left_out"].values()
+    assert shortfalls({name: value for name, value in held.items() if name != "asked"}) == []  # of before
+
+
 def test_settings_hold_what_the_source_uses() -> None:
     plain = data_settings(SimulatorRecipe())
     assert plain == {
@@ -102,7 +116,7 @@ def test_the_procedural_world_takes_no_other_sides(fields: dict[str, object]) ->
         DataConfig.model_validate({"source": "procedural", **fields})
 
 
-def test_the_laboratory_makes_what_the_command_makes(tmp_path: Path) -> None:
+def test_the_laboratory_makes_what_the_command_makes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tiny_llama(267, max_position_embeddings=2048).save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     recipe = tmp_path / "simulator.toml"
@@ -146,3 +160,8 @@ def test_the_laboratory_makes_what_the_command_makes(tmp_path: Path) -> None:
     command("eval", recipe, "--sources", "rules")
     card = (mine.path / "card.md").read_text(encoding="utf-8")
     assert "16 rows from the procedural world of seed 0: single-step tasks; each side has its own tools." in card
+
+    assert "prompt.txt" not in caplog.text
+    (mine.adapter / "prompt.txt").unlink()
+    load_learned(SimulatorRecipe.model_validate(fields).learned(mine.adapter))
+    assert f"'{mine.adapter}' holds no prompt.txt: this adapter is asked with the package's prompt" in caplog.text

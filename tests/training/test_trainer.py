@@ -125,6 +125,13 @@ def test_recovery_groups_of_another_size_are_normalised_among_themselves(tmp_pat
     torch.testing.assert_close(second.view(-1, 8).mean(1), torch.zeros(1), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("samples", [3, 16])
+def test_recoveries_that_do_not_fill_a_step_are_refused_before_it(tmp_path: Path, samples: int) -> None:
+    with pytest.raises(ConfigError, match=rf"fission\.samples = {samples} does not divide the 8 rollouts of a step"):
+        trainer(tmp_path, fission=FissionSettings(samples=samples))
+    assert trainer(tmp_path, fission=FissionSettings(samples=samples), method="grpo").method.name == "grpo"
+
+
 def test_log_probabilities_equal_trls_padded_ones(tmp_path: Path) -> None:
     made = trainer(tmp_path)
     torch.manual_seed(1)

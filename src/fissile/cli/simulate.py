@@ -106,9 +106,11 @@ def _make_data(config: SimulatorRecipe, folder: SimulatorFolder, console: PlainC
 
 
 def data_table(statistics: dict[str, Any]) -> Table:
-    """Rows by side, and by kind, origin, teacher and domain within it."""
+    """Rows by side, and by kind, origin, teacher and domain within it; below it where they are fewer than asked for."""
+    from fissile.simulator.dataset import shortfalls  # noqa: PLC0415
+
     sides = statistics["sides"]
-    table = Table("", *sides, title=f"{statistics['rows']} rows", title_justify="left")
+    table = Table("", *sides, title=f"{statistics['rows']} rows", title_justify="left", caption_justify="left")
     for name in ("rows", "tasks", "functions"):
         table.add_row(name, *(str(side[name]) for side in sides.values()))
     for group in ("kinds", "origins", "teachers", "domains"):
@@ -118,6 +120,7 @@ def data_table(statistics: dict[str, Any]) -> Table:
     table.add_section()
     for reason, count in statistics["left_out"].items():
         table.add_row(f"left out, {reason}", str(count))
+    table.caption = "\n".join(shortfalls(statistics)) or None
     return table
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fissile.rollouts import InjectionSettings
+from fissile.rollouts import told_injection
 
 RECOVERY = {
     "recovery_rate": "episodes with an error that end right",
@@ -76,7 +76,7 @@ def _recovery(report: Mapping[str, Any]) -> Table:
 
 
 def _injection(report: Mapping[str, Any]) -> str:
-    told = InjectionSettings.model_validate(report.get("injection", {})).told
+    told = told_injection(report)
     return f"; {told}" if told else ""
 
 

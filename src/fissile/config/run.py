@@ -274,6 +274,11 @@ class RunConfig(Section):
             if self.evaluation.samples != 1:
                 raise ValueError("evaluation.samples must be 1: a live evaluation runs one episode of each task")
             return self
+        if self.evaluation.samples > 1 and (not self.evaluation.temperature or self.evaluation.top_k == 1):
+            raise ValueError(
+                f"evaluation.samples = {self.evaluation.samples} would be so many copies of one greedy answer. Set "
+                "evaluation.temperature above 0 (and top_k not to 1), or samples = 1"
+            )
         if self.injection.at("evaluation").rate and not self.evaluation.retries:
             raise ValueError("evaluation.retries must be at least 1: an injected failure stands for the first attempt")
         if self.evaluation.retries and self.evaluation.feedback in self.trained_with - {"fixed"}:

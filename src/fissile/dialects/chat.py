@@ -155,7 +155,7 @@ class ChatFormat:
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The ids of an assistant response as a policy would sample it, its end of turn included."""
-        return self._encode(text) + (self.end_of_turn or tuple(self.end_ids))
+        return self._encode(text) + (self.end_of_turn or tuple(self._other_end_ids()[:1]))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a completion up to its first end-of-turn token."""

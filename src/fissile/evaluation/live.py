@@ -120,6 +120,16 @@ def failure_reason(rollout: Rollout) -> str:
     return next((verdict.reason for verdict in rollout.verdicts if not verdict.valid), "")
 
 
+def begun_turns(tasks: Sequence[Task], episodes: Sequence[LiveEpisode]) -> Iterator[tuple[Task, int, bool]]:
+    """Every turn that began in an episode: its task, its index, and whether it begins with a forced failure."""
+    by_id = {task.id: task for task in tasks}
+    for episode in episodes:
+        forced: dict[int, bool] = {}
+        for step in episode.steps:
+            forced[step["turn"]] = forced.get(step["turn"], False) or bool(step.get("injected"))
+        yield from ((by_id[episode.task_id], turn, is_forced) for turn, is_forced in forced.items())
+
+
 def evaluate_live(
     policy: Policy,
     tasks: Sequence[Task],

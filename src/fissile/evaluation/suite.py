@@ -17,10 +17,10 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
-from fissile.evaluation.live import LiveEpisode, evaluate_live
+from fissile.evaluation.live import LiveEpisode, begun_turns, evaluate_live
 from fissile.evaluation.losses import refuse_total_loss
 from fissile.journal import JsonLines, write_json
-from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector
+from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector, drawn_turns
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
 from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
 
@@ -248,7 +248,10 @@ def run_suite(
     told = {name: getattr(policy, attribute, None) for name, attribute in (("remark", "remark"), ("endpoint", "facts"))}
     settings_used = settings.model_dump(mode="json")
     report = {"settings": settings_used, **{name: value for name, value in told.items() if value}, **figures}
-    if not settings.injection.rate:
+    if settings.injection.rate:
+        judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+        report["injected_turns"] = drawn_turns(settings.injection, begun_turns(tasks, judged))
+    else:
         write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)
     write_json(folder.report, report)
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fissile.calls import Attempt, FailedTurn
@@ -51,9 +51,11 @@ class NoDiagnosis:
 
     Attributes:
         reason: a short key for counting ("timeout", "budget", ...).
+        words: what was said of it, for the log: the message of an exception, or of a server.
     """
 
     reason: str
+    words: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fissile.calls import JSON
+from fissile.calls import JSON, shorten
 from fissile.errors import InfrastructureError, RunError
 from fissile.feedback.base import Failure, Feedback, FeedbackSource, NoDiagnosis
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
@@ -31,6 +31,10 @@ LOUD = 10
 
 MAX_REASON = 60
 """Longest reason that is counted, in characters."""
+
+
+MAX_WORDS = 300
+"""Longest message of a failed source that the log repeats, in characters."""
 
 
 class Diagnoser:
@@ -97,24 +101,23 @@ class Diagnoser:
 
     def _ask(self, failures: Sequence[Failure]) -> list[Any]:
         """What the source says to each failure: whatever it gave for it, or why it gave nothing for any."""
-        reason = "wrong_count"
         try:
             said: list[Any] = list(self.source.diagnose(failures))
             if len(said) == len(failures):
                 return said
+            nothing = NoDiagnosis("wrong_count", f"{len(said)} texts for {len(failures)} failures")
         except InfrastructureError as error:
-            reason = error.reason
-            logger.debug("The source '%s' failed: %s", self.source.name, error)
+            nothing = NoDiagnosis(error.reason, str(error))
         except Exception as error:  # whatever a source does, the training goes on
-            reason = type(error).__name__
+            nothing = NoDiagnosis(type(error).__name__, str(error))
             logger.debug("The source '%s' failed.", self.source.name, exc_info=True)
-        return [NoDiagnosis(reason)] * len(failures)
+        return [nothing] * len(failures)
 
     def _checked(self, said: Any, failure: Failure) -> Feedback:
         """The source's text if it may be shown, otherwise what stands in for it."""
         self.diagnosed += 1
         if unusable := _unusable(said):
-            self._count(self.fallbacks, unusable)
+            self._count(self.fallbacks, unusable, said.words if isinstance(said, NoDiagnosis) else "")
             return self._stand_in_for(failure, fallback=unusable)
         if leak := self._leak(said, failure):
             self._count(self.leaks, leak)
@@ -143,15 +146,15 @@ class Diagnoser:
             return Feedback(FIXED_MESSAGE, FixedMessage.name, leaked, fallback)
         return Feedback(said, self.stand_in.name, leaked, fallback)
 
-    def _count(self, counts: Counter[str], reason: str) -> None:
-        """Count a failure of the source, and say so the first time and when nothing else comes."""
+    def _count(self, counts: Counter[str], reason: str, words: str = "") -> None:
+        """Count a failure of the source, and say so the first time, with its words, and when nothing else comes."""
         counts[reason] += 1
         self._failing += 1
         if counts is self.fallbacks and counts[reason] == 1:
             logger.warning(
                 "The feedback source '%s' gave no diagnosis (%s); '%s' stands in.",
                 self.source.name,
-                reason,
+                f"{reason}: {shorten(said, MAX_WORDS)}" if (said := " ".join(words.split())) else reason,
                 self.stand_in.name,
             )
         if self._failing == LOUD:
@@ -163,6 +166,12 @@ class Diagnoser:
                 reason,
                 self.stand_in.name,
             )
+
+
+def stood_in(report: Mapping[str, Any]) -> tuple[int, int]:
+    """(diagnoses that were not the source's own, all of them) in what `Diagnoser.report` gave; (0, 0) in none."""
+    missing = sum(count for kind in ("leaks", "fallbacks") for count in report.get(kind, {}).values())
+    return missing, report.get("diagnosed", 0)
 
 
 def _unusable(said: Any) -> str:

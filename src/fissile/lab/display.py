@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fissile.console import Part
+from fissile.feedback.diagnoser import stood_in
 from fissile.lab.folder import RunKey
 from fissile.training.progress import LiveLine, duration
 
@@ -160,8 +161,16 @@ def last_line(log: Path) -> str:
 
 
 def figures(summary: Mapping[str, Any]) -> list[str]:
-    """The headline figures of the last stage of a run, as texts; none where it was not evaluated."""
+    """The headline figures of the last stage of a run, as texts; none where it was not evaluated.
+
+    Behind them, where most diagnoses were those of another source than the arm's: how many.
+    """
     stages = list(summary.get("stages", {}).values())
     last = stages[-1] if stages else {}
     rates = {name: last[key]["rate"] for key, name in FIGURES.items() if key in last}
-    return [f"{name} {'none' if rate is None else f'{rate:.0%}'}" for name, rate in rates.items()]
+    told = [f"{name} {'none' if rate is None else f'{rate:.0%}'}" for name, rate in rates.items()]
+    feedback = summary.get("feedback") or {}
+    missing, diagnosed = stood_in(feedback)
+    if 2 * missing > diagnosed:
+        told.append(f"{missing} of {diagnosed} diagnoses not those of '{feedback['source']}'")
+    return told

@@ -17,6 +17,7 @@ from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
 from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+from fissile.machine import usable_cores
 from fissile.simulator.sources import LEARNED
 
 
@@ -77,6 +78,9 @@ def run_lab(
         schedule = Schedule.of(plan, summaries)
         write_lab(folder, spec, command, runs=bool(schedule.waiting))
         display.open(spec.title, [run.key for run in schedule.waiting], summaries)
+        cores = len(usable_cores())
+        if idle := cores % jobs:
+            display.say(f"--jobs {jobs}: {idle} of {cores} cores idle, since all runs get equally many")
         try:
             if schedule.waiting and spec.start is not None:
                 _make_start(spec.start, folder, workers[0], work, display)

@@ -193,7 +193,10 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LabSpec:
 
 
 def _problems(spec: LabSpec) -> Iterator[str]:
-    """What is wrong with the runs: one text an arm, that of its first bad seed."""
+    """What is wrong with the baseline and with the runs: one text an arm, that of its first bad seed."""
+    compares = len(spec.arms) > 1 or "baseline" in spec.model_fields_set
+    if compares and spec.baseline not in spec.arms:
+        yield f"baseline: there is no arm '{spec.baseline}' to compare with. Name one of {', '.join(spec.arms)}."
     if taken := _taken(spec.run, _owned(spec)):
         yield f"[run] sets {', '.join(taken)}: the laboratory does that itself. Leave it out."
     if taken := _taken(spec.simulator or {}, ["output", *_given(spec)]):

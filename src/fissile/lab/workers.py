@@ -61,7 +61,9 @@ class Outcome:
 
 
 def shares(jobs: int) -> list[tuple[int, ...]]:
-    """The numbers of the cores that this process may use, dealt out evenly to so many workers.
+    """The numbers of the cores that this process may use, dealt out to so many workers.
+
+    All get equally many, so that a run gives the same figures whichever worker makes it; what is left over stays idle.
 
     Raises:
         InputError: there are fewer cores than jobs.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from fissile.calls import Attempt
 from fissile.corrections import Correction, CorrectionBuffer, CorrectionStore, Trigger
 from fissile.corrections.context import Context
+from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
 from fissile.rollouts import Rollout, Step, corrective_context, failure_of
@@ -65,6 +66,19 @@ class FissionSettings(BaseModel):
         description="Failures intercepted from one group at most, the most frequent first, one of each kind.",
     )
     seed: int = Field(default=0, description="Of the random order.")
+
+    def refuse_remainder(self, rollouts: int, group_size: int) -> None:
+        """A fission step fills a batch with whole recovery groups.
+
+        Raises:
+            ConfigError: `samples`, by default the group size, does not divide the rollouts of a step.
+        """
+        recoveries = self.samples or group_size
+        if rollouts % recoveries:
+            raise ConfigError(
+                f"fission.samples = {recoveries} does not divide the {rollouts} rollouts of a step "
+                "(per_device_train_batch_size x steps_per_generation). Change one of them."
+            )
 
 
 class FissionGRPO:

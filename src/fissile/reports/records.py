@@ -13,7 +13,7 @@ from typing import Any
 from fissile.calls import Attempt, FailedTurn
 from fissile.metrics import Episode, Ratio
 from fissile.reports.definitions import METRICS
-from fissile.rollouts import InjectionSettings
+from fissile.rollouts import told_injection
 
 Fields = Mapping[str, Any]
 
@@ -226,7 +226,7 @@ class StageReport:
             kinds=kinds,
             feedback=_text(fields.get("feedback", "")),
             settings=dict(fields.get("settings", {})),
-            injection=InjectionSettings.model_validate(fields.get("injection", {})).told,
+            injection=told_injection(fields),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fissile.errors import RunError
 from fissile.reports.wording import NONE
+from fissile.simulator.dataset import shortfalls
 from fissile.training.progress import duration, ratio_text
 
 Fields = Mapping[str, Any]
@@ -94,6 +95,7 @@ def _data(data: Fields) -> Iterator[str]:
         names = dict.fromkeys(name for side in sides.values() for name in side[group])
         rows += [(f"{group[:-1]} {name}", [str(side[group].get(name, 0)) for side in sides.values()]) for name in names]
     yield _table(list(sides), rows)
+    yield from shortfalls(statistics)
     if statistics["left_out"]:
         yield f"Left out: {_counts(statistics['left_out'])}."
 

@@ -13,8 +13,9 @@ left it, objects. With one seed, the turns that are injected at a rate are among
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -81,6 +82,27 @@ class InjectionSettings(BaseModel):
         """The faults in a drawn order."""
         faults = self.faults or tuple(Fault)
         return rng.sample(faults, len(faults))
+
+
+def drawn_turns(settings: InjectionSettings, begun: Iterable[tuple[Task, int, bool]]) -> dict[str, int]:
+    """How many turns were drawn for a forced failure, and how many of them begin with one: to some no fault applies.
+
+    Args:
+        settings: where failures were forced, on the first visit of each turn.
+        begun: task, index of its turn and whether it begins with a forced failure, of every turn that began.
+    """
+    drawn = [forced for task, turn, forced in begun if task.turns[turn].ground_truth and settings.draws(task.id, turn)]
+    return {"drawn": len(drawn), "forced": sum(drawn)}
+
+
+def told_injection(report: Mapping[str, Any]) -> str:
+    """What stands beside the figures of a report: `InjectionSettings.told`, and how many drawn turns were forced.
+
+    Older reports do not say the latter.
+    """
+    told = InjectionSettings.model_validate(report.get("injection", {})).told
+    turns = report.get("injected_turns")
+    return f"{told}; {turns['forced']} of {turns['drawn']} drawn turns" if told and turns else told
 
 
 @dataclass(frozen=True)

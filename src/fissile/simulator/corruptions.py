@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +17,9 @@ from fissile.faults import Fault, corrupt
 from fissile.feedback import Failure
 from fissile.rollouts import CLOSING, LiveRollout, Response, failure_of
 from fissile.tasks import Task, instances
+
+NO_FAULT = "a fault that does not apply"
+NO_FAILURE = "a fault that is no failure"
 
 MAX_POOLED = 12
 """Values of other tasks that are offered to one corruption."""
@@ -43,11 +46,13 @@ class Corruptor:
         dialect: writes the responses.
         seed: of every draw.
         values: argument name to the values that it has in the truth of some tasks: plausible wrong values.
+        left_out: what gave no failure, by reason.
     """
 
     dialect: Dialect
     seed: int = 0
     values: Mapping[str, Sequence[JSON]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter, compare=False)
 
     @classmethod
     def over(cls, tasks: Sequence[Task], dialect: Dialect, seed: int = 0) -> Corruptor:
@@ -87,19 +92,26 @@ class Corruptor:
         environment = SingleStep(self.dialect, official=is_valid)
         for fault in faults:
             text = self._corrupted(task, task.id, fault)
-            attempt = None if text is None else environment.attempt(task, text)
-            if attempt is not None and attempt.failed:
+            if text is None:
+                self.left_out[NO_FAULT] += 1
+                continue
+            attempt = environment.attempt(task, text)
+            if attempt.failed:
                 yield FaultyAttempt(fault, Failure(task, attempt))
+            else:
+                self.left_out[NO_FAILURE] += 1
 
     def _executed(self, instance: Task, faults: Sequence[Fault]) -> Iterator[FaultyAttempt]:
         start = _rollout(instance)
         start.begin(instance, self._demonstrate)
         if start.context is None:
+            self.left_out["a turn whose world was lost"] += 1
             return
         goal = instance.at_turn(instance.start)
         for fault in faults:
             text = self._corrupted(goal, instance.id, fault)
             if text is None:
+                self.left_out[NO_FAULT] += 1
                 continue
             rollout = _rollout(instance)
             rollout.resume(start.context)
@@ -109,6 +121,8 @@ class Corruptor:
             step, attempt = next(rollout.record().failures, (None, None))
             if step is not None and attempt is not None and attempt.calls:
                 yield FaultyAttempt(fault, failure_of(step, attempt))
+            else:
+                self.left_out[NO_FAILURE] += 1
 
     def _response(self, text: str) -> Response:
         return Response(text, self.dialect.parse(text))

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fissile.calls import JSON
 from fissile.errors import DataError
@@ -88,18 +89,34 @@ def assign_sides(
     return sides
 
 
-def unseen_functions_only(found: Iterable[FoundFailure]) -> list[FoundFailure]:
+def unseen_functions_only(found: Iterable[FoundFailure], left_out: Counter[str] | None = None) -> list[FoundFailure]:
     """No function that a test task must call is one that a training task must call, or that a training failure calls.
 
-    Left out are test failures of tasks that share a function with a training task, then training failures whose wrong
-    call is one of a function of the test side.
+    Left out, and counted in `left_out`, are test failures of tasks that share a function with a training task, then
+    training failures whose wrong call is one of a function of the test side.
     """
     listed = list(found)
     seen = {name for one in listed if one.side != "test" for name in one.failure.task.functions}
     apart = [one for one in listed if one.side != "test" or not one.failure.task.functions & seen]
     tested = {name for one in apart if one.side == "test" for name in one.failure.task.functions}
-    return [
+    kept = [
         one for one in apart if one.side == "test" or not tested & {call.name for call in one.failure.attempt.calls}
+    ]
+    if left_out is not None:
+        left_out["a test failure at a function of the training side"] += len(listed) - len(apart)
+        left_out["a training failure that calls a function of the test side"] += len(apart) - len(kept)
+    return kept
+
+
+def shortfalls(statistics: Mapping[str, Any]) -> list[str]:
+    """One sentence for each side with fewer rows than were asked for; none in older data, which does not say."""
+    asked: Mapping[str, int] = statistics.get("asked", {})
+    made = {side: statistics["sides"].get(side, {}).get("rows", 0) for side in asked}
+    return [
+        f"{side}: {made[side]:,} of the {count:,} rows that were asked for. There were no more failures; see what was "
+        "left out, or give more tasks or faults."
+        for side, count in asked.items()
+        if made[side] < count
     ]
 
 

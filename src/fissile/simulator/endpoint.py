@@ -199,25 +199,24 @@ class EndpointSource:
         """One reply of the server; it is kept, even where nobody waits for it any more."""
         try:
             answer = self._server.complete(request, until=min(batch.end, time.monotonic() + batch.patience))
-        except ContextTooLongError:
+        except ContextTooLongError as error:
             self._breaker.succeed()
-            return NoDiagnosis(TOO_LONG)
+            return NoDiagnosis(TOO_LONG, str(error))
         except EndpointError as error:
             if error.reason != BUDGET:
                 logger.warning("The simulator's server cannot be used: %s", error)
                 self._breaker.open(error.reason)
-            return NoDiagnosis(error.reason)
+            return NoDiagnosis(error.reason, str(error))
         except InfrastructureError as error:
-            logger.info("No diagnosis (%s): %s", error.reason, error)
             if error.reason == FILTERED:
                 self._breaker.succeed()
             elif error.reason != DEADLINE:  # that is a matter of the whole batch
                 self._breaker.fail()
-            return NoDiagnosis(error.reason)
+            return NoDiagnosis(error.reason, str(error))
         except Exception as error:  # of the client's own, in a thread where nobody would see it
             logger.warning("The client of the simulator's server failed: %r", error)
             self._breaker.fail()
-            return NoDiagnosis(type(error).__name__)
+            return NoDiagnosis(type(error).__name__, str(error))
         self._breaker.succeed()
         if answer.truncated:
             return NoDiagnosis(TRUNCATED)

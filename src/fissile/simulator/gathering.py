@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from fissile.dialects.base import Dialect
@@ -24,7 +25,12 @@ MISWRITTEN = "miswritten"
 
 
 def corrupted(
-    tasks: Sequence[Task], sides: Mapping[str, Side], dialect: Dialect, faults: Sequence[Fault], seed: int
+    tasks: Sequence[Task],
+    sides: Mapping[str, Side],
+    dialect: Dialect,
+    faults: Sequence[Fault],
+    seed: int,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[FoundFailure]:
     """The failures of tasks by corruption; plausible wrong values come from tasks of the same side.
 
@@ -34,7 +40,10 @@ def corrupted(
         dialect: writes the responses.
         faults: the corruptions, each once a task or turn.
         seed: of every draw.
+        left_out: counts the tasks without a side and what gave no failure, by reason.
     """
+    left_out = Counter() if left_out is None else left_out
+    left_out["a task on no side"] += sum(task.id not in sides for task in tasks)
     for side in dict.fromkeys(sides.values()):
         members = [task for task in tasks if sides.get(task.id) == side]
         corruptor = Corruptor.over(members, dialect, seed)
@@ -43,6 +52,7 @@ def corrupted(
                 yield FoundFailure(
                     faulty.failure, Origin.CORRUPTION, side, faulty.fault.value, domain_of(task) if task.world else ""
                 )
+        left_out.update(corruptor.left_out)
 
 
 def miswritten_ones(
@@ -64,14 +74,17 @@ def miswritten_ones(
             yield FoundFailure(Failure(task, attempt), Origin.CORRUPTION, sides[task.id], MISWRITTEN)
 
 
-def harvested(runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str, Side]) -> Iterator[FoundFailure]:
-    """The failures that policies made in earlier runs, on tasks that have a side.
+def harvested(
+    runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str, Side], left_out: Counter[str] | None = None
+) -> Iterator[FoundFailure]:
+    """The failures that policies made in earlier runs, on tasks that have a side; `left_out` counts the others.
 
     Raises:
         DataError: a folder that holds no run.
     """
+    left_out = Counter() if left_out is None else left_out
     for run in runs:
-        for found in intercepted(run, tasks):
+        for found in intercepted(run, tasks, left_out):
             scenario = found.failure.task.id.partition("#")[0]
             side = sides.get(found.failure.task.id) or sides.get(scenario)
             if side is not None:
@@ -79,6 +92,8 @@ def harvested(runs: Sequence[str], tasks: Mapping[str, Task], sides: Mapping[str
                 domain = domain_of(task) if task.world else ""
                 name = run.rstrip("/").rpartition("/")[2]
                 yield FoundFailure(found.failure, Origin.POLICY, side, "", domain, name, found.step)
+            else:
+                left_out["a policy's failure at a task on no side"] += 1
 
 
 def domain_of(task: Task) -> str:

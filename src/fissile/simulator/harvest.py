@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,12 +31,15 @@ class Intercepted:
     step: int
 
 
-def intercepted(folder: str | Path, tasks: Mapping[str, Task]) -> Iterator[Intercepted]:
+def intercepted(
+    folder: str | Path, tasks: Mapping[str, Task], left_out: Counter[str] | None = None
+) -> Iterator[Intercepted]:
     """The failures that a run intercepted.
 
     Args:
         folder: the run folder.
         tasks: by id; turn-level instances for live runs. Interceptions of other tasks are left out.
+        left_out: counts those.
 
     Raises:
         DataError: the folder holds no `corrections.jsonl`, or a line of it cannot be used.
@@ -50,8 +54,12 @@ def intercepted(folder: str | Path, tasks: Mapping[str, Task]) -> Iterator[Inter
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            if record["event"] == "intercepted" and record["task_id"] in tasks:
+            if record["event"] != "intercepted":
+                continue
+            if record["task_id"] in tasks:
                 yield _failure(record, tasks[record["task_id"]])
+            elif left_out is not None:
+                left_out["a policy's failure at a task that its run has not"] += 1
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"{path}:{number} is no record of a run ({error!r}). Delete that line.") from None
 

@@ -31,7 +31,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fissile.calls import JSON
 from fissile.dialects import ChatFormat
@@ -46,6 +46,9 @@ GATHERING_SECONDS = 0.01
 
 GRACE_SECONDS = 10.0
 """How long a closing server waits for the engine to end its call, and for the last answers to be sent."""
+
+HARMLESS = frozenset({"user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier"})
+"""Fields of a request that say nothing about the answer."""
 
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 _FINISH = {StopReason.END: "stop", StopReason.LENGTH: "length"}
@@ -80,9 +83,13 @@ class _Refusal(Exception):  # noqa: N818
         self.answer: JSON = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-class _Message(BaseModel):
+class _Message(BaseModel, extra="forbid"):
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class _TextFormat(BaseModel, extra="forbid"):
+    type: Literal["text"]
 
 
 class _NotOffered(BaseModel):
@@ -92,11 +99,18 @@ class _NotOffered(BaseModel):
     n: Literal[1] | None = None
     stop: Literal[""] | None = None
     tools: tuple[()] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
     logprobs: Literal[False] | None = None
     top_k: Literal[0, -1] | None = None
+    min_p: Literal[0] | None = None
+    presence_penalty: Literal[0] | None = None
+    frequency_penalty: Literal[0] | None = None
+    response_format: _TextFormat | None = None
 
 
-class _Request(_NotOffered, strict=True):
+class _Request(_NotOffered, strict=True, extra="forbid"):
+    """The fields that are read. `HARMLESS` ones are passed over, as is whatever is null; any other is refused."""
+
     model: str
     messages: list[_Message] = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)
@@ -105,13 +119,22 @@ class _Request(_NotOffered, strict=True):
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
 
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        limits = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(limits) > 1:
+            raise ValueError("max_tokens and max_completion_tokens are one limit under two names. Send one of them")
+        return self
+
     @classmethod
     def read(cls, body: bytes) -> _Request:
         try:
-            return cls.model_validate_json(body)
+            return cls.model_validate_json(_without_what_asks_for_nothing(body))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise _Refusal(400, f"{name} is not offered by this server: leave it out.", param=name)
         if name.partition(".")[0] in _NotOffered.model_fields:
             raise _Refusal(400, f"{name} is not offered by this server: {first['msg']}, or leave it out.", param=name)
         raise _Refusal(400, f"{name or 'The body'}: {first['msg']}.", param=name or None)
@@ -129,6 +152,18 @@ class _Request(_NotOffered, strict=True):
         if not self.temperature:
             return Sampling(wanted, temperature=0.0)
         return Sampling(wanted, self.temperature, top_p=self.top_p or 1.0, seed=self.seed or 0)
+
+
+def _without_what_asks_for_nothing(body: bytes) -> bytes:
+    """The body of a request without the fields that are null or `HARMLESS`; what cannot be read stays as it is."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(fields, dict):
+        return body
+    kept = {name: value for name, value in fields.items() if value is not None and name not in HARMLESS}
+    return json.dumps(kept).encode()
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def split_by_task(
         tasks: ids unique.
         seed: another seed, another split. The input's order does not matter.
         fractions: shares of train, validation and test; they sum to 1. Every side but validation gets a task at least,
-            as long as there are two.
+            as long as there are two; without a share the test side gets none.
 
     Raises:
         ConfigError: the fractions are not three shares of one whole.
@@ -77,7 +77,8 @@ def split_by_task(
     _refuse_fractions(fractions)
     _require_unique_ids(tasks)
     drawn = sorted(tasks, key=lambda task: _stable_hash(f"{seed}:{task.id}"))
-    test = min(max(round(fractions[2] * len(drawn)), 1), len(drawn) - 1)
+    fewest = 1 if fractions[2] else 0
+    test = min(max(round(fractions[2] * len(drawn)), fewest), len(drawn) - 1)
     validation = min(round(fractions[1] * len(drawn)), len(drawn) - test - 1)
     return Split(tuple(drawn[test + validation :]), tuple(drawn[test : test + validation]), tuple(drawn[:test]))
 

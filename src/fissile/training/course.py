@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.python import PythonTools
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
 from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.live import begun_turns
 from fissile.evaluation.losses import by_reason, refuse_total_loss
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
 from fissile.feedback.phrasebooks import SERVICE_RULES
-from fissile.metrics import evaluate_episodes
-from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector
+from fissile.metrics import Episode, evaluate_episodes
+from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector, drawn_turns
 from fissile.tasks import Task
 from fissile.training.cold_start import live_examples, supervised_examples
 from fissile.training.supervised import Example
@@ -152,7 +153,7 @@ class SingleStepCourse:
         refuse_total_loss(lost, len(episodes), "attempts")
         report = {
             **evaluate_episodes(episodes).to_dict(),
-            **_named(injection),
+            **_named(injection, _begun(self.evaluated, episodes)),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
@@ -227,21 +228,31 @@ class LiveCourse:
         lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
         refuse_total_loss(lost, len(episodes) - len(lost), "episodes")
         report = bfcl_report(episodes, world.evaluation_protocol, injection)
-        made = [episode.episode(report["feedback"], cluster(episode)) for episode in episodes]
+        judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+        made = [episode.episode(report["feedback"], cluster(episode)) for episode in judged]
         records: Records = {
             "episodes": [episode.to_dict() for episode in made if episode is not None],
             "rollouts": [episode.to_dict() for episode in episodes],
         }
         unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers
         asked = {**settings.model_dump(mode="json", exclude=unused), "world": world.model_dump(mode="json")}
-        figures = {**report["recovery"], **_named(injection), "feedback": report["feedback"]}
+        injected = _named(injection, begun_turns(evaluated, judged))
+        figures = {**report["recovery"], **injected, "feedback": report["feedback"]}
         named = {"lost": report["lost"]} if lost else {}
         return records, {**figures, "suite": report, "settings": asked, **named}
 
 
-def _named(injection: InjectionSettings) -> dict[str, Any]:
-    """The entry of a report that says which failures were forced; empty where none were."""
-    return {"injection": injection.model_dump(mode="json")} if injection.rate else {}
+def _named(injection: InjectionSettings, begun: Iterable[tuple[Task, int, bool]]) -> dict[str, Any]:
+    """The entries of a report that say which failures were forced, and in how many turns; empty where none were."""
+    if not injection.rate:
+        return {}
+    return {"injection": injection.model_dump(mode="json"), "injected_turns": drawn_turns(injection, begun)}
+
+
+def _begun(tasks: Sequence[Task], episodes: Sequence[Episode]) -> Iterator[tuple[Task, int, bool]]:
+    """The one turn of each single-step episode; see `begun_turns`."""
+    by_id = {task.id: task for task in tasks}
+    return ((by_id[episode.task_id], 0, bool(episode.injected)) for episode in episodes)
 
 
 def _shortest(positions: int | None, wanted: int | None, engine: EngineConfig) -> int | None:

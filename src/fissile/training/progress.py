@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fissile.console import Part, PlainConsole
-from fissile.rollouts import InjectionSettings
+from fissile.rollouts import told_injection
 
 RECENT_STEPS = 10
 """The rate of steps is the mean over so many: the first, slow ones are soon forgotten."""
@@ -225,7 +225,7 @@ class Progress:
 
 def recovery_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     """Stages side by side; every rate with its numerator, denominator and 95 % interval."""
-    injections = {InjectionSettings.model_validate(report.get("injection", {})).told for report in stages.values()}
+    injections = {told_injection(report) for report in stages.values()}
     title = "; ".join(["held-out tasks, 95 % intervals clustered by task", *sorted(injections - {""})])
     table = Table(title=title, title_justify="left")
     table.add_column("")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
+from fissile.calls import JSON
 from fissile.config import EngineConfig, ModelConfig, load_config
 from fissile.config.simulator import ENDPOINT, DataConfig, SimulatorRecipe
 from fissile.dialects import ChatFormat, get_dialect
@@ -44,6 +47,8 @@ from fissile.training.folder import RunFolder
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
 from fissile.training.simulator_adapter_card import adapter_card
 from fissile.training.supervised import Example, example, fine_tune
+
+logger = logging.getLogger(__name__)
 
 PROMPT_FILE = "prompt.txt"
 """In an adapter's folder: the prompt that it was taught with."""
@@ -113,8 +118,13 @@ def _sides_of(split: Split) -> dict[str, Side]:
     return sides | {task.id: "test" for task in split.test}
 
 
-def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
+def find_failures(config: DataConfig, seed: int, left_out: Counter[str] | None = None) -> list[FoundFailure]:
     """Every failure that the data is drawn from: corruptions of both sides, and what earlier runs intercepted.
+
+    Args:
+        config: of the data.
+        seed: of every draw.
+        left_out: counts what is left out, by reason.
 
     Raises:
         DataError: a source that cannot be used.
@@ -122,14 +132,17 @@ def find_failures(config: DataConfig, seed: int) -> list[FoundFailure]:
         ConfigError: `split_like` is no recipe of single-step tasks.
     """
     dialect = get_dialect(config.dialect)
+    left_out = Counter() if left_out is None else left_out
     groups = procedural_groups(config.procedural) if config.is_procedural else loaded_groups(config)
-    found = [one for group in groups for one in corrupted(group.tasks, group.sides, dialect, config.faults, seed)]
+    found: list[FoundFailure] = []
+    for group in groups:
+        found += corrupted(group.tasks, group.sides, dialect, config.faults, seed, left_out)
     if config.is_procedural:
         found += miswritten_ones(groups[0].tasks, groups[0].sides, dialect, seed)
     sides = {name: side for group in groups for name, side in group.sides.items()}
     for run in config.runs:
-        found += harvested([run], trained_tasks(run), sides)
-    return unseen_functions_only(found)
+        found += harvested([run], trained_tasks(run), sides, left_out)
+    return unseen_functions_only(found, left_out)
 
 
 def trained_tasks(run: str) -> dict[str, Task]:
@@ -143,8 +156,15 @@ def trained_tasks(run: str) -> dict[str, Task]:
     return {task.id: task for task in course.train}
 
 
-def choose_rows(found: Sequence[FoundFailure], config: DataConfig) -> list[FoundFailure]:
-    """The failures that get a row: every policy's own on the training side, and corruptions in the wanted shares."""
+def choose_rows(
+    found: Sequence[FoundFailure], config: DataConfig, left_out: Counter[str] | None = None
+) -> list[FoundFailure]:
+    """The failures that get a row: every policy's own on the training side, and corruptions in the wanted shares.
+
+    `left_out` counts the policies' own on the test side.
+    """
+    if left_out is not None:
+        left_out["a policy's failure on the test side"] += sum(bool(one.run) and one.side == "test" for one in found)
     own = {one.key: one for one in found if one.run and one.side == "train"}
     chosen = list(own.values())
     for side, count in (("train", max(0, config.rows - len(chosen))), ("test", config.test_rows)):
@@ -201,17 +221,20 @@ def make_rows(
         RunError: the endpoint failed; what it answered is kept.
     """
     choose = teacher_of(recipe.data)
-    found = choose_rows(find_failures(recipe.data, recipe.seed), recipe.data)
+    left_out: Counter[str] = Counter()
+    found = choose_rows(find_failures(recipe.data, recipe.seed, left_out), recipe.data, left_out)
     random.Random(recipe.seed).shuffle(found)  # so that a prefix is a fair sample
     teachers: dict[str, FeedbackSource] = {name: get_source(name) for name in recipe.data.teachers if name != ENDPOINT}
     if endpoint is not None:
         teachers[ENDPOINT] = endpoint
-    rows, left_out = diagnose_all(found, teachers, choose, progress)
-    failed = {reason[len(FAILED) :]: n for reason, n in left_out.items() if reason.startswith(FAILED)}
+    rows, undiagnosed = diagnose_all(found, teachers, choose, progress)
+    failed = {reason[len(FAILED) :]: n for reason, n in undiagnosed.items() if reason.startswith(FAILED)}
     refuse_outage(ENDPOINT, failed, sum(failed.values()) + sum(row.teacher == ENDPOINT for row in rows))
+    left_out = +(left_out + undiagnosed)
     if not any(row.side == "train" for row in rows):
         raise DataError(f"No training row is left ({dict(left_out)}). Give more tasks, faults or teachers.")
-    return rows, dict(statistics(rows, left_out))
+    asked: dict[str, JSON] = {"train": recipe.data.rows, "test": recipe.data.test_rows}
+    return rows, {**statistics(rows, left_out), "asked": asked}
 
 
 def simulator_examples(rows: Sequence[DiagnosedFailure], chat: ChatFormat, limit: int) -> list[Example]:
@@ -320,6 +343,13 @@ def load_learned(settings: LearnedSettings) -> LearnedSource:
         model = load_policy(config, adapter).merge_and_unload().eval().requires_grad_(False)
     positions = longest_input(model.config)
     room = None if positions is None else positions - settings.max_new_tokens
+    if not (adapter / PROMPT_FILE).exists():
+        logger.warning(
+            "'%s' holds no %s: this adapter is asked with the package's prompt. Was it taught with another one, put "
+            "that there.",
+            adapter,
+            PROMPT_FILE,
+        )
     prompt = SimulatorPrompt.from_file(prompt_file(adapter))
     return LearnedSource(Engines(EngineConfig()).over(model, chat), chat, prompt, settings.max_new_tokens, room)
 

@@ -191,6 +191,9 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             self.tasks,
             journal,
         )
+        if not isinstance(self.method, GRPO):
+            rollouts = self.args.per_device_train_batch_size * self.args.steps_per_generation
+            (fission or FissionSettings()).refuse_remainder(rollouts, self.num_generations)
         self.add_callback(BudgetWatch(lambda: self._budget.reached(self.spent) is not None))
 
     @property

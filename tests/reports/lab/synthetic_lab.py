@@ -72,6 +72,7 @@ def write_run(
     seconds: Mapping[str, float] | None = None,
     ended_by: str = "",
     stopped: str = "",
+    feedback: Mapping[str, Any] | None = None,
 ) -> Path:
     """A finished run; `steps` are the lines of its metrics without their numbers."""
     path = folder / "arms" / arm / f"seed-{seed}"
@@ -85,7 +86,6 @@ def write_run(
     lines = [json.dumps({"step": number, **step}) for number, step in enumerate(steps, start=1)]
     (path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
     write_object(path / "meter.json", {"seconds": dict(seconds or {stage: 10.0, f"evaluate_{stage}": 2.0})})
-    write_object(
-        path / "summary.json", {"method": "grpo", "spent": dict(spent or {}), "ended_by": ended_by, "stopped": stopped}
-    )
+    told = {"ended_by": ended_by, "stopped": stopped, "feedback": dict(feedback or {})}
+    write_object(path / "summary.json", {"method": "grpo", "spent": dict(spent or {}), **told})
     return path

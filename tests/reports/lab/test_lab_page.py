@@ -105,6 +105,28 @@ def test_runs_that_ended_early_are_told_with_why(tmp_path: Path) -> None:
     ]
 
 
+def test_runs_whose_diagnoses_were_not_their_arms_are_told(lab: Path) -> None:
+    for seed, missing in enumerate((3, 5, 40)):
+        report = {"source": "learned", "diagnosed": 80, "leaks": {"value": 1}, "fallbacks": {"timeout": missing - 1}}
+        write_run(lab, "rules", seed, (20 + seed, 40), stage="fission", steps=[STEP], feedback=report)
+    write_lab_report(lab)
+    section = (lab / "results.md").read_text().partition("### Diagnoses that were not the arm's own")[2]
+    assert lines_with(section.partition("###")[0], "| ")[2:] == [
+        "| Fission, rules | 1 | learned | 5 of 80 | 4 timeout |",
+        "| Fission, rules | 2 | learned | 40 of 80 | 39 timeout |",
+    ]
+
+
+def test_runs_that_the_specification_no_longer_has_are_told(lab: Path) -> None:
+    write_run(lab, "grpo", 7, (1, 40), steps=[STEP])
+    write_run(lab, "dropped", 0, (1, 40), steps=[STEP])
+    write_lab_report(lab)
+    text = (lab / "results.md").read_text()
+    assert "- Runs: 10 of 12 finished" in text
+    for run in ("dropped | 0", "grpo | 7"):
+        assert f"| {run} | not asked for | the specification has no such arm or seed |" in text
+
+
 def test_every_plot_is_linked_and_there(lab: Path) -> None:
     (lab / "plots").mkdir()
     (lab / "plots/of_an_earlier_report.svg").write_text("")

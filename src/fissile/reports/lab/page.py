@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fissile.feedback.diagnoser import stood_in
 from fissile.reports.lab.bootstrap import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
 from fissile.reports.lab.markdown import code_block, plain_text, table
 from fissile.reports.lab.record import Arm, Lab, LabRun
@@ -39,6 +40,9 @@ PLOTS = {
     "staleness": "Age of the corrections",
 }
 """What a reader who does not see the plot is told."""
+
+STOOD_IN = 0.05
+"""Share of foreign diagnoses above which a run is named."""
 
 IN_TABLES = ("differences", "variations", "costs")
 """Plots that stand by their table; the others come last."""
@@ -77,6 +81,7 @@ def lab_page(results: LabResults, images: Images) -> str:
         *images.of("costs"),
         *(("### During training", *images.of(*images.others)) if images.others else ()),
         *_ended_early(results.lab),
+        *_stood_in(results.lab),
         *_lost(results.lab),
     ]
     return "\n\n".join(parts) + "\n"
@@ -271,6 +276,25 @@ def _ended_early(lab: Lab) -> Iterator[str]:
         yield table(["arm", "seeds", "why"], [[label, ", ".join(held), why] for (label, why), held in seeds.items()])
 
 
+def _stood_in(lab: Lab) -> Iterator[str]:
+    """The runs of which a good part was trained with diagnoses of another source than their arm's."""
+    rows = []
+    for arm in lab.arms:
+        for run in arm.finished:
+            missing, diagnosed = stood_in(run.feedback)
+            if missing > STOOD_IN * diagnosed:
+                fallen = ", ".join(f"{count} {reason}" for reason, count in run.feedback.get("fallbacks", {}).items())
+                shown = [str(run.feedback.get("source", "")), f"{missing} of {diagnosed}", fallen or NONE]
+                rows.append([plain_text(arm.label), str(run.seed), *map(plain_text, shown)])
+    if rows:
+        yield "### Diagnoses that were not the arm's own"
+        yield (
+            "These runs count in all figures above, but other sources stood in for their arm's: it is not that source "
+            f"alone that was compared. Runs with at most {STOOD_IN:.0%} are not listed.".replace("%", " %")
+        )
+        yield table(["arm", "seed", "source", "not its own", "without an answer"], rows)
+
+
 def _why_early(lab: Lab, arm: Arm, run: LabRun) -> str:
     """What a finished run lacks of what was asked for; "" where it lacks nothing."""
     parts = [_missed_budget(lab, arm, run), f"stopped: {plain_text(run.stopped)}" if run.stopped else ""]
@@ -293,6 +317,8 @@ def _lost(lab: Lab) -> Iterator[str]:
         for arm in lab.arms
         for run in arm.lost
     ]
+    why = "the specification has no such arm or seed"
+    rows += [[plain_text(arm), str(seed), "not asked for", why] for arm, seed in lab.unasked]
     if rows:
         yield "### Runs that do not count"
         yield table(["arm", "seed", "state", "reason"], rows)

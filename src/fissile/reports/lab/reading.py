@@ -49,6 +49,7 @@ def read_lab(folder: Path) -> Lab:
             has_start=bool(spec.get("start")),
             draws_worlds=_setting(spec, "run", "tasks", "source") == PROCEDURAL,
             provenance={key: written[key] for key in PROVENANCE if written.get(key)},
+            unasked=_unasked(layout, arms),
         )
     except MALFORMED as error:
         raise RunError(
@@ -69,6 +70,12 @@ def _arm(layout: LabFolder, name: str, fields: Mapping[str, Any], spec: Mapping[
         reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
         runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(seeds)),
     )
+
+
+def _unasked(layout: LabFolder, arms: Sequence[Arm]) -> tuple[RunKey, ...]:
+    """The runs in the folder that no arm has: of an arm, or of seeds, that the specification has not any more."""
+    asked = {RunKey(arm.name, run.seed) for arm in arms for run in arm.runs}
+    return tuple(key for key in layout.begun() if key not in asked)
 
 
 def _run(layout: LabFolder, key: RunKey) -> LabRun:
@@ -102,6 +109,7 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
         budgets={name: int(settings[name]) for name in get_args(Limit) if settings.get(name)},
         ended_by=str(summary.get("ended_by", "")),
         stopped=str(summary.get("stopped", "")),
+        feedback=dict(summary.get("feedback") or {}),
         seconds={str(name): float(value) for name, value in timed["seconds"].items()},
         rollouts_per_step=int(settings["prompts_per_step"]) * int(settings["group_size"]),
     )

@@ -36,6 +36,7 @@ class LabRun:
         ended_by: the limit that ended the training ("steps", "rollouts", "tokens"), or "patience"; "" where it is not
             known or nothing was trained.
         stopped: why it stopped early; "" where it did not.
+        feedback: what became of the diagnoses of the training, as `fissile.feedback.Diagnoser.report` gives it.
         seconds: phase to seconds.
         rollouts_per_step: of an explore step.
     """
@@ -50,6 +51,7 @@ class LabRun:
     budgets: Mapping[str, int] = field(default_factory=dict)
     ended_by: str = ""
     stopped: str = ""
+    feedback: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] | None = None
     rollouts_per_step: int = 1
 
@@ -109,6 +111,7 @@ class Lab:
         has_start: every arm starts from a policy that the laboratory trained itself.
         draws_worlds: a seed draws other tools and tasks, not only other samples.
         provenance: fingerprint, versions, commit, date and hardware, and those of parts that were made earlier.
+        unasked: arm and seed of the runs in the folder that the specification does not have.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Lab:
     has_start: bool
     draws_worlds: bool
     provenance: Mapping[str, Any]
+    unasked: tuple[tuple[str, int], ...] = ()
 
     @property
     def main(self) -> tuple[Arm, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.splits import Split
 from fissile.tasks.task import ExpectedCall, Task, World
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "procedural"
 """`Task.source` of these tasks, and the name of their world."""
@@ -39,6 +42,16 @@ def procedural_split(settings: ProceduralSettings) -> Split:
 
 def _side(settings: ProceduralSettings, tasks: int, tools: int, draw: random.Random, side: str) -> list[Task]:
     operations = draw_operations(settings, tools, draw, held_out=side == "test")
+    distinct = len({(operation.action, operation.noun) for operation in operations})
+    if distinct < settings.offered:
+        logger.warning(
+            "Of tasks.procedural.%s_tools = %d only %d mean different things: a task offers so many, and not "
+            "offered = %d. Raise the former or lower the latter.",
+            side,
+            tools,
+            distinct,
+            settings.offered,
+        )
     return [draw_task(settings, operations, draw, f"{SOURCE}-{side}-{index}") for index in range(tasks)]
 
 
