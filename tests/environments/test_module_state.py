@@ -80,7 +80,8 @@ def test_functions_that_only_read_are_tools(tmp_path: Path, body: str) -> None:
 def test_a_class_that_writes_to_its_module_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "shop.py"
     file.write_text(
-        "SOLD = []\n\nclass Shop:\n    def sell(self, item: str) -> str:\n        'Sell it.'\n        SOLD.append(item)\n"
+        "SOLD = []\n\nclass Shop:\n"
+        "    def sell(self, item: str) -> str:\n        'Sell it.'\n        SOLD.append(item)\n"
     )
     with pytest.raises(DataError, match=r"sell\(\) writes to 'SOLD' of its module \(line 6\)"):
         PythonTools.from_file(file)
