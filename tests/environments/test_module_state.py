@@ -49,6 +49,8 @@ READS = {
     "a constant in small letters": "return str(_orders[0])",
     "a local of that name": "ITEMS = {}\n    ITEMS[item] = 1",
     "a copy": "mine = dict(PRICES)\n    mine[item] = 1",
+    "a copy under the same name": "order = _orders[0]\n    order = order | {'n': 1}\n    order['status'] = item",
+    "a number": "count = PRICES[item]\n    count += 1",
     "an argument": "item.strip().split().append('x')",
     "a method that reads": "return str(STORE.has(item))",
     "an instance of its own": "store = Store()\n    store.put(item)\n    store.items['x'] = 1",

@@ -109,10 +109,15 @@ def _changes(
         defined: the functions and classes of the module.
         namespace: what the module holds.
     """
+    bound: dict[str, list[str]] = {}
     for one in inner:  # after `order = ORDERS[id]`, order is a part of ORDERS
         found = _root(_value(one), meant)
-        for name in _stored(one) if found else ():
-            meant[name.id] = found
+        for name in _stored(one):
+            bound.setdefault(name.id, []).append(found)
+            meant |= {name.id: found} if found else {}
+    for local, roots in bound.items():
+        if "" in roots:  # it stands for something else, too, such as a copy
+            meant.pop(local, None)
     for one in inner:
         line = getattr(one, "lineno", 0)
         match one:

@@ -101,7 +101,7 @@ class PythonWorld:
             pickled = base64.b64decode(state["state"], validate=True)
             restored = State(pickled, str(state["fingerprint"]))
             results = [str(result) for result in state["digests"]]
-            turn_ends = {int(turn): (int(count), str(mark)) for turn, count, mark in state["turn_ends"]}
+            turn_ends = {int(turn): (int(count), str(*mark)) for turn, count, *mark in state["turn_ends"]}
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise DataError(f"The state to restore is no snapshot of a Python world ({error}).") from None
         self._state, self._results, self._turn_ends = restored, results, turn_ends
