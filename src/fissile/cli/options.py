@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from fissile.errors import ConfigError
 
@@ -42,7 +41,8 @@ def _template_option(text: str) -> tuple[str, Any]:
 def given(context: typer.Context) -> list[str]:
     """Names of the parameters that stand on the command line, in the order of the help."""
     typed = (parameter.name or "" for parameter in context.command.params)
-    return [name for name in typed if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    sources = {name: context.get_parameter_source(name) for name in typed}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def refuse_idle(context: typer.Context, names: Iterable[str], where: str) -> None:
