@@ -160,7 +160,7 @@ class SuiteFolder:
     def answered(self) -> set[str]:
         """Ids of the tasks whose episodes are kept; those that were lost are tried again."""
         text = self.episodes.read_text(encoding="utf-8") if self.episodes.exists() else ""
-        records = map(json.loads, text.splitlines())
+        records = map(json.loads, text[: text.rfind("\n") + 1].splitlines())  # a killed one may leave a torn line
         return {record["task_id"] for record in records if record["end"] != End.INFRASTRUCTURE}
 
     def refuse_occupied(self, resume: bool) -> None:
