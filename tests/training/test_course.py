@@ -8,20 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from fissile.calls import ToolCall
 from fissile.config import RunConfig, load_config, parse_config
-from fissile.config.engine import WorldConfig
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
-from fissile.environments.python import PythonTools
-from fissile.errors import ConfigError, DataError, ErrorKind, InfrastructureError, RunError
+from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
 from fissile.evaluation import LiveEpisode
 from fissile.evaluation.bfcl import cluster
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.course import Course, LiveCourse, make_course
 from fissile.training.policy import load_model
-from fissile.training.task_check import environment_maker
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 from tiny_world import make_world
@@ -101,43 +97,6 @@ def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
     settings = shop(tmp_path, "t{}").model_dump(mode="json")
     with pytest.raises(ConfigError, match=r"evaluation\.samples must be 1"):
         parse_config({**settings, "evaluation": {"samples": 2}})
-
-
-def test_turns_that_expect_no_call_are_said_to_be_left_out(tmp_path: Path) -> None:
-    settings = shop(tmp_path, "t{}")
-    assert "not trained on" not in live(settings).summary
-    file = Path(settings.tasks.source)
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    thanks = {"messages": [{"role": "user", "content": "Thank you."}], "ground_truth": []}
-    file.write_text("".join(json.dumps({**row, "turns": [*row.get("turns", ()), thanks]}) + "\n" for row in rows))
-    made = live(settings)
-    assert f", {len(made._demonstrated)} more not trained on, which expect no call" in made.summary
-
-
-def test_the_limits_of_a_call_are_those_of_the_recipe(tmp_path: Path) -> None:
-    settings = shop(tmp_path, "t{}").model_copy(
-        update={"world": WorldConfig(calls_per_response=40, call_memory_mb=None)}
-    )
-    world = environment_maker(settings, PythonTools.from_file(EXAMPLES / "shop.py"))
-    (task, *_) = live(settings).train
-    (environment := world(task)).reset(task)
-    results = environment.execute([ToolCall("put", {"item": "tea", "quantity": 1}, "")] * 41)
-    assert [result.error.kind for result in results if result.error][-2:] == [
-        ErrorKind.DOMAIN_ERROR,  # the shop's own answer to the 40th tea
-        ErrorKind.EXTRA_CALL,
-    ]
-    assert environment._limits.memory_mb is None
-
-
-def test_a_held_out_truth_that_cannot_be_right_is_told_before_training(tmp_path: Path) -> None:
-    settings = shop(tmp_path, "t{}")
-    (held_out, *_) = live(settings).evaluated
-    file = Path(settings.tasks.source)
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    broken = [{**row, "world": {"setup": {"arguments": {"x": 1}}}} if row["id"] == held_out.id else row for row in rows]
-    file.write_text("".join(json.dumps(row) + "\n" for row in broken))
-    with pytest.raises(DataError, match=f"Task '{held_out.id}': constructing"):
-        live(settings)
 
 
 def test_live_tasks_without_their_tools_are_refused(tmp_path: Path) -> None:
