@@ -275,8 +275,8 @@ class RowReader:
             if not isinstance(turn, dict):
                 _fail(place, f"a turn must be an object; {_TURN_NEEDS}")
             turn = without_null_keys(turn)
-            if strange := next((repr(key) for key in turn if key not in _OF_A_TURN), ""):
-                _fail(place, f"a turn holds 'messages' and 'ground_truth' alone, not {strange}; the rest is the row's")
+            if other := next((repr(key) for key in turn if key not in _OF_A_TURN), ""):
+                _fail(place, f"a turn holds 'messages' and 'ground_truth' alone, not {other}; the rest is the row's")
             try:
                 messages = read_messages(_list(turn, "messages", place, _TURN_NEEDS), self.remarks)
                 if not messages:
