@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from fissile.environments.python.module_state import refuse_module_state
 from fissile.errors import DataError
 from fissile.functions import Function
 from fissile.functions.foreign import is_tool_class, tool_object
@@ -75,6 +76,11 @@ class Toolbox:
                 )
         return cls(methods, state)
 
+    def places(self, module: str) -> list[str]:
+        """Names of the functions, or of the class with its bases, that a module defines."""
+        things = self.functions.values() if self.state is None else self.state.__mro__
+        return [thing.__name__ for thing in things if getattr(thing, "__module__", None) == module]
+
 
 def tools_in(module: ModuleType, code: bytes | str) -> Toolbox:
     """What `TOOLS` says; without it, the public functions, or the one public class with public methods.
@@ -84,6 +90,7 @@ def tools_in(module: ModuleType, code: bytes | str) -> Toolbox:
     """
     chosen = _chosen(module)
     refuse_redefined(chosen, code)
+    refuse_module_state(chosen.places(module.__name__), code, vars(module))
     return chosen
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fissile.environments.python.choosing import Toolbox, refuse_redefined
+from fissile.environments.python.module_state import refuse_module_state
 from fissile.environments.python.sources import FileSource, NamedSource, Source
 from fissile.errors import DataError
 from fissile.functions import Function, tool_from_function
@@ -23,8 +24,9 @@ class PythonTools:
     """Tools in Python. The code is the user's own and trusted; the arguments are the model's and are not.
 
     A class keeps the state of an episode in the attributes of its instance, which must be picklable; public ones are
-    what the judge compares. State elsewhere (module globals, caches) is shared by all episodes, and gets lost. A tool
-    should answer the same to the same call in the same state: chance belongs in the instance (`random.Random(seed)`).
+    what the judge compares. State elsewhere (module globals, caches) is shared by all episodes, and gets lost:
+    tools that write to variables of their module are refused. A tool must answer the same to the same call in the same
+    state: chance belongs in the instance (`random.Random(seed)`). What tools print or log goes nowhere.
 
     Attributes:
         source: where a worker finds the code.
@@ -58,7 +60,12 @@ class PythonTools:
         Raises:
             DataError: one of them cannot be a tool, or cannot be imported by its name.
         """
-        return cls._of(NamedSource.of(functions), Toolbox.of_functions(functions))
+        source, toolbox = NamedSource.of(functions), Toolbox.of_functions(functions)
+        for module in sorted({function.__module__ for function in functions}):
+            with suppress(OSError, TypeError, SyntaxError):  # a module without source code
+                namespace = vars(sys.modules[module])
+                refuse_module_state(toolbox.places(module), inspect.getsource(sys.modules[module]), namespace)
+        return cls._of(source, toolbox)
 
     @classmethod
     def from_class(cls, state: type) -> PythonTools:
@@ -69,7 +76,9 @@ class PythonTools:
         """
         source, toolbox = NamedSource.of([state]), Toolbox.of_class(state)
         with suppress(OSError, TypeError, SyntaxError):  # a class without source code
-            refuse_redefined(toolbox, inspect.getsource(sys.modules[state.__module__]))
+            module = sys.modules[state.__module__]
+            refuse_redefined(toolbox, inspect.getsource(module))
+            refuse_module_state(toolbox.places(module.__name__), inspect.getsource(module), vars(module))
         return cls._of(source, toolbox)
 
     @classmethod
