@@ -23,6 +23,7 @@ from trl import GRPOConfig
 
 from fissile.calls import JSON
 from fissile.config import RunConfig
+from fissile.config.unread import told_unread
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
@@ -75,7 +76,7 @@ class Run:
             return self._execute()
 
     def _execute(self) -> dict[str, JSON]:
-        course = self._prepare()
+        course = self._prepare(told_unread(self.config))
         if self.config.evaluation.base:
             self._evaluate("base", course, self.config.model.adapter)
         start = self._cold_start(course)
@@ -91,7 +92,8 @@ class Run:
     def evaluate_only(self) -> None:
         """Evaluate the configured model, with its adapter if there is one, as stage "model"."""
         with self.loggers:
-            self._evaluate("model", self._prepare(), self.config.model.adapter)
+            course = self._prepare(told_unread(self.config, evaluates_only=True))
+            self._evaluate("model", course, self.config.model.adapter)
 
     @property
     def stage(self) -> str:
@@ -247,13 +249,21 @@ class Run:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> Course:
-        """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took."""
+    def _prepare(self, unread: str) -> Course:
+        """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took.
+
+        Args:
+            unread: said before anything else: the settings that have no meaning in this run.
+        """
+        if unread:
+            self.progress.say((unread, "yellow"))
         self.meter = Meter.read(self.folder.meter)
         torch.manual_seed(self.config.seed)
         path = self.config.model.path
         model = self.config.model
-        chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
+        with self.progress.waiting("load the tokenizer"):  # the first time, the embedded model is fetched for it
+            tokenizer = load_tokenizer(path)
+        chat = ChatFormat(tokenizer, get_dialect(model.dialect), model.template_options)
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
             self._source(name)
         with self.progress.waiting("read the tasks"):
