@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -68,6 +68,11 @@ class RunFolder:
     def cold_start(self) -> Path:
         """The adapter after the cold start, and its checkpoints."""
         return self.path / "cold_start"
+
+    @property
+    def cold_start_summary(self) -> Path:
+        """How many examples of which kind the cold start showed, and its mean loss."""
+        return self.cold_start / "summary.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -175,6 +180,17 @@ class RunFolder:
             f"'{self.path}' holds a run of another configuration ({told}). Resume with that one, or choose another "
             "folder with --output."
         )
+
+
+def told_shown(fields: Mapping[str, Any]) -> str:
+    """What a cold start showed, of its `summary.json`.
+
+    `60 examples (518 asked), 25 of them recoveries; 3 left out: longer than 2048 tokens`.
+    """
+    asked = f" ({fields['asked']:,} asked)" if fields["asked"] != fields["examples"] else ""
+    recoveries = f", {fields['recoveries']:,} of them recoveries" if fields["recoveries"] else ""
+    left_out = "".join(f"; {count} left out: {reason}" for reason, count in fields["left_out"].items())
+    return f"{fields['examples']:,} example{'' if fields['examples'] == 1 else 's'}{asked}{recoveries}{left_out}"
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
