@@ -146,3 +146,4 @@ def test_an_evaluation_that_lost_a_part_counts_it(tmp_path: Path) -> None:
     single, _ = courses(tmp_path)
     _, report = single.evaluate(FailingEngine(good=1), lambda done, total: None)  # the retries are lost
     assert report["lost"] == {"out_of_memory": report["first_attempt_accuracy"]["den"]}
+    assert report["recovery_rate"]["den"] == report["final_accuracy"]["den"] == 0  # how they end is not known

@@ -45,8 +45,8 @@ def evaluate_recovery(
         lost: gets the reason of each attempt that the engine could not produce.
 
     Returns:
-        One episode for each task and sample, in task order. An episode with an attempt that the engine could not
-        produce is left out as a whole: it tells nothing of how the policy would have ended.
+        One episode for each task and sample, in task order. An episode whose retry the engine could not produce ends
+        before it and is marked as `lost`; one without any attempt of the policy is left out.
     """
     diagnoser = source if isinstance(source, Diagnoser) else Diagnoser(source)
     injector = SingleStepInjector(injection or InjectionSettings(), attempter, diagnoser)
@@ -85,9 +85,10 @@ def evaluate_recovery(
             attempts=tuple(made),
             feedback=diagnoser.source.name,
             injected=tuple(range(context.depth)),
+            lost=index in torn,
         )
         for index, (context, made) in enumerate(zip(contexts, attempts, strict=True))
-        if index not in torn and len(made) > context.depth
+        if len(made) > context.depth
     ]
 
 
