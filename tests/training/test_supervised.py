@@ -20,7 +20,9 @@ def examples() -> list[Example]:
 
 def trained(folder: Path, micro: int, **shape: object) -> tuple[float, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    policy: Any = get_peft_model(tiny_llama(**shape), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    policy: Any = get_peft_model(
+        tiny_llama(**shape), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     settings = ColdStartConfig(batch_examples=8, micro_batch_examples=micro, learning_rate=1e-2, epochs=3)
     loss = fine_tune(policy, tiny_tokenizer(), examples(), settings, folder, seed=0)
     return loss, {name: value.detach() for name, value in policy.named_parameters() if value.requires_grad}

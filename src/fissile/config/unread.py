@@ -66,10 +66,15 @@ OF_TRAINING = (TRAINS, SHOWS, UPDATES, INJECTS_IN_TRAINING, LEARNED, SERVED)
 """What a run that only evaluates lacks by itself."""
 
 ALWAYS = frozenset(
-    """output method seed model.path model.dtype model.adapter model.dialect model.template_options tasks.source
-    tasks.tools tasks.max_prompt_tokens cold_start.examples training.steps training.report_to engine.name
-    engine.max_rows engine.remembered_tokens evaluation.split evaluation.tasks evaluation.samples evaluation.temperature
-    evaluation.max_new_tokens evaluation.base evaluation.seed injection.rate""".split()
+    {
+        *("output", "method", "seed"),
+        *("model.path", "model.dtype", "model.adapter", "model.dialect", "model.template_options"),
+        *("tasks.source", "tasks.tools", "tasks.max_prompt_tokens"),
+        *("cold_start.examples", "training.steps", "training.report_to", "injection.rate"),
+        *("engine.name", "engine.max_rows", "engine.remembered_tokens"),
+        *("evaluation.split", "evaluation.tasks", "evaluation.samples", "evaluation.temperature"),
+        *("evaluation.max_new_tokens", "evaluation.base", "evaluation.seed"),
+    }
 )
 """Keys that every run reads."""
 

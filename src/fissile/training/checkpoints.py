@@ -84,7 +84,7 @@ def resume_point(folder: str | Path, say: Callable[[str], object] = logger.warni
         say: is told where the training goes on, and what is removed; nothing where it begins.
     """
     checkpoint = latest_checkpoint(folder)
-    torn = [path for path in itertools.takewhile(lambda path: path != checkpoint, _newest_first(folder))]
+    torn = list(itertools.takewhile(lambda path: path != checkpoint, _newest_first(folder)))
     for path in torn:
         shutil.rmtree(path)
     if checkpoint is not None or torn:

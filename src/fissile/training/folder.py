@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from typing import Any
 from fissile.config import RunConfig
 from fissile.errors import InputError, Interrupted, RunError
 from fissile.journal import write_json
+
+logger = logging.getLogger(__name__)
 
 STEP_STAGE = re.compile(r"step_(\d+)")
 """Stages of evaluations during the training, of fewer tasks."""
@@ -120,6 +123,7 @@ class RunFolder:
                     "`fissile train --resume`."
                 )
             self._refuse_other(config)
+            self._note_versions()
             return
         if self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no run. Choose another folder with --output.")
@@ -167,6 +171,19 @@ class RunFolder:
             return RunConfig.model_validate(json.loads(self.config.read_text(encoding="utf-8"))["config"])
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"'{self.path}' is no run folder of this version ({error}). {remedy}") from None
+
+    def _note_versions(self) -> None:
+        """Say and keep under which other versions a run goes on."""
+        written = json.loads(self.config.read_text(encoding="utf-8"))
+        parts = [written["versions"], *written.get("resumed_under", [])]
+        before, now = parts[-1], versions()
+        if changed := [
+            f"{name} {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]
+        ]:
+            logger.warning(
+                "'%s' goes on under other versions: %s. Its figures are of both.", self.path, "; ".join(changed)
+            )
+            write_json(self.config, {**written, "resumed_under": [*parts[1:], now]})
 
     def _refuse_other(self, config: RunConfig) -> None:
         before = json.loads(self.config.read_text(encoding="utf-8"))

@@ -57,7 +57,8 @@ def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
     if tools is not None:
         return read_tasks(settings.source, hub_split=settings.hub_split, tools=tools.tools, world=World("python"))
     if config.is_live:
-        return Reading(settings.source, list(load_bfcl_multi_turn(settings.categories, docs=settings.docs).tasks))
+        loaded = load_bfcl_multi_turn(settings.categories, docs=settings.docs)
+        return Reading(settings.source, list(loaded.tasks), remarks=loaded.remarks)
     reading = read_tasks(settings.source, categories=settings.categories, hub_split=settings.hub_split)
     live = next((task.id for task in reading.tasks if task.world is not None), None)
     if live is not None:
