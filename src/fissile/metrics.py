@@ -9,6 +9,7 @@ The paper's formula is not public; these definitions are ours.
 - **first-attempt accuracy**: episodes whose first attempt is right, of all episodes that begin with the policy's own.
 - **final accuracy**: episodes whose last attempt is right, of all episodes.
 - **recovery rate** (the headline): of the episodes with at least one failed attempt, the share that ends right.
+  Neither knows how an episode ends whose further attempt was lost to the engine (`Episode.lost`): both leave it out.
 - **next-attempt recovery rate**: of the failed attempts that were followed by another attempt, the share whose next
   attempt is right.
 - **repeat rate**: of the failed attempts that were followed by another, the share followed by the *same* invalid
@@ -85,6 +86,7 @@ class Episode:
         silent: indices of the attempts that the judge blames although they raised no error.
         cluster: what makes episodes dependent, where it is more than the task.
         injected: indices of the attempts that a fault injector forced.
+        lost: a further attempt was lost to the engine, so that nothing is known of how it ends.
 
     Raises:
         DataError: there is no attempt.
@@ -98,6 +100,7 @@ class Episode:
     silent: tuple[int, ...] = ()
     cluster: str = ""
     injected: tuple[int, ...] = ()
+    lost: bool = False
 
     def __post_init__(self) -> None:
         if not self.attempts:
@@ -175,6 +178,8 @@ class Episode:
             fields |= {"cluster": self.cluster}
         if self.injected:
             fields["injected"] = list(self.injected)
+        if self.lost:
+            fields["lost"] = True
         return fields
 
     @classmethod
@@ -190,6 +195,7 @@ class Episode:
             tuple(fields.get("silent", ())),
             fields.get("cluster", ""),
             tuple(fields.get("injected", ())),
+            fields.get("lost", False),
         )
 
 
@@ -322,12 +328,13 @@ Observation = tuple[str, int, int]
 def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:
     """The metrics of the module docstring. Episodes of one task, in any order, form one cluster."""
     retried = [retry for episode in episodes for retry in episode.retried]
+    whole = [episode for episode in episodes if not episode.lost]
     judged = any(episode.correct is not None for episode in episodes)
     return RecoveryReport(
         n_tasks=len({episode.task_id for episode in episodes}),
         first_attempt_accuracy=proportion((e.key, e.first_correct, 1) for e in episodes if 0 not in e.injected),
-        final_accuracy=proportion((e.key, e.final_correct, 1) for e in episodes),
-        recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.any_failed),
+        final_accuracy=proportion((e.key, e.final_correct, 1) for e in whole),
+        recovery_rate=proportion((e.key, e.final_correct, 1) for e in whole if e.any_failed),
         next_attempt_recovery_rate=_recoveries(retried),
         repeat_rate=_repeats(retried),
         calls_per_task=mean((e.key, sum(len(attempt.calls) for attempt in e.own), 1) for e in episodes),
@@ -418,7 +425,7 @@ def _injected(episodes: Sequence[Episode]) -> InjectedReport:
     followed = [retry for _, retry in forced if retry is not None]
     return InjectedReport(
         failures=sum(len(episode.injected) for episode in episodes),
-        recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.injected),
+        recovery_rate=proportion((e.key, e.final_correct, 1) for e in episodes if e.injected and not e.lost),
         answered_rate=proportion((key, retry is not None and not retry.gave_up, 1) for key, retry in forced),
         next_attempt_recovery_rate=_recoveries(followed),
         repeat_rate=_repeats(followed),

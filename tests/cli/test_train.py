@@ -90,7 +90,11 @@ def test_a_run_leaves_everything(finished: Path) -> None:
             assert set(stage[key]) == {"num", "den", "rate", "low", "high"}
         assert stage["first_attempt_accuracy"]["den"] == 4
     assert summary["updates"] == {"explore": 3, "fission": 3}
-    assert set(summary["corrections"]) == {"intercepted", "deduplicated", "used", "stale", "leaked"}
+    assert set(summary["corrections"]) == {"intercepted", "deduplicated", "evicted", "used", "stale", "leaked"}
+    assert summary["lost"] == {}
+    shown = json.loads((finished / "cold_start" / "summary.json").read_text(encoding="utf-8"))
+    assert 0 < shown["examples"] <= shown["asked"]
+    assert shown["loss"] > 0
     assert summary["corrections"]["used"] == 3 * 2
     assert set(summary["seconds"]) == set(summary["peak_memory_bytes"])
     assert {"cold_start", "fission", "evaluate_base"} <= set(summary["seconds"])

@@ -10,7 +10,8 @@ from fissile.engines.attempts import Attempter
 from fissile.environments import SingleStep
 from fissile.evaluation import evaluate_recovery
 from fissile.feedback import Diagnoser, Failure, NoDiagnosis, get_source
-from fissile.metrics import RecoveryReport, evaluate_episodes
+from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
+from fissile.rollouts import Completion
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 from tiny import tiny_tokenizer
@@ -93,6 +94,26 @@ def test_samples_are_episodes_of_one_cluster() -> None:
     triple = measure(first=False, second=True, third=True, samples=3)
     assert triple.recovery_rate.den == 3 * single.recovery_rate.den
     assert triple.recovery_rate.low == pytest.approx(single.recovery_rate.low)  # no more tasks, no more certainty
+
+
+def test_an_episode_whose_retry_is_lost_counts_in_no_rate_of_how_episodes_end() -> None:
+    made = attempter()
+    lost: list[str] = []
+    right = policy(made.chat, first=False, second=True, third=True)
+
+    class LosesOne:
+        calls = 0
+
+        def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
+            self.calls += 1
+            done = right.generate(prompts, sampling, samples)
+            return [Completion.of_failure("timeout", "gone"), *done[1:]] if self.calls == 2 else done
+
+    episodes = evaluate_recovery(LosesOne(), made, TASKS, get_source("service"), Sampling(), 2, lost=lost)
+    report = evaluate_episodes([Episode.from_dict(episode.to_dict()) for episode in episodes])
+    assert lost == ["timeout: gone"]
+    assert report.first_attempt_accuracy.den == 6
+    assert (report.recovery_rate.num, report.recovery_rate.den, report.final_accuracy.den) == (5, 5, 5)
 
 
 class Asked:

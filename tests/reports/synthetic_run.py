@@ -67,6 +67,9 @@ def write_run(path: Path, method: str = "fission_grpo", steps: int = 48, finishe
                 for e in episodes
             ],
         )
+    shown = {"examples": 282, "asked": 518, "recoveries": 71, "left_out": {"longer than 512 tokens": 2}, "loss": 0.31}
+    write_object(folder.cold_start_summary, shown)
+    write_object(folder.step_evaluation(30), reports["base"])
     phases = {"evaluate_base": 151.2, "cold_start": 203.9, "evaluate_cold_start": 139.0, "fission": 941.5}
     meter = {
         "seconds": {**phases, "evaluate_fission": 141.7},

@@ -84,6 +84,32 @@ def test_torn_and_foreign_records_are_left_out_and_counted(folder: Path) -> None
     )
 
 
+def test_an_empty_evaluation_and_a_step_logged_twice_are_problems(folder: Path) -> None:
+    (folder / "evaluations" / "fission.json").write_text("{}")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 48, "loss": 0.0}\n')
+    run = read_run(folder)
+    assert [stage.stage for stage in run.stages] == ["base", "cold_start"]
+    assert run.problems[0].startswith("evaluations/fission.json is no recovery report")
+    assert run.problems[1] == "metrics.jsonl: left out 1 record of steps that were logged again."
+
+
+def test_the_page_tells_what_was_shown_lost_and_measured_on_the_way(folder: Path) -> None:
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 49, "fission/is_fission": 0, "explore/infrastructure": 8, "explore/step_limit": 0.25}\n')
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "lost": {"out_of_memory": 8}}))
+    run = read_run(folder)
+    assert "a cold start on 282 examples (518 asked), 71 of them recoveries; 2 left out: longer" in sentence(run)
+    assert [stage.stage for stage in run.during] == ["step_30"]
+    page = render(run)
+    assert "8 rollouts of the training, to failures of the engine or the world (8 x out_of_memory)" in page
+    assert "Held-out tasks, during the training" in page
+    assert "Cut at the step limit" in page
+    (folder / "cold_start" / "summary.json").unlink()  # of a version that did not count
+    assert "a cold start on at most 518 examples" in sentence(read_run(folder))
+
+
 @pytest.mark.parametrize(
     "name", ["config.json", "summary.json", "evaluations/fission.json", "evaluations/fission.episodes.jsonl"]
 )

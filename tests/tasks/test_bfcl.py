@@ -11,6 +11,7 @@ import pytest
 from fissile.calls import ToolCall
 from fissile.environments.bfcl_ast import official_verdict
 from fissile.errors import DataError
+from fissile.tasks import load_tasks
 from fissile.tasks.bfcl import CATEGORIES, UNSATISFIABLE, BFCLTasks, json_schema, load_bfcl
 from fissile.tasks.task import Task
 
@@ -195,3 +196,14 @@ def test_an_unknown_category_and_a_missing_file_are_named(tmp_path: Path) -> Non
         load_bfcl(["simple"], tmp_path)
     with pytest.raises(DataError, match=r"BFCL_v4_multiple\.json cannot be read"):
         load_bfcl(["multiple"], tmp_path)
+
+
+def test_entries_that_are_left_out_are_said_wherever_the_tasks_are_read(
+    bfcl: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(load_tasks("bfcl", categories=["live_simple"])) == 256
+    assert "bfcl: an entry that cannot be used is left out" in caplog.text
+    assert "(2 times)" in caplog.text
+    caplog.clear()
+    load_tasks("bfcl", categories=["multiple"])
+    assert not caplog.text

@@ -6,7 +6,7 @@ import pytest
 
 from fissile.errors import RunError
 from fissile.journal import write_json
-from fissile.training.checkpoints import latest_checkpoint, load_state, save_state
+from fissile.training.checkpoints import latest_checkpoint, load_state, resume_point, save_state
 
 
 def test_the_latest_complete_checkpoint_is_found_and_incomplete_ones_go(tmp_path: Path) -> None:
@@ -16,8 +16,13 @@ def test_the_latest_complete_checkpoint_is_found_and_incomplete_ones_go(tmp_path
     (tmp_path / "checkpoint-12").mkdir()
     (tmp_path / "checkpoint-12" / "optimizer.pt").write_text("torn")
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert (tmp_path / "checkpoint-12").exists()  # to tell what is kept removes nothing
+    told: list[str] = []
+    assert resume_point(tmp_path, told.append) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-12").exists()
-    assert latest_checkpoint(tmp_path / "nowhere") is None
+    assert told == ["going on from step 10 (checkpoint-12 was not whole and is removed)"]
+    assert resume_point(tmp_path / "nowhere", told.append) is None
+    assert len(told) == 1
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from fissile.evaluation import LiveEpisode
 from fissile.evaluation.bfcl import cluster
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks.scenarios import DOMAINS, scenario_index
+from fissile.training.cold_start import Shown
 from fissile.training.course import Course, LiveCourse, make_course
+from fissile.training.folder import told_shown
 from fissile.training.policy import load_model
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
@@ -162,3 +164,41 @@ def test_an_evaluation_that_lost_a_part_counts_it(tmp_path: Path) -> None:
     single, _ = courses(tmp_path)
     _, report = single.evaluate(FailingEngine(good=1), lambda done, total: None)  # the retries are lost
     assert report["lost"] == {"out_of_memory": report["first_attempt_accuracy"]["den"]}
+    assert report["recovery_rate"]["den"] == report["final_accuracy"]["den"] == 0  # how they end is not known
+
+
+def test_demonstrations_are_counted_and_too_long_ones_are_left_out(tmp_path: Path) -> None:
+    settings = shop(tmp_path, "t{}")
+    whole, shown = live(settings), Shown()
+    lengths = sorted(len(example["input_ids"]) for example in whole.examples(shown))
+    assert (shown.examples, shown.recoveries, sum(shown.left_out.values())) == (4, 0, 0)
+    cut, shown = live(settings, positions=lengths[-1] - 1), Shown()
+    kept = [len(example["input_ids"]) for example in cut.examples(shown)]
+    assert max(kept) < lengths[-1]
+    assert (shown.examples, sum(shown.left_out.values())) == (len(kept), 4 - len(kept))
+    assert "longer than" in next(iter(shown.left_out))
+
+
+def test_recoveries_are_those_that_were_demonstrated(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    tasks = {"source": str(tmp_path / "tasks.jsonl"), "max_prompt_tokens": 4096}
+    made = make_course(parse_config({"tasks": tasks, "cold_start": {"recovery_share": 1.0}}), CHAT, None)
+    shown = Shown()
+    made.examples(shown)
+    told = told_shown(shown.to_dict(518, 0.5))
+    assert told == f"{len(made.train)} examples (518 asked), {shown.recoveries} of them recoveries"
+    assert 0 < shown.recoveries <= len(made.train)
+
+
+def test_turns_that_are_not_trained_on_or_need_many_calls_are_told(tmp_path: Path) -> None:
+    settings = shop(tmp_path, "t{}")
+    file = Path(settings.tasks.source)
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    thanks = {"messages": [{"role": "user", "content": "Thank you."}], "ground_truth": []}
+    twice = [{**row, "ground_truth": row["ground_truth"] * 2, "turns": [*row.get("turns", []), thanks]} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in twice), encoding="utf-8")
+    made = live(settings)
+    scenarios = made.summary.split()[0]
+    assert f"; {scenarios} more turns expect no call" in made.summary
+    few = settings.model_copy(update={"world": settings.world.model_copy(update={"steps_per_turn": 1})})
+    assert f"; {scenarios} turns need more calls than world.steps_per_turn = 1" in live(few).summary

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,18 @@ def test_a_folder_with_anything_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no run"):
         RunFolder(tmp_path).enter(RunConfig(), resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_that_goes_on_under_other_versions_says_and_keeps_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.enter(RunConfig(), resume=False)
+    written = json.loads(folder.config.read_text())
+    written["versions"]["torch"] = "1.0"
+    folder.config.write_text(json.dumps(written))
+    for _ in range(2):
+        folder.enter(RunConfig(), resume=True)
+    assert caplog.text.count("torch 1.0 before") == 1
+    (now,) = json.loads(folder.config.read_text())["resumed_under"]
+    assert now["torch"] != "1.0"

@@ -3,17 +3,21 @@
 from pathlib import Path
 
 import pytest
+import torch
 import typer.testing
 from rich.console import Console
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from fissile.cli import app
 from fissile.config import load_config
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.errors import InputError, RunError
+from fissile.training.callbacks import LearningWatch
 from fissile.training.course import make_course
 from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.updates import Learning
 from tiny import tiny_tokenizer
 from tiny_world import make_world
 
@@ -57,3 +61,22 @@ def test_a_run_that_learned_nothing_leaves_no_adapter_and_no_summary_even_when_r
         assert (tmp_path / "run" / "metrics.jsonl").exists()
         assert not RunFolder(tmp_path / "run").adapter.exists()
         assert not RunFolder(tmp_path / "run").summary.exists()
+
+
+def test_the_stop_of_a_run_tells_what_was_lost_from_what_was_silent() -> None:
+    learning = Learning()
+    batch = {"completion_mask": torch.ones(4, 1), "advantages": torch.zeros(4)}
+    learning.count(batch, ["", "", "", ""])
+    watch = LearningWatch(1, lambda: 1, lambda: learning.quiet_losses)
+    assert "Raise training.temperature" in stopped(watch)
+    learning.count(batch, ["out_of_memory: No memory for 64 rows."] * 4)
+    told = stopped(watch)
+    assert "4 of the 8 rollouts were lost to the engine or the world: out_of_memory: No memory for 64 rows. Me" in told
+    learning.count({**batch, "advantages": torch.ones(4)}, [""] * 4)
+    assert learning.quiet_losses == ""
+    assert Learning(**learning.to_dict()) == learning
+
+
+def stopped(watch: LearningWatch) -> str:
+    watch.on_step_end(TrainingArguments(use_cpu=True), TrainerState(), TrainerControl())
+    return watch.reason

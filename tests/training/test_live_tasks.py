@@ -37,7 +37,7 @@ def test_turns_that_expect_no_call_are_said_to_be_left_out(tmp_path: Path) -> No
     thanks = {"messages": [{"role": "user", "content": "Thank you."}], "ground_truth": []}
     file.write_text("".join(json.dumps({**row, "turns": [*row.get("turns", ()), thanks]}) + "\n" for row in rows))
     made = live(settings)
-    assert f", {len(made._demonstrated)} more not trained on, which expect no call" in made.summary
+    assert f"{len(made._demonstrated)} more turns expect no call, or one that is not offered" in made.summary
 
 
 def test_the_limits_of_a_call_are_those_of_the_recipe(tmp_path: Path) -> None:

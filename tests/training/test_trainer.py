@@ -13,7 +13,7 @@ from fissile import FissionGRPOTrainer, FissionSettings
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.errors import ConfigError, RunError
 from fissile.methods import Phase
-from fissile.rollouts import Completion, StopReason
+from fissile.rollouts import Completion
 from fissile.tasks import Task
 from fissile.training.groups import in_row_order, refuse_split_groups
 from tiny import AREA, squares, tiny_tokenizer
@@ -213,12 +213,13 @@ def test_an_engine_failure_leaves_the_batch_and_is_counted(tmp_path: Path) -> No
     class Failing:
         def generate(self, prompts: Any, sampling: Sampling, samples: int = 1) -> list[Completion]:
             done = made_engine.generate(prompts, sampling, samples)
-            return [Completion((), None, StopReason.INFRASTRUCTURE), *done[1:]]
+            return [Completion.of_failure("out_of_memory", "No memory"), *done[1:]]
 
     made_engine, made.engine = made.engine, Failing()
     made.train()
     log = next(log for log in made.state.log_history if "fission/is_fission" in log)
     assert log["explore/infrastructure"] == 1
+    assert made.learning.reasons == {"out_of_memory": 1}
     assert made.method.counts()["intercepted"] > 0
 
 

@@ -46,6 +46,7 @@ def train(
             "training.steps = 0 and cold_start.examples = 0: nothing would be trained. Raise one; `fissile eval` "
             "measures a model as it is."
         )
+    from fissile.evaluation.losses import counted  # noqa: PLC0415
     from fissile.reports import write_report  # noqa: PLC0415
     from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415
@@ -61,6 +62,8 @@ def train(
     updates, corrections = summary["updates"], summary["corrections"]
     console.say(f"updates: {updates['explore']} explore, {updates['fission']} fission")
     console.say("corrections: " + ", ".join(f"{count} {name}" for name, count in corrections.items()))
+    if summary["lost"]:
+        console.say((f"rollouts lost and not learned from: {counted(summary['lost'])}", "bold yellow"))
     for line in feedback_lines(summary["feedback"]):
         console.say(*line)
     if summary["stopped"]:

@@ -329,7 +329,7 @@ def why_not_shareable(model: PreTrainedModel) -> str:
     reasons = (
         (not getattr(model, "_supports_attention_backend", False), "it has an attention of its own"),
         (config is not model.config or config.is_encoder_decoder, "it is not a text decoder"),
-        (bool(windowed) or set(layer_types or ()) > {"full_attention"}, "some layers do not attend to all tokens"),
+        (bool(windowed or set(layer_types or ()) - {"full_attention"}), "some layers do not attend to all tokens"),
         (getattr(config, "attn_logit_softcapping", None) is not None, "its attention scores are capped"),
         (any(name.endswith("sinks") for name, _ in model.named_parameters()), "it has attention sinks"),
     )

@@ -45,8 +45,8 @@ def evaluate_recovery(
         lost: gets the reason of each attempt that the engine could not produce.
 
     Returns:
-        One episode for each task and sample, in task order. An episode whose attempt the engine could not produce
-        ends before that attempt; one without any attempt of the policy is left out.
+        One episode for each task and sample, in task order. An episode whose retry the engine could not produce ends
+        before it and is marked as `lost`; one without any attempt of the policy is left out.
     """
     diagnoser = source if isinstance(source, Diagnoser) else Diagnoser(source)
     injector = SingleStepInjector(injection or InjectionSettings(), attempter, diagnoser)
@@ -56,13 +56,14 @@ def evaluate_recovery(
     forced = {index: context for index, context in enumerate(contexts) if context.depth}
     first = [index for index in range(len(contexts)) if index not in forced]
     lost = [] if lost is None else lost
+    torn: set[int] = set()
     live: dict[int, Step] = {}
     explore = [context for context in begun if not context.depth]
     progress(0, len(contexts))
     with watched(lambda made, _: progress(made, len(contexts))):
         rollouts = attempter.sample(engine, explore, sampling, samples) if explore else []
     for index, rollout in zip(first, rollouts, strict=True):
-        _record(index, rollout.steps[0], attempts, live, lost)
+        _record(index, rollout.steps[0], attempts, live, lost, torn)
     done = len(rollouts)
     progress(done, done + len(live) + len(forced))
     for retry in range(1, retries + 1):
@@ -75,7 +76,7 @@ def evaluate_recovery(
         with watched(partial(_tell_further, progress, done)):
             rollouts = attempter.sample(engine, list(corrective.values()), redrawn)
         for index, rollout in zip(corrective, rollouts, strict=True):
-            _record(index, rollout.steps[0], attempts, live, lost)
+            _record(index, rollout.steps[0], attempts, live, lost, torn)
         done += len(corrective)
         progress(done, done + (len(live) if retry < retries else 0))
     return [
@@ -84,8 +85,9 @@ def evaluate_recovery(
             attempts=tuple(made),
             feedback=diagnoser.source.name,
             injected=tuple(range(context.depth)),
+            lost=index in torn,
         )
-        for context, made in zip(contexts, attempts, strict=True)
+        for index, (context, made) in enumerate(zip(contexts, attempts, strict=True))
         if len(made) > context.depth
     ]
 
@@ -94,10 +96,13 @@ def _tell_further(progress: Callable[[int, int], None], before: int, made: int, 
     progress(before + made, before + total)
 
 
-def _record(index: int, step: Step, attempts: list[list[Attempt]], live: dict[int, Step], lost: list[str]) -> None:
+def _record(
+    index: int, step: Step, attempts: list[list[Attempt]], live: dict[int, Step], lost: list[str], torn: set[int]
+) -> None:
     """Note the attempt, and keep the episode going if it failed."""
     if step.completion.stop is StopReason.INFRASTRUCTURE:
         lost.append(step.completion.lost)
+        torn.add(index)
         return
     attempts[index].append(step.attempt)
     if step.attempt.failed:

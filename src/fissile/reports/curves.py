@@ -51,6 +51,10 @@ def _both(key: str) -> tuple[tuple[str, str], ...]:
     return (("explore", key), ("fission", key))
 
 
+def _both_phases(name: str) -> tuple[tuple[str, str], ...]:
+    return (("explore", f"explore/{name}"), ("fission", f"fission/{name}"))
+
+
 PANELS = (
     Panel("Reward", _both("reward"), note="mean of the step; its weights follow their schedule"),
     Panel(
@@ -65,6 +69,18 @@ PANELS = (
         (("explore", "explore/zero_variance_groups"), ("fission", "fission/zero_variance_groups")),
         is_share=True,
         note="they teach nothing",
+    ),
+    Panel(
+        "Cut at the step limit",
+        _both_phases("step_limit"),
+        is_share=True,
+        note="rollouts with a turn of more than world.steps_per_turn; they count as wrong",
+    ),
+    Panel(
+        "Cut at the end of the context",
+        _both_phases("context_limit"),
+        is_share=True,
+        note="rollouts without room for another answer; they count as wrong",
     ),
     Panel("Gradient norm", _both("grad_norm"), note="before clipping"),
     Panel("Entropy", _both("entropy"), note="nats per sampled token"),

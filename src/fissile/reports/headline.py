@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fissile.evaluation.losses import counted
 from fissile.metrics import Ratio
 from fissile.reports.definitions import HEADLINE, Metric
 from fissile.reports.records import StageReport
-from fissile.reports.run_record import RunRecord
+from fissile.reports.run_record import MALFORMED, RunRecord
 from fissile.reports.wording import METHODS, interval_text, listed, plural
+from fissile.training.folder import told_shown
 
 SOURCES = {"bfcl": "BFCL"}
 """Task sources as their authors write them."""
@@ -90,6 +92,18 @@ def status(run: RunRecord) -> str:
     )
 
 
+def lost_rollouts(run: RunRecord) -> str:
+    """What the training lost to the engine or the world; "" where it lost nothing."""
+    keys = ("explore/infrastructure", "fission/infrastructure")
+    lost = round(sum(step.figures.get(key, 0.0) for step in run.steps for key in keys))
+    if not lost:
+        return ""
+    reasons = run.summary.get("lost")
+    told = f" ({counted(reasons)})" if isinstance(reasons, dict) and reasons else ""
+    what = f"{plural(lost, 'rollout')} of the training, to failures of the engine or the world{told}"
+    return f"{what}. Nothing was learned from them."
+
+
 def _method(run: RunRecord) -> str:
     name = str(run.setting("method", default=run.summary.get("method", "")))
     return METHODS.get(name, name) or "A run"
@@ -116,12 +130,12 @@ def _tasks(run: RunRecord) -> str:
 
 
 def _start(run: RunRecord) -> str:
-    examples = run.setting("cold_start", "examples")
-    share = run.setting("cold_start", "recovery_share", default=0)
-    if not isinstance(examples, int) or not examples:
-        return ""
-    recoveries = f", {100 * share:.0f}\u00a0% of them recoveries" if isinstance(share, int | float) and share else ""
-    return f"after a cold start on {plural(examples, 'example')}{recoveries}"
+    try:
+        return f"after a cold start on {told_shown(run.cold_start)}"
+    except MALFORMED:  # not finished, or of a version that did not count
+        examples = run.setting("cold_start", "examples")
+        known = isinstance(examples, int) and examples > 0
+        return f"after a cold start on at most {plural(examples, 'example')}" if known else ""
 
 
 def _evaluation(run: RunRecord) -> str:

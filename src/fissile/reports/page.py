@@ -20,7 +20,7 @@ from fissile.reports.fates import (
     feedback_counts,
     staleness_counts,
 )
-from fissile.reports.headline import headline_changes, sentence, status, title
+from fissile.reports.headline import headline_changes, lost_rollouts, sentence, status, title
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
 from fissile.reports.trees import branches, choose_trees
@@ -99,6 +99,8 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "changes": headline_changes(run.stages),
         "pairings": pairings(*episodes[-2:]) if len(episodes) > 1 else [],
         "metrics": definitions.METRICS,
+        "headline_metrics": definitions.HEADLINE,
+        "lost": lost_rollouts(run),
         "terms": definitions.TERMS,
         "intervals": interval_charts(run.stages),
         "curves": learning_curves(run.steps),

@@ -34,7 +34,9 @@ class RunRecord:
         interceptions: corrections that were made, in order.
         fissions: corrections that were used, in order.
         stages: evaluations in the order of the run.
+        during: evaluations during the training, in the order of the steps; their stages are "step_10", ...
         outcomes: stage to what came of each of its episodes, in order.
+        cold_start: `cold_start/summary.json`; empty where there is none.
         summary: `summary.json`; empty while the run is not finished.
         seconds: phase to seconds, finished phases only.
         peak_memory_bytes: phase to bytes.
@@ -50,7 +52,9 @@ class RunRecord:
     interceptions: tuple[Interception, ...]
     fissions: tuple[Fission, ...]
     stages: tuple[StageReport, ...]
+    during: tuple[StageReport, ...]
     outcomes: Mapping[str, tuple[Outcome, ...]]
+    cold_start: Mapping[str, Any]
     summary: Mapping[str, Any]
     seconds: Mapping[str, float]
     peak_memory_bytes: Mapping[str, float]
@@ -100,9 +104,11 @@ def read_run(path: Path) -> RunRecord:
         interceptions=interceptions,
         fissions=fissions,
         stages=stages,
+        during=tuple(_evaluations(list(folder.step_evaluations().values()), problems)),
         outcomes={
             stage.stage: tuple(_records(folder.episodes(stage.stage), Outcome.from_dict, problems)) for stage in stages
         },
+        cold_start=_object(folder.cold_start_summary, problems),
         summary=summary,
         seconds=_numbers(meter, "seconds"),
         peak_memory_bytes=_numbers(meter, "peak_memory_bytes"),
@@ -117,8 +123,9 @@ def _stage_order(path: Path) -> tuple[int, str]:
 
 def _evaluations(paths: list[Path], problems: Problems) -> Iterator[StageReport]:
     for path in paths:
+        known = len(problems)
         fields = _object(path, problems)
-        if not fields:
+        if len(problems) > known:
             continue
         try:
             yield StageReport.from_dict(path.stem, fields)
@@ -127,8 +134,11 @@ def _evaluations(paths: list[Path], problems: Problems) -> Iterator[StageReport]
 
 
 def _steps(path: Path, problems: Problems) -> tuple[Step, ...]:
-    """One step for each number; a step that was logged twice counts as logged last."""
-    steps = {step.step: step for step in _records(path, Step.from_dict, problems)}
+    """One step for each number; a step that was logged twice counts as logged last, and is a problem."""
+    logged = list(_records(path, Step.from_dict, problems))
+    steps = {step.step: step for step in logged}
+    if twice := len(logged) - len(steps):
+        problems.append(f"{path.name}: left out {plural(twice, 'record')} of steps that were logged again.")
     for key in dict.fromkeys(key for step in steps.values() for key in step.not_finite):
         at = [number for number, step in sorted(steps.items()) if key in step.not_finite]
         problems.append(f"{key} was not finite at {plural(len(at), 'step')}, first at step {at[0]}.")

@@ -80,7 +80,7 @@ def read_tasks(
     if source == "bfcl":
         multi_turn = set(categories) <= set(MULTI_TURN_CATEGORIES)
         loaded = load_bfcl_multi_turn(categories) if multi_turn else load_bfcl(categories)
-        return Reading(source, list(loaded.tasks))
+        return Reading(source, list(loaded.tasks), remarks=loaded.remarks)
     if source.endswith((".jsonl", ".json")) or Path(source).expanduser().is_file():
         return read_jsonl(source, tools, world)
     return read_dataset(source, hub_split, tools, world)

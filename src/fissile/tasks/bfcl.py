@@ -8,6 +8,7 @@ here they become JSON Schema, draft 2020-12. The originals stay in `Task.referen
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,6 +56,12 @@ class BFCLTasks:
 
     tasks: tuple[Task, ...]
     excluded: Mapping[str, str]
+
+    @property
+    def remarks(self) -> Counter[str]:
+        """That entries are left out, to how many."""
+        remark = "an entry that cannot be used is left out; `fissile data stats bfcl` lists them"
+        return Counter({remark: len(self.excluded)} if self.excluded else {})
 
 
 def load_bfcl(categories: Sequence[str] = ONE_CALL_CATEGORIES, folder: Path | None = None) -> BFCLTasks:

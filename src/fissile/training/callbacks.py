@@ -73,19 +73,27 @@ class AfterCheckpoint(TrainerCallback):  # type: ignore[misc]
 
 
 class LearningWatch(TrainerCallback):  # type: ignore[misc]
-    """Stops a run whose groups have had no variance for `patience` steps, and keeps the reason."""
+    """Stops a run whose groups have had no variance for `patience` steps, and keeps the reason.
 
-    def __init__(self, patience: int, steps_without_signal: Callable[[], int]) -> None:
+    Where rollouts of these steps were lost, that comes first: no temperature mends an engine.
+    """
+
+    def __init__(
+        self, patience: int, steps_without_signal: Callable[[], int], losses: Callable[[], str] = lambda: ""
+    ) -> None:
         self._patience = patience
         self._steps_without_signal = steps_without_signal
+        self._losses = losses
         self.reason = ""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Stop when the patience is over."""
         if self._steps_without_signal() >= self._patience:
+            losses = self._losses()
+            mend = f"In these steps {losses.rstrip('.')}. Mend that first. Otherwise raise" if losses else "Raise"
             self.reason = (
                 f"no group had any variance in reward for {self._patience} steps, so nothing could be learned. "
-                "Raise training.temperature or training.group_size, or use tasks that the policy solves sometimes."
+                f"{mend} training.temperature or training.group_size, or use tasks that the policy solves sometimes."
             )
             control.should_training_stop = True
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from safetensors import SafetensorError
 
 from fissile.errors import RunError
 from fissile.journal import write_json
+
+logger = logging.getLogger(__name__)
 
 STATE = "fissile_state"
 """Stem of the state file of each process; it is written last, so its presence marks a complete checkpoint."""
@@ -68,14 +72,37 @@ def load_state(checkpoint: str, fingerprint: str, process_index: int = 0) -> dic
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The newest complete checkpoint of a folder; incomplete newer ones are removed."""
-    found = [
-        (int(match[1]), path)
-        for path in Path(folder).glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
-    ]
-    for _, path in sorted(found, reverse=True):
-        if any(path.glob(f"{STATE}_*.json")):
-            return path
+    """The newest complete checkpoint of a folder."""
+    return next(filter(_is_complete, _newest_first(folder)), None)
+
+
+def resume_point(folder: str | Path, say: Callable[[str], object] = logger.warning) -> Path | None:
+    """As `latest_checkpoint`; incomplete newer ones are removed.
+
+    Args:
+        folder: of the checkpoints.
+        say: is told where the training goes on, and what is removed; nothing where it begins.
+    """
+    checkpoint = latest_checkpoint(folder)
+    torn = list(itertools.takewhile(lambda path: path != checkpoint, _newest_first(folder)))
+    for path in torn:
         shutil.rmtree(path)
-    return None
+    if checkpoint is not None or torn:
+        start = f"going on from step {step_of(checkpoint)}" if checkpoint is not None else "going on from the beginning"
+        removed = f" ({', '.join(path.name for path in torn)} was not whole and is removed)" if torn else ""
+        say(start + removed)
+    return checkpoint
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _newest_first(folder: str | Path) -> list[Path]:
+    found = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    return any(checkpoint.glob(f"{STATE}_*.json"))

@@ -26,7 +26,7 @@ from fissile.feedback.phrasebooks import SERVICE_RULES
 from fissile.metrics import Episode, evaluate_episodes
 from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector, drawn_turns
 from fissile.tasks import Task
-from fissile.training.cold_start import live_examples, supervised_examples
+from fissile.training.cold_start import Shown, live_examples, supervised_examples
 from fissile.training.supervised import Example
 from fissile.training.task_check import environment_maker
 from fissile.training.task_sources import read_source, refuse_too_few, sides_of
@@ -54,8 +54,8 @@ class Course(Protocol):
     trainer_settings: dict[str, Any]
     demonstrations: Diagnoser | None
 
-    def examples(self) -> list[Example]:
-        """The examples of the supervised cold start."""
+    def examples(self, shown: Shown | None = None) -> list[Example]:
+        """The examples of the supervised cold start; `shown` counts them."""
         ...
 
     def evaluate(
@@ -126,10 +126,12 @@ class SingleStepCourse:
             f"{len(split.test)} to test on, no function in common"
         )
 
-    def examples(self) -> list[Example]:
+    def examples(self, shown: Shown | None = None) -> list[Example]:
         """See `Course`."""
         config = self._config
-        return supervised_examples(self.train, self._attempter, config.cold_start, config.seed, self.demonstrations)
+        return supervised_examples(
+            self.train, self._attempter, config.cold_start, config.seed, self.demonstrations, shown=shown
+        )
 
     def evaluate(
         self, engine: Engine, progress: Callable[[int, int], None], first: int | None = None
@@ -176,7 +178,7 @@ class LiveCourse:
         tools = None if config.tasks.tools is None else PythonTools.from_file(config.tasks.tools)
         self._make_environment = environment_maker(config, tools)
         world = config.world
-        limit = _shortest(positions, world.max_context_tokens, config.engine)
+        self._limit = limit = _shortest(positions, world.max_context_tokens, config.engine)
         self._room = None if limit is None else limit - config.evaluation.max_new_tokens
         self.demonstrations: Diagnoser | None = None
         room = None if limit is None else limit - config.training.max_new_tokens
@@ -192,18 +194,29 @@ class LiveCourse:
             self._make_environment(task).reset(task)
         self._demonstrated = _scenarios_of(self.train, split.train)
         refuse_too_few(sides, config)
-        untrained = ""
-        if sides.untrained:
-            untrained = f", {sides.untrained} more not trained on, which expect no call or follow what cannot be called"
         self.summary = (
             f"{len(split.train)} training scenarios with {sides.count} turns, {sides.count - len(self.train)} left out "
-            f"with more than {config.tasks.max_prompt_tokens} prompt tokens{untrained}; {len(split.validation)} "
-            f"scenarios for validation, {len(split.test)} to test on"
-        )
+            f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "
+            f"validation, {len(split.test)} to test on"
+        ) + "".join(f"; {told}" for told in self._not_trained_on(split.train, sides.count))
 
-    def examples(self) -> list[Example]:
+    def _not_trained_on(self, scenarios: Sequence[Task], turns: int) -> Iterator[str]:
+        """What a person would not expect of these scenarios and the `turns` of them that are instances."""
+        if others := sum(len(task.turns) for task in scenarios) - turns:
+            yield f"{others} more turns expect no call, or one that is not offered, and are not trained on"
+        limit = self._config.world.steps_per_turn
+        if many := sum(len(task.turns[task.start].ground_truth) > limit for task in self.train):
+            yield (
+                f"{many} turns need more calls than world.steps_per_turn = {limit}: they come right only with several "
+                "calls in a response"
+            )
+
+    def examples(self, shown: Shown | None = None) -> list[Example]:
         """See `Course`."""
-        return live_examples(self._demonstrated, self._live, self._config.cold_start, self._config.seed)
+        config = self._config
+        return live_examples(
+            self._demonstrated, self._live, config.cold_start, config.seed, limit=self._limit, shown=shown
+        )
 
     def evaluate(
         self, engine: Engine, progress: Callable[[int, int], None], first: int | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,6 +16,8 @@ from typing import Any
 from fissile.config import RunConfig
 from fissile.errors import InputError, Interrupted, RunError
 from fissile.journal import write_json
+
+logger = logging.getLogger(__name__)
 
 STEP_STAGE = re.compile(r"step_(\d+)")
 """Stages of evaluations during the training, of fewer tasks."""
@@ -70,6 +73,11 @@ class RunFolder:
         return self.path / "cold_start"
 
     @property
+    def cold_start_summary(self) -> Path:
+        """How many examples of which kind the cold start showed, and its mean loss."""
+        return self.cold_start / "summary.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of the reinforcement-learning stage."""
         return self.path / "checkpoints"
@@ -115,6 +123,7 @@ class RunFolder:
                     "`fissile train --resume`."
                 )
             self._refuse_other(config)
+            self._note_versions()
             return
         if self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no run. Choose another folder with --output.")
@@ -163,6 +172,19 @@ class RunFolder:
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"'{self.path}' is no run folder of this version ({error}). {remedy}") from None
 
+    def _note_versions(self) -> None:
+        """Say and keep under which other versions a run goes on."""
+        written = json.loads(self.config.read_text(encoding="utf-8"))
+        parts = [written["versions"], *written.get("resumed_under", [])]
+        before, now = parts[-1], versions()
+        if changed := [
+            f"{name} {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]
+        ]:
+            logger.warning(
+                "'%s' goes on under other versions: %s. Its figures are of both.", self.path, "; ".join(changed)
+            )
+            write_json(self.config, {**written, "resumed_under": [*parts[1:], now]})
+
     def _refuse_other(self, config: RunConfig) -> None:
         before = json.loads(self.config.read_text(encoding="utf-8"))
         if before["fingerprint"] == config.fingerprint:
@@ -175,6 +197,17 @@ class RunFolder:
             f"'{self.path}' holds a run of another configuration ({told}). Resume with that one, or choose another "
             "folder with --output."
         )
+
+
+def told_shown(fields: Mapping[str, Any]) -> str:
+    """What a cold start showed, of its `summary.json`.
+
+    `60 examples (518 asked), 25 of them recoveries; 3 left out: longer than 2048 tokens`.
+    """
+    asked = f" ({fields['asked']:,} asked)" if fields["asked"] != fields["examples"] else ""
+    recoveries = f", {fields['recoveries']:,} of them recoveries" if fields["recoveries"] else ""
+    left_out = "".join(f"; {count} left out: {reason}" for reason, count in fields["left_out"].items())
+    return f"{fields['examples']:,} example{'' if fields['examples'] == 1 else 's'}{asked}{recoveries}{left_out}"
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,17 +23,21 @@ from trl import GRPOConfig
 
 from fissile.calls import JSON
 from fissile.config import RunConfig
+from fissile.config.unread import told_unread
+from fissile.corrections.store import COUNTS
 from fissile.dialects import ChatFormat, get_dialect
+from fissile.errors import DataError
 from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json, write_text
 from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
 from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
-from fissile.training.checkpoints import latest_checkpoint
+from fissile.training.checkpoints import resume_point, step_of
+from fissile.training.cold_start import Shown
 from fissile.training.course import Course, Records, make_course
 from fissile.training.engines import Engines
-from fissile.training.folder import RunFolder
+from fissile.training.folder import RunFolder, told_shown
 from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
 from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, other_format, save_adapter
@@ -75,7 +79,7 @@ class Run:
             return self._execute()
 
     def _execute(self) -> dict[str, JSON]:
-        course = self._prepare()
+        course = self._prepare(told_unread(self.config))
         if self.config.evaluation.base:
             self._evaluate("base", course, self.config.model.adapter)
         start = self._cold_start(course)
@@ -91,7 +95,8 @@ class Run:
     def evaluate_only(self) -> None:
         """Evaluate the configured model, with its adapter if there is one, as stage "model"."""
         with self.loggers:
-            self._evaluate("model", self._prepare(), self.config.model.adapter)
+            course = self._prepare(told_unread(self.config, evaluates_only=True))
+            self._evaluate("model", course, self.config.model.adapter)
 
     @property
     def stage(self) -> str:
@@ -108,12 +113,18 @@ class Run:
             return None
         if not adapter.exists():
             with self._phase("cold_start"):
-                examples = course.examples()
+                shown = Shown()
+                examples = course.examples(shown)
+                if not examples:
+                    raise DataError(
+                        f"No demonstration of the cold start is left ({dict(shown.left_out)}). Set cold_start.examples "
+                        "= 0, or take shorter tasks or a model that reads more."
+                    )
                 if course.demonstrations is not None:
                     write_json(self.folder.cold_start / "feedback.json", course.demonstrations.report())
                 policy = load_policy(self.config.model)
                 checkpoints = self.folder.cold_start / "checkpoints"
-                fine_tune(
+                loss = fine_tune(
                     policy,
                     course.sampler.chat.tokenizer,
                     examples,
@@ -125,8 +136,11 @@ class Run:
                         CompleteMark(self.config.fingerprint),
                         AfterCheckpoint(self._keep_meter),
                     ],
-                    resume_from=latest_checkpoint(checkpoints),
+                    resume_from=resume_point(checkpoints, self._say_further),
                 )
+                summary = shown.to_dict(settings.examples, loss)
+                write_json(self.folder.cold_start_summary, summary)
+                self.progress.say(f"  shown: {told_shown(summary)}")
                 save_adapter(policy, adapter, chat=course.sampler.chat)
         return adapter
 
@@ -145,11 +159,12 @@ class Run:
         return self.folder.adapter
 
     def _reinforce(self, course: Course, start: Path | None, corrections: JsonLines, metrics: JsonLines) -> None:
-        checkpoint = latest_checkpoint(self.folder.checkpoints)
-        reached = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        checkpoint = resume_point(self.folder.checkpoints, self._say_further)
+        reached = step_of(checkpoint) if checkpoint else 0
         for lines in (corrections, metrics):
             # Records of step s are written after update s, but interceptions carry the step they were sampled in.
-            lines.truncate_after(reached if lines is metrics else reached - 1)
+            if dropped := lines.truncate_after(reached if lines is metrics else reached - 1):
+                self._say_further(f"{dropped} records of {lines.path.name} beyond that step are dropped: made again")
         trainer = FissionGRPOTrainer(
             model=load_policy(self.config.model, start),
             args=self._trl_config(),
@@ -175,7 +190,8 @@ class Run:
                 AfterCheckpoint(self._keep_meter),
             ],
         )
-        watch = LearningWatch(self.config.training.patience, lambda: trainer.steps_without_signal)
+        patience = self.config.training.patience
+        watch = LearningWatch(patience, lambda: trainer.steps_without_signal, lambda: trainer.learning.quiet_losses)
         trainer.add_callback(watch)
         if (every := self.config.evaluation.every) is not None:
             trainer.add_callback(StepEvaluations(every, partial(self._evaluate_step, course, trainer)))
@@ -190,6 +206,7 @@ class Run:
                 "corrections": trainer.method.counts(),
                 "feedback": trainer.method.feedback(),
                 "injection": injector.diagnoser.report() if injector and injector.diagnoser else {},
+                "lost": trainer.learning.reasons,
                 "spent": trainer.spent.to_dict(),
                 "ended_by": trainer.ended_by or "patience",
                 "stopped": watch.reason,
@@ -247,13 +264,21 @@ class Run:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> Course:
-        """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took."""
+    def _prepare(self, unread: str) -> Course:
+        """Tokenizer, dialect, sources and tasks; the seconds that an earlier, interrupted part took.
+
+        Args:
+            unread: said before anything else: the settings that have no meaning in this run.
+        """
+        if unread:
+            self.progress.say((unread, "yellow"))
         self.meter = Meter.read(self.folder.meter)
         torch.manual_seed(self.config.seed)
         path = self.config.model.path
         model = self.config.model
-        chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
+        with self.progress.waiting("load the tokenizer"):  # the first time, the embedded model is fetched for it
+            tokenizer = load_tokenizer(path)
+        chat = ChatFormat(tokenizer, get_dialect(model.dialect), model.template_options)
         if model.adapter is not None and (warning := other_format(model.adapter, path, chat)):
             self.progress.say((warning, "bold yellow"))
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
@@ -314,6 +339,9 @@ class Run:
         finally:
             self._keep_meter()
 
+    def _say_further(self, text: str) -> None:
+        self.progress.say(f"  {text}")
+
     def _keep_meter(self) -> None:
         """Write the seconds so far: a run that is killed goes on from its last checkpoint, and counts on from there."""
         self.meter.write(self.folder.meter)
@@ -338,9 +366,8 @@ class Run:
             "stages": stages,
             "steps": trained.get("steps", 0),
             "updates": trained.get("updates", {"explore": 0, "fission": 0}),
-            "corrections": {
-                name: counted.get(name, 0) for name in ("intercepted", "deduplicated", "used", "stale", "leaked")
-            },
+            "corrections": {name: counted.get(name, 0) for name in COUNTS},
+            "lost": trained.get("lost", {}),
             "feedback": trained.get("feedback", {}),
             "injection": trained.get("injection", {}),
             "spent": trained.get("spent", Spent().to_dict()),

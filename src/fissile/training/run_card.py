@@ -9,7 +9,7 @@ from typing import Any
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat
 from fissile.training.base_model import base_model
-from fissile.training.folder import RunFolder, versions
+from fissile.training.folder import RunFolder, told_shown, versions
 from fissile.training.model_card import DATASETS, METHODS, PAPER, CardFacts, model_card, portable
 from fissile.training.policy import EMBEDDED
 
@@ -86,8 +86,10 @@ def _training(config: RunConfig, folder: RunFolder, is_reinforced: bool) -> Iter
     if model.adapter is not None:
         yield f"from another adapter, `{portable(model.adapter)}`"
     if start.examples:
-        share = f", {100 * start.recovery_share:.0f} % of them recoveries" if start.recovery_share else ""
-        yield f"supervised cold start on {start.examples} examples{share}, learning rate {start.learning_rate:g}"
+        summary = folder.cold_start_summary
+        older = f"{start.examples} examples at most"  # a folder of a version that did not count
+        shown = told_shown(json.loads(summary.read_text(encoding="utf-8"))) if summary.exists() else older
+        yield f"supervised cold start on {shown}; learning rate {start.learning_rate:g}"
     if is_reinforced:
         record = folder.path / "training.json"
         trained: dict[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}

@@ -40,7 +40,7 @@ from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
 from fissile.tasks.procedural import ProceduralSettings, procedural_split
 from fissile.tasks.scenarios import split_scenarios
 from fissile.training.callbacks import CompleteMark
-from fissile.training.checkpoints import latest_checkpoint, load_state
+from fissile.training.checkpoints import load_state, resume_point
 from fissile.training.course import SingleStepCourse, make_course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
@@ -285,7 +285,7 @@ def train_simulator(
     policy = load_policy(recipe.model)
     examples = simulator_examples(rows, chat, recipe.training.examples)
     checkpoints, adapter = folder / "checkpoints", folder / "adapter"
-    checkpoint = latest_checkpoint(checkpoints)
+    checkpoint = resume_point(checkpoints)
     if checkpoint is not None:
         load_state(str(checkpoint), fingerprint)
     loss = fine_tune(

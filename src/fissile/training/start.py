@@ -42,7 +42,7 @@ from fissile.tasks import Task
 from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import facts, pretraining_tasks
 from fissile.training.callbacks import CompleteMark
-from fissile.training.checkpoints import latest_checkpoint
+from fissile.training.checkpoints import resume_point
 from fissile.training.cold_start import corrupted, live_examples, supervised_examples
 from fissile.training.start_folder import StartFolder
 from fissile.training.supervised import Example, example
@@ -297,6 +297,6 @@ def _pretrain(
         callbacks=[*callbacks, CompleteMark("")],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = latest_checkpoint(checkpoints)
+    checkpoint = resume_point(checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return float(next(log["loss"] for log in reversed(trainer.state.log_history) if "loss" in log))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from fissile.config import SupervisedConfig
-from fissile.errors import ModelError
 from fissile.training.checkpoints import explained_disk_errors
 from fissile.training.packed_attention import use_packed_attention, why_not_packable
 from fissile.training.packing import PackedCollator
 from fissile.training.scoring import score_labels_only
+
+logger = logging.getLogger(__name__)
 
 Example = dict[str, list[int]]
 """{"input_ids": prompt and answer, "labels": the answer, -100 over the prompt}."""
@@ -25,6 +27,18 @@ Example = dict[str, list[int]]
 def example(prompt: Sequence[int], answer: Sequence[int]) -> Example:
     """An example of token ids, with the loss on the whole answer."""
     return {"input_ids": [*prompt, *answer], "labels": [-100] * len(prompt) + list(answer)}
+
+
+def padded_rows(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    """One example a row, padded on the right: `input_ids`, `attention_mask` and `labels`, [examples, longest]."""
+    longest = max(len(one["input_ids"]) for one in examples)
+
+    def rows(key: str, filler: int) -> torch.Tensor:
+        return torch.tensor([[*one[key], *[filler] * (longest - len(one[key]))] for one in examples])
+
+    lengths = torch.tensor([len(one["input_ids"]) for one in examples])
+    mask = (torch.arange(longest) < lengths[:, None]).long()
+    return {"input_ids": rows("input_ids", 0), "attention_mask": mask, "labels": rows("labels", -100)}
 
 
 def fine_tune(
@@ -39,16 +53,14 @@ def fine_tune(
 ) -> float:
     """Train the adapter of `policy` in place, each example once an epoch; checkpoints go to `folder`.
 
+    A model whose layers would read packed rows wrongly gets one example a row.
+
     Returns:
         The mean loss of all steps, those before an interruption included, in nats a token of the answers.
-
-    Raises:
-        ModelError: packed rows would be read wrongly by the model's layers.
     """
-    if reason := why_not_packable(policy.get_base_model()):
-        raise ModelError(
-            f"The model cannot be taught in packed rows: {reason}. Take another model, or set cold_start.examples = 0."
-        )
+    model = policy.get_base_model()
+    if reason := why_not_packable(model):
+        logger.warning("Supervised training without packed rows, which is slower: %s.", reason)
     steps = -(-len(examples) // config.batch_examples) * config.epochs
     arguments = SFTConfig(
         output_dir=str(folder),
@@ -76,12 +88,12 @@ def fine_tune(
         args=arguments,
         train_dataset=Dataset.from_list(list(examples)),
         processing_class=tokenizer,
-        data_collator=PackedCollator(config.batch_tokens),
+        data_collator=padded_rows if reason else PackedCollator(config.batch_tokens),
         callbacks=list(callbacks),
     )
-    model = policy.get_base_model()
     score_labels_only(model, top1=True)
-    use_packed_attention(model)
+    if not reason:
+        use_packed_attention(model)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     losses = [float(logged["loss"]) for logged in trainer.state.log_history if "loss" in logged]

@@ -252,7 +252,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         if training:
             if self._refills and plan.phase is Phase.EXPLORE:
                 self._metrics["train"]["explore/refilled"].append(float(len(sampled.discarded)))
-            self.learning.count(batch, [scored.reward is not None for scored in self._scored])
+            self.learning.count(batch, [scored.rollout.lost for scored in self._scored])
             self._count(plan, batch["advantages"])
         else:
             for name, value in step_figures(plan, self._scored).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from trl import GRPOConfig
 
 from fissile.errors import ConfigError, RunError
+from fissile.evaluation.losses import by_reason
 
 
 def refuse_idle_settings(args: GRPOConfig, tasks: int, rollouts: int | None, has_optimizer: bool) -> None:
@@ -69,21 +70,51 @@ class Learning:
         steps: batches of rollouts so far.
         with_signal: of these, the ones with an advantage on a token that is learned from.
         rollouts: sampled ones.
-        lost: of these, the ones that were lost to the engine.
+        lost: of these, the ones that were lost to the engine or the world.
+        reasons: of these, how many for which reason.
+        words: of the last one, what happened.
+        quiet_rollouts: sampled since the last step with a signal.
+        quiet_lost: of these, the ones that were lost.
     """
 
     steps: int = 0
     with_signal: int = 0
     rollouts: int = 0
     lost: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    words: str = ""
+    quiet_rollouts: int = 0
+    quiet_lost: int = 0
 
-    def count(self, batch: dict[str, Any], rewarded: Sequence[bool]) -> None:
-        """Count a batch of TRL's: `advantages` [rows], masks [rows, tokens]; and which rollouts have a reward."""
+    def count(self, batch: dict[str, Any], lost: Sequence[str]) -> None:
+        """Count a batch of TRL's: `advantages` [rows], masks [rows, tokens]; and why each rollout was lost, if it was.
+
+        Args:
+            batch: what is learned from.
+            lost: as `fissile.rollouts.Completion.lost`, for each rollout.
+        """
         learned = loss_mask(batch).any(dim=1) & (batch["advantages"] != 0)
+        said = [words for words in lost if words]
         self.steps += 1
-        self.with_signal += int(learned.any())
-        self.rollouts += len(rewarded)
-        self.lost += len(rewarded) - sum(rewarded)
+        self.rollouts += len(lost)
+        self.lost += len(said)
+        if learned.any():
+            self.with_signal += 1
+            self.quiet_rollouts = self.quiet_lost = 0
+        else:
+            self.quiet_rollouts += len(lost)
+            self.quiet_lost += len(said)
+        for reason, count in by_reason(said).items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+        self.words = said[-1] if said else self.words
+
+    @property
+    def quiet_losses(self) -> str:
+        """`12 of 32 rollouts were lost: oom: ...`, of those since the last step with a signal; "" for none."""
+        if not self.quiet_lost:
+            return ""
+        counted = f"{self.quiet_lost} of the {self.quiet_rollouts} rollouts"
+        return f"{counted} were lost to the engine or the world: {self.words}"
 
     def to_dict(self) -> dict[str, int]:
         """A JSON-ready dict."""
