@@ -11,9 +11,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fissile.cli.data import app, category_table, quantile, sections
-from fissile.errors import DataError
+from fissile.errors import ConfigError, DataError
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
+from tiny import tiny_tokenizer
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -125,3 +126,16 @@ def test_tasks_over_the_users_own_tools() -> None:
     own = ("--source", str(examples / "shop.jsonl"), "--tools", str(examples / "shop.py"))
     assert "live tasks" in run("stats", *own)
     assert "take_back" in run("show", *own)
+
+
+def test_prompts_are_shown_in_the_dialect_that_is_asked_for(tmp_path: Path) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    source = ("task-3", "--source", str(write_tasks(tmp_path)))
+    prompts = [
+        run("show", *source, "--tokenizer", str(tmp_path / "model"), "--dialect", dialect).split("prompt, ")[1]
+        for dialect in ("hermes", "python")
+    ]
+    assert ["<tool_call>" in prompt for prompt in prompts] == [True, False]
+    assert "tokens, dialect python" in prompts[1]
+    with pytest.raises(ConfigError, match="--dialect would do nothing without --tokenizer"):
+        run("show", *source, "--dialect", "python")

@@ -78,7 +78,7 @@ def test_every_fault_of_live_tasks_is_listed_at_once(tmp_path: Path, live: list[
     assert code == 2
     for words in (
         "'explodes': the ground truth of turn 0 cannot be replayed",
-        "'by-chance': the ground truth of turn 0, replayed a second time, is judged wrong",
+        "'by-chance': the ground truth of turn 0, replayed twice, went two ways: chance() said '",
         "constructing Shop failed",
         "tasks.jsonl:12: it is not JSON",
         "tasks.jsonl:13: the ground truth breaks the schema",

@@ -130,14 +130,22 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "oracle", "--domain", "moon"], "--domain: Input should be"),
         (["--policy", "oracle", "--tasks", "0"], "--tasks: Input should be"),
         (["--policy", "oracle", "--window", "0"], "'--window'"),
+        (["--policy", "oracle", "--window", "4"], "--window would do nothing with a scripted --policy"),
+        (["--policy", "oracle", "--model", "m"], "--model would do nothing with a scripted --policy"),
+        (["--policy", "oracle", "--inject-seed", "3"], "--inject-seed would do nothing without an --inject-rate"),
+        (["--model", "m", "--retries", "2"], "--retries would do nothing without an --endpoint"),
+        (["--model", "m", "--endpoint", "http://h/v1", "--context-tokens", "999"], "nothing with an --endpoint"),
         (["--policy", "oracle", "--inject-rate", "2"], "--inject-rate: Input should be less than or equal to 1"),
-        (["--policy", "oracle", "--inject-in-a-row", "0"], "--inject-in-a-row: Input should be greater"),
+        (
+            ["--policy", "oracle", "--inject-rate", "1", "--inject-in-a-row", "0"],
+            "--inject-in-a-row: Input should be greater",
+        ),
         (["--policy", "oracle", "--adapter", "x"], "--adapter goes on top of a local model"),
         (["--policy", "prophet"], "There is no scripted policy 'prophet'"),
         (["--policy", "oracle", "--endpoint", "http://localhost/v1"], "exclude each other"),
-        (["--policy", "oracle", "--template-option", "thinking"], "must look like name=value"),
+        (["--model", "m", "--template-option", "thinking"], "must look like name=value"),
         (["--endpoint", "http://localhost/v1"], "--endpoint needs --model"),
-        (["--policy", "oracle", "--omit", "seed"], "are for an --endpoint"),
+        (["--policy", "oracle", "--omit", "seed"], "--omit would do nothing with a scripted --policy"),
         (["--model", "m", "--endpoint", "http://h/v1", "--omit", "seeds"], "--omit: Input should be 'temperature'"),
         (["--model", "m", "--endpoint", "http://h/v1", "--extra-body", "[1]"], "must be a JSON object"),
         (["--model", "m", "--endpoint", "http://h/v1/chat/completions"], "--endpoint: base_url must not end in"),
@@ -240,7 +248,11 @@ def test_an_evaluation_that_lost_every_episode_ends_with_the_reasons_and_without
     with serving(lists_once) as server:
         ended(*on(server.url, folder, "--tasks", 3, "--resume", "--omit", "seed"))
         assert all("seed" not in body for body in server.bodies)
-    assert read(folder / "report.json")["endpoint"]["omit"] == ["seed"]
+        assert read(folder / "report.json")["endpoint"]["omit"] == ["seed"]
+        for options in ([], ["--omit", "top_p"], ["--omit", "seed", "--extra-body", '{"x": 1}']):
+            told = refused(*on(server.url, folder, "--tasks", 3, "--resume", *options)[1:])
+            assert "holds an evaluation of other settings (endpoint: {'omit': ['seed']} there" in told
+        ended(*on(server.url, folder, "--tasks", 3, "--resume", "--omit", "seed"))
 
 
 def test_episodes_that_were_lost_are_said_with_the_command_that_tries_them_again(bfcl: Path, tmp_path: Path) -> None:
@@ -275,15 +287,21 @@ def test_progress_goes_into_a_pipe_with_rate_and_rest(bfcl: Path, tmp_path: Path
     assert "bfcl: 4 of 4 episodes" in output
 
 
-def test_a_local_model_and_its_context(bfcl: Path, tmp_path: Path) -> None:
+def test_a_local_model_and_its_context(bfcl: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_world(tmp_path)
     local = ("--model", tmp_path / "model", *BASE, "--tasks", 2, "--docs", "brief")
     folder = tmp_path / "run"
     told = refused(*local, "--max-new-tokens", 4000, "--output", folder)
     assert "A context of 2048 tokens has no room for a response of 4000" in told
     assert not folder.exists()
-    ended("bfcl", *local, "--max-new-tokens", 8, "--output", folder)
+    ended("bfcl", *local, "--max-new-tokens", 8, "--context-tokens", 9000, "--output", folder)
+    assert "--context-tokens 9000 is more than the model reads: 2048" in caplog.text
     report = read(folder / "report.json")
     assert report["settings"]["context_tokens"] == 2048
     assert report["ends"] == {"context_limit": 2}  # a byte is a token here
     assert report["reasons"] == {"force_terminated": 2}
+
+
+def test_options_before_the_sub_command_are_refused() -> None:
+    _, errors = ended("--model", "m", "--set", "seed=1", "bfcl", code=2)
+    assert "--model, --set stands before 'bfcl', where it would be dropped. Put it behind 'bfcl'." in errors

@@ -92,7 +92,7 @@ def test_tags_and_brackets_inside_strings_are_text():
 
 
 def test_arguments_may_be_a_json_string_and_other_keys_are_ignored():
-    body = json.dumps({"name": "f", "arguments": '{"x": [1]}', "id": 7})
+    body = json.dumps({"name": "f", "arguments": '{"x": [1]}', "id": 7, "thought": "Hm.", "y": 2})
     assert only_call(f"<tool_call>{body}</tool_call>").arguments == {"x": [1]}
 
 

@@ -114,6 +114,27 @@ def test_parameters_are_omitted_renamed_and_added() -> None:
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+def test_what_only_some_servers_take_is_sent_where_it_is_set() -> None:
+    wanted = replace(SAMPLING, min_p=0.1, repetition_penalty=1.2)
+    with serving(says("Hi.")) as server:
+        policy(server).respond([CONTEXT], SAMPLING)
+        policy(server).respond([CONTEXT], wanted)
+        policy(server, omit=("min_p",)).respond([CONTEXT], wanted)
+    names = ("min_p", "repetition_penalty")
+    sent = [{name: body[name] for name in names if name in body} for body in server.bodies]
+    assert sent == [{}, {"min_p": 0.1, "repetition_penalty": 1.2}, {"repetition_penalty": 1.2}]
+
+
+def test_retries_are_counted_and_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(refuses(503), refuses(503), refuses(429), says("Hi.")) as server:
+        asked = policy(server, retries=3)
+        (response,) = asked.respond([CONTEXT], SAMPLING)
+    assert response.text == "Hi."
+    assert asked.facts["retried"] == {"status 503": 2, "status 429": 1}
+    assert "are tried again (status 503: 1)" in caplog.text
+    assert caplog.text.count("are tried again") == 1
+
+
 def test_requests_run_at_once_and_answers_stay_in_order() -> None:
     contexts = [Context(replace(TASK, messages=({"role": "user", "content": str(n)},)), ()) for n in range(8)]
     four_are_here = threading.Barrier(4)

@@ -114,3 +114,14 @@ def test_any_native_calls_are_kept_with_their_place(content: str, calls: list[tu
         if isinstance(name, str) and isinstance(arguments, dict):
             assert read.arguments == arguments
     NativeMessages().request(replace(CONTEXT, dialogue=(Exchange(response.text, response.parsed.calls, ("r",)),)))
+
+
+@pytest.mark.parametrize(("end", "cut"), [(None, False), ("stop", False), ("STOP", False), ("model_length", True)])
+def test_answers_end_by_themselves_or_by_a_limit(end: str | None, cut: bool) -> None:
+    assert Answer.from_json(completion("Hi.", finish_reason=end)).truncated is cut
+
+
+@pytest.mark.parametrize("end", ["abort", "insufficient_system_resource", "cancelled", 7])
+def test_what_ended_otherwise_is_no_answer(end: Any) -> None:
+    with pytest.raises(ValueError, match=f"its choice ended with '{end}'"):
+        Answer.from_json(completion("Hi, and", finish_reason=end))

@@ -136,6 +136,7 @@ def test_a_shared_prefix_changes_nothing(runtime: VLLMRuntime) -> None:
         ((1,) * 250, GREEDY, "exceeds the 256 positions"),
         ((1,), Sampling(max_new_tokens=0), "max_new_tokens"),
         ((1,), Sampling(temperature=3), "up to 2"),
+        ((1,), Sampling(temperature=0.001), "such as 0.001. Set the temperature to 0"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(

@@ -49,6 +49,8 @@ READS = {
     "a constant in small letters": "return str(_orders[0])",
     "a local of that name": "ITEMS = {}\n    ITEMS[item] = 1",
     "a copy": "mine = dict(PRICES)\n    mine[item] = 1",
+    "a copy under the same name": "order = _orders[0]\n    order = order | {'n': 1}\n    order['status'] = item",
+    "a number": "count = PRICES[item]\n    count += 1",
     "an argument": "item.strip().split().append('x')",
     "a method that reads": "return str(STORE.has(item))",
     "an instance of its own": "store = Store()\n    store.put(item)\n    store.items['x'] = 1",
@@ -80,7 +82,8 @@ def test_functions_that_only_read_are_tools(tmp_path: Path, body: str) -> None:
 def test_a_class_that_writes_to_its_module_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "shop.py"
     file.write_text(
-        "SOLD = []\n\nclass Shop:\n    def sell(self, item: str) -> str:\n        'Sell it.'\n        SOLD.append(item)\n"
+        "SOLD = []\n\nclass Shop:\n"
+        "    def sell(self, item: str) -> str:\n        'Sell it.'\n        SOLD.append(item)\n"
     )
     with pytest.raises(DataError, match=r"sell\(\) writes to 'SOLD' of its module \(line 6\)"):
         PythonTools.from_file(file)

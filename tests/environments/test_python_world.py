@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fissile.calls import ParseError, ToolCall, ToolResult
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld, stop_workers
+from fissile.environments.python.truth import _warn_of_unjudged
 from fissile.errors import DataError, ErrorKind, InfrastructureError
 from fissile.tasks import ExpectedCall, Task, Turn, World
 
@@ -753,3 +754,85 @@ def test_a_domain_error_may_be_what_the_truth_wants(store: PythonTools) -> None:
     truth = [call("take", item="a")]
     world = world_for(store, truth)
     assert judged(world, 0, *truth) == ""
+
+
+# --- what is said of a task when it is begun ---------------------------------------------------------------------
+
+
+def test_a_turn_that_expects_no_call_must_leave_the_state_as_it_was(store: PythonTools) -> None:
+    world = world_for(store, *TRUTH)
+    assert judged(world, 0, call("add", item="a")) == "instance_state_mismatch"
+    before = world.snapshot()
+    assert judged(world, 1, call("count", item="b"), call("nonsense")) == ""  # reading is free, also in a wrong state
+    world.restore(before)
+    assert judged(world, 1, call("add", item="b")) == "instance_state_mismatch"
+    world.restore(before)
+    assert judged(world, 1, call("add", item="a")) == ""  # mended: that is what the truth left
+    first = world_for(store, [], [])
+    assert judged(first, 0, call("add", item="a")) == "instance_state_mismatch"
+    assert judged(first, 1) == ""
+
+
+UNSTEADY = """
+import random, time, uuid
+
+class Unsteady:
+    def __init__(self) -> None:
+        self.marks = []
+        self.rng = random.Random(3)
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def mark(self) -> str:
+        self.marks.append(time.perf_counter())
+        return "marked"
+
+    def roll(self) -> int:
+        return self.rng.randrange(10**9)
+
+    def fetch(self, many: int = 2**33) -> int:
+        return len(bytearray(many))
+
+    def refuse(self) -> dict:
+        return {"error": "no"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ("now", r"turn 1, replayed twice, went two ways: now\(\) said '.*world.setup"),
+        ("new_id", r"turn 1, replayed twice, went two ways: new_id\(\) said '"),
+        ("mark", r"turn 1, replayed twice, went two ways: mark\(\) left another Unsteady than before"),
+    ],
+)
+def test_a_truth_that_goes_two_ways_is_refused_by_its_tool(tmp_path: Path, tool: str, message: str) -> None:
+    tools = file_tools(tmp_path, f"unsteady_{tool}.py", UNSTEADY)
+    with pytest.raises(DataError, match=message):
+        PythonWorld(tools, LIMITS).reset(task(tools, [call("roll")], [call(tool)]))
+
+
+def test_chance_in_the_instance_is_no_chance(tmp_path: Path) -> None:
+    tools = file_tools(tmp_path, "unsteady_roll.py", UNSTEADY)
+    world = PythonWorld(tools, LIMITS)
+    world.reset(task(tools, [call("roll"), call("roll")]))
+    assert judged(world, 0, call("roll"), call("roll")) == ""
+
+
+def test_errors_in_the_truth_memory_and_turns_that_nobody_judges_are_said_once(
+    tmp_path: Path, words: PythonTools, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools = file_tools(tmp_path, "unsteady_memory.py", UNSTEADY)
+    _warn_of_unjudged.cache_clear()
+    for _ in range(2):
+        world = PythonWorld(tools, CallLimits(seconds=20, memory_mb=256))
+        world.reset(task(tools, [call("refuse")], [call("refuse"), call("roll")]))
+        assert kind_of(one(world, "fetch")) is ErrorKind.EXCEPTION
+        PythonWorld(words, LIMITS).reset(task(words, [], [call("count_words", text="a")], []))
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split("(")[0].split(" of ")[0] for text in said] == ["refuse", "fetch", "Some turns"], said
+    assert "(world.call_memory_mb = 256)" in said[1]

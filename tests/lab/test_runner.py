@@ -185,6 +185,14 @@ def test_two_do_not_work_in_one_folder(tmp_path: Path) -> None:
     assert run(spec(tmp_path, "grpo", seeds=1))[0] == {}
 
 
+def test_a_folder_that_cannot_be_locked_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fissile.lab.folder.fcntl", None)
+    with LabFolder(tmp_path / "lab").locked():
+        assert "cannot lock the folder" in caplog.text
+
+
 def test_a_run_that_failed_before_it_did_anything_may_be_changed(tmp_path: Path) -> None:
     folder = LabFolder(tmp_path / "lab")
     lab = spec(tmp_path, "grpo", seeds=1)

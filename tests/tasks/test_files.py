@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fissile.errors import DataError
-from fissile.tasks import World, load_dataset, load_jsonl, load_tasks
+from fissile.tasks import World, load_dataset, load_jsonl, load_tasks, tasks_from_rows
 from fissile.tools import Tool
 
 TOOL = {
@@ -275,3 +275,24 @@ def test_the_front_door_tells_the_sources_apart(tmp_path: Path, bfcl: Path) -> N
     assert {task.category for task in load_tasks("bfcl", categories=["live_parallel"])} == {"live_parallel"}
     with pytest.raises(DataError, match="There is no file"):
         load_tasks("absent.jsonl")
+
+
+def test_columns_that_are_not_read_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = {**RECORD, "system": "Be brief.", "tool": [], "level": 3, "nothing": None}
+    load_jsonl(write(tmp_path, odd, odd))
+    said = sorted(record.getMessage().partition(": ")[2] for record in caplog.records)
+    assert said == [
+        "the column 'level' is no part of a task (2 times).",
+        "the column 'system' is no part of a task; what it holds is read in 'messages', as a message of the role "
+        "'system' (2 times).",
+        "the column 'tool' is no part of a task; what it holds is read in 'tools' (2 times).",
+    ]
+    caplog.clear()
+    tasks_from_rows([odd])  # a trainer hands the columns to reward functions
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("key", ["tools", "system", "ground_truths"])
+def test_a_turn_holds_messages_and_truth_alone(tmp_path: Path, key: str) -> None:
+    with pytest.raises(DataError, match=rf"turns\[1\]: a turn holds 'messages' and 'ground_truth' alone, not '{key}'"):
+        load_jsonl(write(tmp_path, {**LIVE, "turns": [TURNS[0], {**TURNS[1], key: []}]}))

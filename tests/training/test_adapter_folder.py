@@ -14,7 +14,7 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.errors import ModelError
 from fissile.training.base_model import base_model
 from fissile.training.model_card import portable, recipe_lines
-from fissile.training.policy import EMBEDDED, load_model, load_policy, load_tokenizer, save_adapter
+from fissile.training.policy import EMBEDDED, load_model, load_policy, load_tokenizer, other_format, save_adapter
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -50,6 +50,17 @@ def test_it_loads_everywhere_and_names_no_path(model: Path, tmp_path: Path, whol
     generation = GenerationConfig.from_pretrained(adapter)
     assert (generation.temperature, generation.max_new_tokens) == (0.7, 9)
     assert json.loads((adapter / "fissile.json").read_text())["dialect"] == "hermes"
+    assert other_format(adapter, str(model), chat) == ""
+    other = ChatFormat(chat.tokenizer, get_dialect("python"))
+    said = other_format(adapter, EMBEDDED, other)
+    assert "dialect 'python' (trained with 'hermes')" in said
+    assert "(trained with 'my-model')" in said
+    assert "template_options" not in said
+    told = json.loads((adapter / "fissile.json").read_text()) | {"template_options": {"enable_thinking": False}}
+    (adapter / "fissile.json").write_text(json.dumps(told))
+    assert "template_options {} (trained with {'enable_thinking': False})" in other_format(adapter, str(model), chat)
+    (adapter / "fissile.json").unlink()
+    assert other_format(adapter, EMBEDDED, other) == "", "nothing is known of other libraries' adapters"
 
 
 def tiny_like(folder: Path):

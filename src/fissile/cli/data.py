@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from fissile.cli.data_check import check
+from fissile.cli.options import TemplateOptions, refuse_idle, template_options
 from fissile.console import PlainConsole
 from fissile.errors import DataError
 from fissile.tasks import (
@@ -43,21 +44,26 @@ SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name
 Tokenizer = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
 
 Tools = Annotated[str | None, typer.Option(help="A Python file with the tools of the tasks.")]
+PromptDialect = Annotated[str, typer.Option(help="Tool-call format of the prompts, as model.dialect.")]
 
 _DEFAULT_CATEGORIES = ",".join(ONE_CALL_CATEGORIES)
 
 
 @app.command()
 def stats(
+    context: typer.Context,
     source: Source = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
     tokenizer: Tokenizer = None,
     tools: Tools = None,
+    dialect: PromptDialect = "hermes",
+    template_option: TemplateOptions = None,
 ) -> None:
     """Counts by category and by side of the split, and what was left out."""
+    _refuse_without(tokenizer, context)
     loaded = _load(source, categories, tools)
-    prompt_ids = prompt_renderer(tokenizer)[0] if tokenizer else None
+    prompt_ids = prompt_renderer(tokenizer, dialect, template_options(template_option))[0] if tokenizer else None
     console = PlainConsole()
     console.table(category_table(loaded.tasks, prompt_ids))
     if any(task.world is not None for task in loaded.tasks):
@@ -74,14 +80,18 @@ def stats(
 
 @app.command()
 def show(
+    context: typer.Context,
     task_id: Annotated[str | None, typer.Argument(help="The task; the first one of the test side by default.")] = None,
     source: Source = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
     tokenizer: Tokenizer = None,
     tools: Tools = None,
+    dialect: PromptDialect = "hermes",
+    template_option: TemplateOptions = None,
 ) -> None:
     """One task: its messages, its tools and its truth; with --tokenizer also the exact prompt."""
+    _refuse_without(tokenizer, context)
     task = _choose(_load(source, categories, tools), task_id, split_seed)
     console = PlainConsole()
     console.print(" · ".join(filter(None, [task.id, task.source, task.category])), markup=False, style="bold")
@@ -89,14 +99,22 @@ def show(
         console.rule(Text(title), align="left")
         console.print(body, markup=False, soft_wrap=True)
     if tokenizer:
-        prompt_ids, decode = prompt_renderer(tokenizer)
+        prompt_ids, decode = prompt_renderer(tokenizer, dialect, template_options(template_option))
         ids = prompt_ids(task)
-        console.rule(f"prompt, {len(ids)} tokens", align="left")
+        console.rule(f"prompt, {len(ids)} tokens, dialect {dialect}", align="left")
         console.print(decode(ids), markup=False, soft_wrap=True)
     console.print(CHECK)
 
 
-def prompt_renderer(model: str) -> tuple[Callable[[Task], Sequence[int]], Callable[[Sequence[int]], str]]:
+def _refuse_without(tokenizer: str | None, context: typer.Context) -> None:
+    """Options of the prompt need a tokenizer."""
+    if tokenizer is None:
+        refuse_idle(context, ("dialect", "template_option"), "without --tokenizer")
+
+
+def prompt_renderer(
+    model: str, dialect: str = "hermes", template: Mapping[str, Any] | None = None
+) -> tuple[Callable[[Task], Sequence[int]], Callable[[Sequence[int]], str]]:
     """How a model's tokenizer sees a task: (task to prompt ids, ids to text with special tokens). Imports torch.
 
     Raises:
@@ -107,7 +125,7 @@ def prompt_renderer(model: str) -> tuple[Callable[[Task], Sequence[int]], Callab
     from fissile.training.policy import load_tokenizer  # noqa: PLC0415
 
     tokenizer = load_tokenizer(model)
-    chat = ChatFormat(tokenizer, get_dialect("hermes"))
+    chat = ChatFormat(tokenizer, get_dialect(dialect), dict(template or {}))
 
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids), skip_special_tokens=False))

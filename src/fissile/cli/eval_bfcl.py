@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from fissile.cli.interruption import again, keeping
+from fissile.cli.options import TemplateOptions, refuse_idle, template_options
 from fissile.cli.suite_policies import SCRIPTED, make_policy
 from fissile.cli.suite_table import suite_tables
 from fissile.console import PlainConsole
@@ -23,9 +24,15 @@ from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.training.progress import Progress
 
 _OMITTABLE = ", ".join(get_args(Omittable))
+_OF_A_MODEL = ("model", "template_option")
+_OF_A_LOCAL_MODEL = ("context_tokens", "window")
+_OF_AN_ENDPOINT = (
+    *("concurrency", "timeout", "retries", "omit", "length_parameter", "extra_body", "max_failures", "key_variable"),
+)
 
 
 def bfcl(
+    context: typer.Context,
     categories: Annotated[
         str, typer.Option(help=f"Comma-separated; of {', '.join(MULTI_TURN_CATEGORIES)}; 'all' for all four.")
     ] = "all",
@@ -46,10 +53,7 @@ def bfcl(
         str | None,
         typer.Option(help="Tool-call format; 'native' for an endpoint's own calls, which is its default."),
     ] = None,
-    template_option: Annotated[
-        list[str] | None,
-        typer.Option(help="A variable of the chat template, name=value, such as enable_thinking=false; repeatable."),
-    ] = None,
+    template_option: TemplateOptions = None,
     protocol: Annotated[
         str, typer.Option(help="'official' ends the turn after a malformed call; 'recovery' answers it with its error.")
     ] = "official",
@@ -98,12 +102,20 @@ def bfcl(
         raise ConfigError("--policy and --endpoint exclude each other. Give one of them.")
     if endpoint is not None and model is None:
         raise ConfigError("--endpoint needs --model: the name under which the server knows the model.")
+    if policy is not None:
+        refuse_idle(context, {*_OF_A_MODEL, *_OF_A_LOCAL_MODEL, *_OF_AN_ENDPOINT}, "with a scripted --policy")
+    elif endpoint is not None:
+        refuse_idle(context, _OF_A_LOCAL_MODEL, "with an --endpoint")
+    else:
+        refuse_idle(context, _OF_AN_ENDPOINT, "without an --endpoint")
+    if not inject_rate:
+        refuse_idle(context, ("inject_seed", "inject_in_a_row"), "without an --inject-rate")
     settings = _checked(
         SuiteSettings,
         policy=policy or model or "smollm2-135m",
         adapter=adapter,
         dialect=dialect or (NATIVE if endpoint else "hermes"),
-        template_options=dict(map(_template_option, template_option or [])),
+        template_options=template_options(template_option),
         categories=MULTI_TURN_CATEGORIES if categories == "all" else [name.strip() for name in categories.split(",")],
         domain=domain,
         tasks=tasks,
@@ -134,15 +146,13 @@ def bfcl(
             extra_body=({"chat_template_kwargs": settings.template_options} if settings.template_options else {})
             | _json_object(extra_body),
         )
-    elif omit or extra_body:
-        raise ConfigError("--omit and --extra-body are for an --endpoint. Leave them out.")
     folder = SuiteFolder(output)
     folder.refuse_occupied(resume)
     progress = Progress(console)
     with progress.waiting("load tasks and model"):
         chosen = settings.load_tasks()
         made, settings = make_policy(settings, policy, server, window)
-    folder.enter(settings, resume)
+    folder.enter(settings, resume, server.changed if server is not None else {})
     with keeping(lambda: _kept(folder, len(chosen)), resume=True), progress.phase("evaluate"):
         report = run_suite(settings, made, folder, progress.count("bfcl", "an episode", "episodes"), window, chosen)
     for table in suite_tables(report):
@@ -156,9 +166,7 @@ def bfcl(
 
 
 def _kept(folder: SuiteFolder, total: int) -> str:
-    text = folder.episodes.read_text(encoding="utf-8") if folder.episodes.exists() else ""
-    done = {record["task_id"] for record in map(json.loads, text.splitlines()) if record["end"] != End.INFRASTRUCTURE}
-    return f"{len(done)} of {total} episodes are kept in '{folder.path}'."
+    return f"{len(folder.answered())} of {total} episodes are kept in '{folder.path}'."
 
 
 def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
@@ -187,17 +195,6 @@ def _json_object(text: str | None) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ConfigError(f'--extra-body \'{text}\' must be a JSON object, such as {{"reasoning_effort": "low"}}.')
     return fields
-
-
-def _template_option(text: str) -> tuple[str, Any]:
-    """("name", value) of "name=value"; a value that is no JSON is a string."""
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ConfigError(f"--template-option '{text}' must look like name=value, such as enable_thinking=false.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _checked(section: type[Any], **fields: Any) -> Any:

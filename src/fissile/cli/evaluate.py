@@ -10,8 +10,10 @@ import typer
 
 from fissile.cli.eval_bfcl import bfcl
 from fissile.cli.interruption import keeping
+from fissile.cli.options import given
 from fissile.config import load_config
 from fissile.console import PlainConsole
+from fissile.errors import ConfigError
 
 app = typer.Typer()
 app.command("bfcl")(bfcl)
@@ -32,10 +34,15 @@ def evaluate(
 ) -> None:
     """First-attempt accuracy, then up to K attempts after feedback: all recovery metrics, with intervals."""
     if context.invoked_subcommand is not None:
+        if early := ", ".join("--set" if name == "overrides" else f"--{name}" for name in given(context)):
+            command = context.invoked_subcommand
+            raise ConfigError(
+                f"{early} stands before '{command}', where it would be dropped. Put it behind '{command}'."
+            )
         return
     console = PlainConsole()
-    given = {"output": str(output), "model.path": model, "model.adapter": adapter}
-    chosen = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    named = {"output": str(output), "model.path": model, "model.adapter": adapter}
+    chosen = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     config = load_config(recipe, [*(overrides or []), *chosen, "cold_start.examples=0", "training.steps=0"])
     from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress  # noqa: PLC0415

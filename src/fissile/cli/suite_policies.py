@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from fissile.dialects import Dialect, get_dialect
@@ -12,6 +13,8 @@ from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.errors import ConfigError
 from fissile.evaluation.suite import NATIVE, SuiteSettings
+
+logger = logging.getLogger(__name__)
 
 SCRIPTED: dict[str, Callable[[Dialect], Policy]] = {
     "oracle": OraclePolicy,
@@ -54,14 +57,18 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
     from fissile.dialects import ChatFormat  # noqa: PLC0415
     from fissile.engines.token_policy import TokenPolicy  # noqa: PLC0415
     from fissile.training.engines import Engines, affordable_tokens  # noqa: PLC0415
-    from fissile.training.policy import load_model, load_policy, load_tokenizer  # noqa: PLC0415
+    from fissile.training.policy import load_model, load_policy, load_tokenizer, other_format  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
 
     quieten_libraries()
     chat = ChatFormat(load_tokenizer(settings.policy), _text_dialect(settings), settings.template_options)
+    if settings.adapter and (warning := other_format(settings.adapter, settings.policy, chat)):
+        logger.warning("%s", warning)
     config = ModelConfig(path=settings.policy)
     model = load_policy(config, settings.adapter) if settings.adapter else load_model(config.path, config.dtype)
-    settings = settings.within(longest_input(model.config))
+    asked, settings = settings.context_tokens, settings.within(longest_input(model.config))
+    if asked is not None and asked != settings.context_tokens:
+        logger.warning("--context-tokens %d is more than the model reads: %d it is.", asked, settings.context_tokens)
     remembered = min(window * (settings.context_tokens or 4096), affordable_tokens(model))
     engines = Engines(EngineConfig(max_rows=window, remembered_tokens=remembered))
     return TokenPolicy(engines.over(model, chat, remember=True), chat), settings

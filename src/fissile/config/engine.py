@@ -45,6 +45,9 @@ class WorldConfig(Section):
     max_context_tokens: int | None = Field(
         default=None, ge=64, description="Longest context, its answer included; by default what the model reads."
     )
+    call_memory_mb: int | None = Field(
+        default=1024, gt=0, description="Tools from a Python file: memory in MiB that a call may take (on Linux)."
+    )
     call_seconds: float = Field(default=5.0, gt=0, description="Tools from a Python file: time limit of a call.")
     result_characters: int = Field(default=20000, ge=100, description="Tools from a Python file: longest result.")
     evaluation_steps_per_turn: int = Field(

@@ -90,7 +90,8 @@ def decode_call(body: str, argument_keys: Sequence[str] = ("arguments",)) -> tup
 
     Args:
         body: the whole text of one JSON object with a string "name" and an object of arguments, or a JSON string
-            of one. Other keys are ignored.
+            of one. Other keys are ignored, as TRL and vLLM do: the same text makes the same call where a model is
+            served.
         argument_keys: the keys under which the arguments may stand, the usual one first.
 
     Raises:

@@ -64,8 +64,9 @@ class EndpointPolicy(MessageReader):
 
     @property
     def facts(self) -> dict[str, JSON]:
-        """What of the requests was changed for the server's sake; a report says so."""
-        return self.settings.model_dump(mode="json", include={"omit", "length_parameter", "extra_body"})
+        """What of the requests was changed for the server's sake, and how often one was retried; a report says so."""
+        asked = self.settings.model_dump(mode="json", include={"omit", "length_parameter", "extra_body"})
+        return {**asked, **({"retried": dict(self._server.retried)} if self._server.retried else {})}
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One request for each context, as many at once as the settings allow.
@@ -101,7 +102,11 @@ class EndpointPolicy(MessageReader):
         logger.log(level, "No response to %s (%s): %s%s", context.task.id, error.reason, error, further)
 
     def _parameters(self, sampling: Sampling) -> dict[str, JSON]:
-        """The sampling as fields of a request. `top_k` is no field of OpenAI's API and is sent only where it is set."""
+        """The sampling as fields of a request. What is no field of OpenAI's API is sent only where it is set.
+
+        Such fields have the names of vLLM and SGLang. A server that knows none of them refuses the request or not: that
+        is beyond what can be seen here.
+        """
         omit = self.settings.omit
         known = {
             "temperature": sampling.temperature,
@@ -109,10 +114,10 @@ class EndpointPolicy(MessageReader):
             "seed": sampling.seed,
             self.settings.length_parameter: sampling.max_new_tokens,
         }
-        beside = dict(self.settings.extra_body)
-        if sampling.top_k > 0 and "top_k" not in omit:
-            beside["top_k"] = sampling.top_k
+        beside = {"top_k": sampling.top_k, "min_p": sampling.min_p, "repetition_penalty": sampling.repetition_penalty}
+        nothing = {"top_k": 0, "min_p": 0, "repetition_penalty": 1}
+        chosen = {name: value for name, value in beside.items() if value != nothing[name] and name not in omit}
         return {
             **{name: value for name, value in known.items() if name not in omit},
-            "extra_body": beside,
+            "extra_body": {**self.settings.extra_body, **chosen},
         }

@@ -17,6 +17,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,9 @@ TIMEOUT = "timeout"
 
 DEADLINE = "deadline"
 """Reason of an `InfrastructureError`: the answer was not there when it was wanted."""
+
+_RETRIES_TOLD_SECONDS = 60.0
+"""Shortest time between two warnings that requests are tried again."""
 
 _PASSING_STATUSES = frozenset({408, 409, 429})
 
@@ -77,6 +81,9 @@ class ChatServer:
     """A server with the patience of its settings. Any number of threads may use it.
 
     The key lives in the client alone: it is struck out of everything that the server says before that is shown.
+
+    Attributes:
+        retried: why requests were tried again, to how often.
     """
 
     def __init__(self, settings: EndpointSettings) -> None:
@@ -90,6 +97,8 @@ class ChatServer:
         self._secret = None if key == NO_KEY else key
         self._proxy = proxy_for(settings.base_url)
         self._client = make_client(settings, key, self._proxy)
+        self.retried: Counter[str] = Counter()
+        self._waits_told = 0.0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._verdict = ("", "")
@@ -128,6 +137,7 @@ class ChatServer:
                 in_time = time.monotonic() + pause < until
                 if attempt + 1 < tries and in_time:
                     logger.info("Try %d of %d failed (%s); trying again.", attempt + 1, tries, trouble.message)
+                    self._count_retry(trouble)
                     self._over.wait(pause)
                     continue
                 message = f"no answer after {attempt + 1} tries: {trouble.message}"
@@ -277,6 +287,23 @@ class ChatServer:
             if self._over.is_set():
                 raise EndpointError(*self._verdict)
             self._requests += 1
+
+    def _count_retry(self, trouble: _PassingError) -> None:
+        """Count it, and tell now and then that there are any: a server that makes everybody wait looks like a hang."""
+        with self._lock:
+            self.retried[trouble.reason] += 1
+            now = time.monotonic()
+            silent = self.retried.total() > 1 and now - self._waits_told < _RETRIES_TOLD_SECONDS
+            if silent:
+                return
+            self._waits_told = now
+            counted = ", ".join(f"{reason}: {count}" for reason, count in self.retried.most_common())
+        logger.warning(
+            "Requests to %s wait and are tried again (%s); the last said: %s",
+            self.settings.base_url,
+            counted,
+            trouble.message,
+        )
 
     def _count_answer(self) -> None:
         with self._lock:

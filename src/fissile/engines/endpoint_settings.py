@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fissile.calls import JSON
 from fissile.errors import ConfigError
 
 NO_KEY = "EMPTY"
@@ -16,7 +17,17 @@ NO_KEY = "EMPTY"
 LengthParameter = Literal["max_tokens", "max_completion_tokens"]
 """How a server calls the limit of a response."""
 
-Omittable = Literal["temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens", "provider_fields"]
+Omittable = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "provider_fields",
+]
 """A part of a request that a server may refuse."""
 
 API_PATH = "/chat/completions"
@@ -60,9 +71,9 @@ class EndpointSettings(BaseModel):
     )
     omit: tuple[Omittable, ...] = Field(
         default=(),
-        description="What the server refuses and is not sent: temperature, top_p, top_k, seed (it then samples with "
-        "its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields (the fields of its own, "
-        "such as reasoning_content, that otherwise go back with each of its messages).",
+        description="What the server refuses and is not sent: temperature, top_p, top_k, min_p, repetition_penalty, "
+        "seed (it then samples with its own), max_tokens or max_completion_tokens (no limit is sent), provider_fields "
+        "(the fields of its own, such as reasoning_content, that otherwise go back with each of its messages).",
     )
     extra_body: dict[str, Any] = Field(
         default={}, description="Further fields of each request, for what one server offers."
@@ -83,6 +94,12 @@ class EndpointSettings(BaseModel):
         if parts.path.rstrip("/").endswith(API_PATH):
             raise ValueError(f"base_url must not end in {API_PATH}, which is added; leave that out")
         return url
+
+    @property
+    def changed(self) -> dict[str, JSON]:
+        """What of the requests is changed for the server's sake."""
+        names = {"omit", "length_parameter", "extra_body"}
+        return self.model_dump(mode="json", include=names, exclude_defaults=True)
 
     def key(self) -> str:
         """The key from the environment, `NO_KEY` where there is none.

@@ -80,15 +80,25 @@ class Answer:
                 raise ValueError("its choice holds an error")
             if end == "content_filter":
                 return cls("", filtered=True)
+            if str(end or "stop").lower() not in _ENDS:
+                raise ValueError(f"its choice ended with '{str(end)[:40]}', which is no end of an answer")
             message = choice["message"]
             listed = message.get("tool_calls") or _one_call(message.get("function_call"))
             calls = tuple(_native_call(call.get("function") or {}) for call in listed)
             reasoning = message.get("reasoning_content") or message.get("reasoning")
             content = _text(message.get("content")) or _text(message.get("refusal"))
-            return cls(content, _text(reasoning), calls, end == "length", provider=_provider_fields(message, listed))
+            return cls(
+                content, _text(reasoning), calls, str(end).lower() in _CUTS, provider=_provider_fields(message, listed)
+            )
         except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a chat completion, {type(error).__name__}: {error}") from None
 
+
+_CUTS = frozenset({"length", "max_tokens", "model_length"})
+"""Words for an answer that a limit ended."""
+
+_ENDS = _CUTS | {"stop", "tool_calls", "function_call", "tool_use", "end_turn", "eos", "eos_token", "stop_sequence"}
+"""Words for an answer that is whole, or that a limit ended; null is one. Any other ("abort") is no answer."""
 
 _OURS = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations", "name"})
 """Fields of a message that are not the server's own: written anew, or an answer's alone."""

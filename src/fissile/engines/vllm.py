@@ -18,6 +18,7 @@ from fissile.errors import InfrastructureError, ModelError
 from fissile.rollouts import Completion, StopReason
 
 _HOTTEST = 2.0
+_COOLEST = 0.01
 """vLLM refuses higher temperatures."""
 
 
@@ -49,8 +50,8 @@ class VLLMEngine:
 
         Raises:
             ConfigError: vLLM is not installed.
-            ModelError: a prompt is empty or too long, no token may be sampled, the temperature exceeds 2, or vLLM
-                cannot run the model.
+            ModelError: a prompt is empty or too long, no token may be sampled, the temperature exceeds 2 or is near 0,
+                or vLLM cannot run the model.
             InfrastructureError: vLLM failed (reason "vllm"); the next call starts another one.
         """
         check_lengths(prompts, sampling, self._runtime.max_length(self._model))
@@ -58,6 +59,12 @@ class VLLMEngine:
             raise ModelError(
                 f"vLLM samples at temperatures up to {_HOTTEST:g}, not at {sampling.temperature:g}. Lower the "
                 "temperature, or set engine.name = 'transformers'."
+            )
+        if 0 < sampling.temperature < _COOLEST:
+            raise ModelError(
+                f"vLLM samples at {_COOLEST:g} where a temperature between 0 and {_COOLEST:g} is asked for, such as "
+                f"{sampling.temperature:g}. Set the temperature to 0 (greedy) or to {_COOLEST:g}, or set engine.name = "
+                "'transformers'."
             )
         repeated = [prompt for prompt in prompts for _ in range(samples)]
         if not repeated:

@@ -80,6 +80,6 @@ class Environment(Protocol):
     def judge(self, turn: int) -> Verdict:
         """The state and the results so far against what the truth of turns 0 to `turn` leaves behind.
 
-        Turns whose truth is empty are not judged: they are valid.
+        What a turn needs whose truth is empty is the world's to say: nothing in BFCL, the state before it in Python.
         """
         ...

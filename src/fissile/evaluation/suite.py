@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fissile.calls import JSON
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
@@ -156,6 +157,12 @@ class SuiteFolder:
         """The figures; it exists exactly when the evaluation is finished."""
         return self.path / "report.json"
 
+    def answered(self) -> set[str]:
+        """Ids of the tasks whose episodes are kept; those that were lost are tried again."""
+        text = self.episodes.read_text(encoding="utf-8") if self.episodes.exists() else ""
+        records = map(json.loads, text[: text.rfind("\n") + 1].splitlines())  # a killed one may leave a torn line
+        return {record["task_id"] for record in records if record["end"] != End.INFRASTRUCTURE}
+
     def refuse_occupied(self, resume: bool) -> None:
         """Check that an evaluation may be written here, before anything costly is done. Writes nothing.
 
@@ -173,17 +180,24 @@ class SuiteFolder:
         elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no evaluation. Choose another folder with --output.")
 
-    def enter(self, settings: SuiteSettings, resume: bool) -> None:
+    def enter(self, settings: SuiteSettings, resume: bool, endpoint: Mapping[str, JSON] | None = None) -> None:
         """Make the folder, or check that it may be resumed.
+
+        Args:
+            settings: what decides the figures.
+            resume: go on with what is there.
+            endpoint: what of the requests is changed for the server's sake, which decides them as well.
 
         Raises:
             RunError: as in `refuse_occupied`; or it holds an evaluation of other settings, or cannot be made.
         """
         self.refuse_occupied(resume)
-        asked = settings.model_dump(mode="json")
+        asked = settings.model_dump(mode="json") | ({"endpoint": dict(endpoint)} if endpoint else {})
         if self.settings.exists():
-            _refuse_changes(self.path, json.loads(self.settings.read_text(encoding="utf-8")), asked)
-            return
+            before = json.loads(self.settings.read_text(encoding="utf-8"))
+            if not self.answered():  # a server that refused everything is asked otherwise
+                before["endpoint"] = asked.get("endpoint")
+            _refuse_changes(self.path, before, asked)
         write_json(self.settings, asked)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from fissile.lab.spec import SIMULATOR, START, LabSpec
 from fissile.training.folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 from fissile.training.start_folder import StartFolder
+
+logger = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -231,6 +234,10 @@ class LabFolder:
                 f"'{self.path}' cannot be the folder of a laboratory ({error.strerror}). Choose another one with "
                 "--set output=FOLDER."
             ) from None
+        if fcntl is None:
+            logger.warning(
+                "This system cannot lock the folder '%s': see that no other process runs this laboratory.", self.path
+            )
         with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
             if fcntl is not None:
                 try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.tasks.messages import Remarks
-from fissile.tasks.rows import Given, Row, RowReader, row_of_text
+from fissile.tasks.rows import Given, Row, RowReader, row_of_text, unread
 from fissile.tasks.task import Task, World
 from fissile.tools import Tool
 
@@ -136,15 +136,23 @@ def tasks_from_rows(rows: Iterable[Mapping[str, JSON] | Task], source: str = "ro
         Row(f"{source}, row {index}", f"{source}:{index}", dict(row) if isinstance(row, Mapping) else row)
         for index, row in enumerate(listed)
     ]
-    return _read(named, source).checked()
+    return _read(named, source, others_are_used=True).checked()
 
 
-def _read(rows: Sequence[Row], source: str, given: Given = _NOTHING) -> Reading:
-    """One task or one fault for each row."""
+def _read(rows: Sequence[Row], source: str, given: Given = _NOTHING, others_are_used: bool = False) -> Reading:
+    """One task or one fault for each row.
+
+    Other columns than a task's are said, those of rows in memory, which reward functions receive, only where they look
+    like one of them.
+    """
     reading = Reading(source)
     reader = RowReader(source, given, reading.remarks)
     for row in rows:
         reader.count(row.record)
+        for column, place in unread(row.record):
+            if place or not others_are_used:
+                hint = f"; what it holds is read in {place.rstrip(',')}" if place else ""
+                reading.remarks[f"the column '{column}' is no part of a task{hint}"] += 1
     places: dict[str, str] = {}
     for row in rows:
         try:

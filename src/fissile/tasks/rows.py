@@ -28,11 +28,13 @@ A task that is played in a live world adds the world, and the user's later turns
      "turns": [{"messages": [{"role": "user", "content": "And now two pears."}],
                 "ground_truth": [{"name": "add", "arguments": {"item": "pear", "quantity": 2}}]}]
 
-Both may be strings of JSON as well. `tools` and `world` may be left out where the caller gives them for all tasks.
+A turn holds nothing else. Both may be strings of JSON as well. `tools` and `world` may be left out where the caller
+gives them for all tasks.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -51,6 +53,10 @@ from fissile.tools import Tool
 _TASK_NEEDS = "a task needs 'messages', 'tools' and 'ground_truth'"
 _TURN_NEEDS = "a turn needs 'messages' and 'ground_truth'"
 _NAMES_OF_MESSAGES = ("messages", "prompt", "conversations")
+_COLUMNS = ("id", *_NAMES_OF_MESSAGES, "tools", "ground_truth", "completion", "world", "turns")
+_OF_A_TURN = ("messages", "ground_truth")
+_FOR_SYSTEM = "'messages', as a message of the role 'system',"
+_MEANT = {"system": _FOR_SYSTEM, "system_prompt": _FOR_SYSTEM, "environment": "'world'"}
 
 
 class Given(NamedTuple):
@@ -67,6 +73,13 @@ class Row(NamedTuple):
     name: str
     record: JSON
     fault: str = ""
+
+
+def unread(record: JSON) -> Iterator[tuple[str, str]]:
+    """The columns of a row that make no part of its task, and where what they hold would be read; "" if unclear."""
+    for column in without_null_keys(record).keys() - _COLUMNS if isinstance(record, dict) else ():
+        near = difflib.get_close_matches(column.casefold(), _COLUMNS, n=1, cutoff=0.8)
+        yield column, _MEANT.get(column.casefold(), f"'{near[0]}'" if near else "")
 
 
 def row_of_text(where: str, name: str, line: str) -> Row:
@@ -262,6 +275,8 @@ class RowReader:
             if not isinstance(turn, dict):
                 _fail(place, f"a turn must be an object; {_TURN_NEEDS}")
             turn = without_null_keys(turn)
+            if other := next((repr(key) for key in turn if key not in _OF_A_TURN), ""):
+                _fail(place, f"a turn holds 'messages' and 'ground_truth' alone, not {other}; the rest is the row's")
             try:
                 messages = read_messages(_list(turn, "messages", place, _TURN_NEEDS), self.remarks)
                 if not messages:

@@ -187,12 +187,17 @@ class LiveCourse:
             self.trainer_settings["injector"] = LiveContextInjector(config.injection.at("training"), self._live)
         sides = sides_of(config, read_source(config, tools).checked(), partial(fits, self.sampler, config))
         split, self.train, self.evaluated = sides.split, sides.train, sides.evaluated
+        for task in self.evaluated if tools is not None else ():  # what is amiss with a truth is told before training
+            self._make_environment(task).reset(task)
         self._demonstrated = _scenarios_of(self.train, split.train)
         refuse_too_few(sides, config)
+        untrained = ""
+        if sides.untrained:
+            untrained = f", {sides.untrained} more not trained on, which expect no call or follow what cannot be called"
         self.summary = (
             f"{len(split.train)} training scenarios with {sides.count} turns, {sides.count - len(self.train)} left out "
-            f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "
-            f"validation, {len(split.test)} to test on"
+            f"with more than {config.tasks.max_prompt_tokens} prompt tokens{untrained}; {len(split.validation)} "
+            f"scenarios for validation, {len(split.test)} to test on"
         )
 
     def examples(self) -> list[Example]:

@@ -223,6 +223,32 @@ def _save_format(folder: Path, chat: ChatFormat, sampling: Mapping[str, JSON]) -
     GenerationConfig(do_sample=is_sampled, **generation, **ends).save_pretrained(str(folder))
 
 
+def other_format(adapter: str | Path, path: str, chat: ChatFormat) -> str:
+    """How an adapter of this package is used otherwise than it was trained, as a sentence; "" where it is not.
+
+    Args:
+        adapter: its folder.
+        path: the model under it, as `model.path`.
+        chat: how prompts and calls are written now.
+    """
+    try:
+        told = json.loads((Path(adapter) / FORMAT_FILE).read_text(encoding="utf-8"))
+        base = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
+        trained = {name: told[name] for name in ("dialect", "template_options")}
+        trained["base model"] = base["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # of another library, or of an older version
+    now = {"dialect": chat.dialect.name, "template_options": dict(chat.template_options)}
+    now["base model"] = base_model(path, EMBEDDED).id
+    differing = [f"{name} {now[name]!r} (trained with {was!r})" for name, was in trained.items() if now[name] != was]
+    if not differing:
+        return ""
+    return (
+        f"The adapter '{adapter}' was trained otherwise than it is used here: {'; '.join(differing)}. Its figures say "
+        "little then; use it as it was trained, unless this is what you want to know."
+    )
+
+
 def longest_context(path: str) -> int | None:
     """Tokens that a model reads at most, as its configuration says; None where it does not."""
     source = resolve(path)

@@ -36,7 +36,7 @@ from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
-from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, save_adapter
+from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, other_format, save_adapter
 from fissile.training.progress import Count, Progress
 from fissile.training.run_card import run_card
 from fissile.training.simulator import load_learned
@@ -254,6 +254,8 @@ class Run:
         path = self.config.model.path
         model = self.config.model
         chat = ChatFormat(load_tokenizer(path), get_dialect(model.dialect), model.template_options)
+        if model.adapter is not None and (warning := other_format(model.adapter, path, chat)):
+            self.progress.say((warning, "bold yellow"))
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
             self._source(name)
         with self.progress.waiting("read the tasks"):

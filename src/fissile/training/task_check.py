@@ -85,7 +85,8 @@ def environment_maker(config: RunConfig, tools: PythonTools | None) -> Environme
     """Gives every rollout its own world: that of the user's tools, or BFCL's where there are none."""
     if tools is None:
         return make_environment
-    limits = CallLimits(seconds=config.world.call_seconds, result_characters=config.world.result_characters)
+    world = config.world
+    limits = CallLimits(world.call_seconds, world.result_characters, world.call_memory_mb, world.calls_per_response)
     return lambda task: PythonWorld(tools, limits)
 
 

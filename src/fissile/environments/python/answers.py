@@ -39,6 +39,8 @@ def run(function: Function, arguments: dict[str, Any], max_characters: int) -> d
         value = plain(result)
     except NoJSONFormError as error:
         return refused(ErrorKind.EXCEPTION, f"{error}. {_RETURN}")
+    except MemoryError as error:
+        return refused(*described(error)) | {"out_of_memory": True}
     except BaseException as error:  # SystemExit is one
         return refused(*described(error))
     text = str(value) if isinstance(result, str) else json.dumps(value, ensure_ascii=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
+from functools import cache
 
 from fissile.calls import JSON, ToolCall, shorten
 from fissile.environments.python.answers import cut, printable
@@ -12,6 +14,8 @@ from fissile.environments.python.plain import digest
 from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.errors import ErrorKind, ToolError
 from fissile.tools import Tool
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,22 @@ def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, 
     except LostCallError as lost:
         told = ToolError(lost.kind, f"{call.name}() {lost}", index, call.name)
         return Outcome(state, f"Error: {told.message}", not_run(told.message), told)
+    if "out_of_memory" in reply.header:
+        _warn_of_memory(call.name or "", pool.limits.memory_mb)
     after = State(reply.parts[0], reply.header["fingerprint"]) if reply.parts else state
     error = _read_error(reply.header["error"], index, call.name)
     return Outcome(after, reply.header["text"], reply.header["digest"], error, reply.header["printed"])
+
+
+@cache
+def _warn_of_memory(tool: str, limit: int | None) -> None:
+    """Said once a tool: such an exception counts as the policy's, and may be the limit's."""
+    logger.warning(
+        "%s() ran out of the memory that a call may take (world.call_memory_mb = %s), and answers with an exception. "
+        "Raise it if the tool needs more.",
+        tool,
+        limit,
+    )
 
 
 def not_run(reason: str) -> str:

@@ -13,8 +13,11 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _CONTAINERS = (MutableMapping, MutableSequence, MutableSet, deque)
 _WRITERS = frozenset(
-    "add append appendleft clear difference_update discard extend extendleft insert intersection_update pop popitem "
-    "popleft remove reverse rotate setdefault sort subtract symmetric_difference_update update".split()
+    (
+        *("add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "insert"),
+        *("intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort"),
+        *("subtract", "symmetric_difference_update", "update"),
+    )
 )
 """Methods of Python's containers that change them."""
 _PARTS = frozenset({"get", "setdefault", "values", "items", "elements"})
@@ -63,7 +66,9 @@ def _top(tree: ast.Module) -> Iterator[ast.AST]:
         node = waiting.pop()
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node
-            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.excepthandler)]
+            waiting += [
+                child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.excepthandler)
+            ]
 
 
 def _stored(node: ast.AST) -> Iterator[ast.Name]:
@@ -104,10 +109,15 @@ def _changes(
         defined: the functions and classes of the module.
         namespace: what the module holds.
     """
+    bound: dict[str, list[str]] = {}
     for one in inner:  # after `order = ORDERS[id]`, order is a part of ORDERS
         found = _root(_value(one), meant)
-        for name in _stored(one) if found else ():
-            meant[name.id] = found
+        for name in _stored(one):
+            bound.setdefault(name.id, []).append(found)
+            meant |= {name.id: found} if found else {}
+    for local, roots in bound.items():
+        if "" in roots:  # it stands for something else, too, such as a copy
+            meant.pop(local, None)
     for one in inner:
         line = getattr(one, "lineno", 0)
         match one:
@@ -116,7 +126,7 @@ def _changes(
             case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
                 targets = [target]
             case ast.Call(func=ast.Attribute(attr=method, value=value)) if variable := _root(value, meant):
-                if _writes(method, value, namespace.get(variable), defined, namespace):
+                if _writes(method, value, namespace.get(variable), defined):
                     yield line, variable
                 continue
             case _:
@@ -125,9 +135,7 @@ def _changes(
         yield from ((line, variable) for target in parts if (variable := _root(target, meant)))
 
 
-def _writes(
-    method: str, owner: ast.expr, variable: Any, defined: Mapping[str, ast.AST], namespace: Mapping[str, Any]
-) -> bool:
+def _writes(method: str, owner: ast.expr, variable: Any, defined: Mapping[str, ast.AST]) -> bool:
     """Whether a method changes the variable, a container or an instance of the module's own class, or a part of it."""
     if method in _WRITERS and (isinstance(variable, _CONTAINERS) or not isinstance(owner, ast.Name)):
         return True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from fissile.calls import JSON, ToolCall, canonical_json
-from fissile.environments.python.calling import State, run_call
+from fissile.environments.python.answers import cut
+from fissile.environments.python.calling import Outcome, State, run_call
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.environments.python.toolbox import PythonTools
@@ -76,23 +78,96 @@ def _constructor_arguments(task: Task, tools: PythonTools) -> dict[str, JSON]:
 @lru_cache(maxsize=4096)
 def _replayed(pool: WorkerPool, tools: PythonTools, arguments: str, turns: str) -> Truth:
     """The truth of the world that is made from `arguments`, replayed. Both texts are JSON, to be a key."""
-    first = state = _constructed(pool, tools, arguments)
-    replayed = []
-    for turn, calls in enumerate(json.loads(turns)):
-        results = []
-        for name, values in calls:
-            outcome = run_call(pool, tools.tool(name), ToolCall(name, values, ""), state)
+    first = _constructed(pool, tools, arguments)
+    asked = [[ToolCall(name, values, "") for name, values in turn] for turn in json.loads(turns)]
+    once = _played(pool, tools, first, asked)
+    _refuse_chance(pool, tools, asked, once, _played(pool, tools, first, asked))
+    ends = [first]
+    for outcomes in once:
+        ends.append(outcomes[-1].state if outcomes else ends[-1])
+    for turn, calls in enumerate(asked):
+        if not calls and not tools.state:
+            _warn_of_unjudged()
+        for call, outcome in zip(calls, once[turn], strict=True):
+            if outcome.error is not None:
+                _warn_of_refusal(call.name or "")
+            if outcome.printed and outcome.content == "null":
+                _warn_of_print(call.name or "")
+    digests = [tuple(outcome.digest for outcome in outcomes) for outcomes in once]
+    return Truth(first, tuple(map(TruthTurn, ends[1:], digests)))
+
+
+def _played(
+    pool: WorkerPool, tools: PythonTools, state: State, turns: Sequence[Sequence[ToolCall]]
+) -> list[list[Outcome]]:
+    """What comes of each call, turn by turn."""
+    played: list[list[Outcome]] = []
+    for turn, calls in enumerate(turns):
+        played.append([])
+        for call in calls:
+            outcome = run_call(pool, tools.tool(call.name), call, state)
             if outcome.error is not None and outcome.error.kind is not ErrorKind.DOMAIN_ERROR:
                 raise DataError(
-                    f"the ground truth of turn {turn} cannot be replayed: {name}() was answered with "
+                    f"the ground truth of turn {turn} cannot be replayed: {call.name}() was answered with "
                     f"'{outcome.error.message}'. Mend the truth, the tool, or 'world.setup'."
                 )
             state = outcome.state
-            results.append(outcome.digest)
-            if outcome.printed and outcome.content == "null":
-                _warn_of_print(name)
-        replayed.append(TruthTurn(state, tuple(results)))
-    return Truth(first, tuple(replayed))
+            played[-1].append(outcome)
+    return played
+
+
+def _refuse_chance(
+    pool: WorkerPool,
+    tools: PythonTools,
+    turns: Sequence[Sequence[ToolCall]],
+    once: Sequence[Sequence[Outcome]],
+    again: Sequence[Sequence[Outcome]],
+) -> None:
+    """Raises DataError where a second replay went another way: no policy could be right then."""
+    for turn, calls in enumerate(turns):
+        for call, first, second in zip(calls, once[turn], again[turn], strict=True):
+            same = first.digest == second.digest
+            if same and (not tools.state or same_states(pool, second.state, first.state)):
+                continue
+            told = f"left another {tools.state} than before"
+            if not same:
+                told = f"said '{cut(first.content, 80)}' and then '{cut(second.content, 80)}'"
+            raise DataError(
+                f"the ground truth of turn {turn}, replayed twice, went two ways: {call.name}() {told}, so no right "
+                "call could be told from a wrong one. A tool must do the same for the same call in the same state: "
+                "keep chance in the instance (random.Random(seed)), and take the time, new ids and what a service "
+                "answers from 'world.setup' or from a fixed table."
+            )
+
+
+def same_states(pool: WorkerPool, state: State, expected: State) -> bool:
+    """True when a state is as expected. Equal fingerprints say so; else `==` has a word."""
+    if state.fingerprint == expected.fingerprint:
+        return True
+    try:
+        reply = pool.ask(Frame({"do": "compare"}, (state.pickled, expected.pickled)))
+    except LostCallError:
+        return False
+    return reply.header.get("same") is True
+
+
+@cache
+def _warn_of_unjudged() -> None:
+    """Said once: the judge of a turn without calls has only the state to go by."""
+    logger.warning(
+        "Some turns of the tasks expect no call, and functions keep no state: whatever is called there counts as "
+        "right. Give a class whose instance is the state, if that matters.",
+    )
+
+
+@cache
+def _warn_of_refusal(tool: str) -> None:
+    """Said once a tool: it may be a mistake in the data."""
+    logger.warning(
+        "%s() answers a call of the ground truth with an error. Such a call counts as right, and is not learned in the "
+        "cold start. `fissile data check` names the tasks; mend them where it is not wanted.",
+        tool,
+    )
 
 
 @cache

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
 from fissile.environments.python.calling import State, not_run, run_call
-from fissile.environments.python.frames import Frame
 from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.pool import LostCallError, WorkerPool, shared_pool
+from fissile.environments.python.pool import WorkerPool, shared_pool
 from fissile.environments.python.toolbox import PythonTools
-from fissile.environments.python.truth import Truth, TruthTurn, truth_of
+from fissile.environments.python.truth import Truth, TruthTurn, same_states, truth_of
 from fissile.errors import ConfigError, DataError, ErrorKind, ToolError
 from fissile.tasks import Task
 
@@ -49,7 +48,7 @@ class PythonWorld:
         self._truth = Truth(State(), ())
         self._state = State()
         self._results: list[str] = []
-        self._turn_ends: dict[int, int] = {}
+        self._turn_ends: dict[int, tuple[int, str]] = {}  # results so far, and the fingerprint
 
     def reset(self, task: Task) -> None:
         """Begin `task`; its truth is replayed once for all episodes.
@@ -84,12 +83,12 @@ class PythonWorld:
         return tuple(self._execute_one(call, index) for index, call in enumerate(calls))
 
     def snapshot(self) -> JSON:
-        """The pickled instance (base64), a digest of each result, and how many there were when each turn ended."""
+        """The pickled instance (base64), a digest of each result; how many, and the fingerprint, as turns ended."""
         return {
             "state": base64.b64encode(self._state.pickled).decode("ascii"),
             "fingerprint": self._state.fingerprint,
             "digests": list(self._results),
-            "turn_ends": [[turn, count] for turn, count in self._turn_ends.items()],
+            "turn_ends": [[turn, *end] for turn, end in self._turn_ends.items()],
         }
 
     def restore(self, state: JSON) -> None:
@@ -102,7 +101,7 @@ class PythonWorld:
             pickled = base64.b64decode(state["state"], validate=True)
             restored = State(pickled, str(state["fingerprint"]))
             results = [str(result) for result in state["digests"]]
-            turn_ends = {int(turn): int(count) for turn, count in state["turn_ends"]}
+            turn_ends = {int(turn): (int(count), str(*mark)) for turn, count, *mark in state["turn_ends"]}
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise DataError(f"The state to restore is no snapshot of a Python world ({error}).") from None
         self._state, self._results, self._turn_ends = restored, results, turn_ends
@@ -115,13 +114,15 @@ class PythonWorld:
         """As BFCL's checker judges a turn; to be called at the end of every turn, in order.
 
         A turn whose truth expects calls needs a call, then the state that the truth leaves, then the truth's results
-        among all results so far. A turn may be judged again later, as long as no later one was.
+        among all results so far. Unlike BFCL's, one whose truth expects none must leave the state as it was: reading is
+        free, changing is not. A turn may be judged again later, as long as no later one was.
         """
-        began = max((count for earlier, count in self._turn_ends.items() if earlier < turn), default=0)
-        self._turn_ends[turn] = len(self._results)
+        ends = [end for earlier, end in sorted(self._turn_ends.items()) if earlier < turn]
+        began, before = ends[-1] if ends else (0, self._truth.first.fingerprint)
+        self._turn_ends[turn] = len(self._results), self._state.fingerprint
         expected = self._truth.turns[turn]
         if not expected.results:
-            return _VALID
+            return _VALID if self._state.fingerprint == before or self._is_in(expected) else _CHANGED_STATE
         if len(self._results) == began:
             return _NO_CALL
         if not self._is_in(expected):
@@ -145,19 +146,14 @@ class PythonWorld:
         return ToolResult(outcome.content, index, outcome.error)
 
     def _is_in(self, expected: TruthTurn) -> bool:
-        """True when the state is the one that the truth leaves. Equal fingerprints say so; else `==` has a word."""
-        if self._state.fingerprint == expected.state.fingerprint:
-            return True
-        try:
-            reply = self._pool.ask(Frame({"do": "compare"}, (self._state.pickled, expected.state.pickled)))
-        except LostCallError:
-            return False
-        return reply.header.get("same") is True
+        """True when the state is the one that the truth leaves."""
+        return same_states(self._pool, self._state, expected.state)
 
 
 _VALID = Verdict()
 _NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
 _WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls did not leave what was asked for.")
+_CHANGED_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls changed what nobody asked to change.")
 _MISSING_RESULT = Verdict.against(
     MISSING_RESULT, ErrorKind.MISSING_CALL, "something that was asked for was not called."
 )
