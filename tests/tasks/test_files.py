@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fissile.errors import DataError
-from fissile.tasks import World, load_dataset, load_jsonl, load_tasks
+from fissile.tasks import World, load_dataset, load_jsonl, load_tasks, read_jsonl
 from fissile.tools import Tool
 
 TOOL = {
@@ -275,3 +275,53 @@ def test_the_front_door_tells_the_sources_apart(tmp_path: Path, bfcl: Path) -> N
     assert {task.category for task in load_tasks("bfcl", categories=["live_parallel"])} == {"live_parallel"}
     with pytest.raises(DataError, match="There is no file"):
         load_tasks("absent.jsonl")
+
+
+def test_system_column_is_a_system_message_and_other_columns_are_told(tmp_path: Path) -> None:
+    reading = read_jsonl(write(tmp_path, {**RECORD, "system": "Be brief.", "level": 3}))
+
+    assert reading.tasks[0].messages[0] == {"role": "system", "content": "Be brief."}
+    assert list(reading.remarks) == ["the column 'level' is no part of a task, and the model does not see it"]
+
+
+def test_two_system_messages_are_refused(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be long."}, *RECORD["messages"]]
+    with pytest.raises(DataError, match="keep one of them"):
+        load_jsonl(write(tmp_path, {**RECORD, "messages": messages, "system": "Be brief."}))
+
+
+@pytest.mark.parametrize("suffix", ["array", "parquet", "disk", "rows", "numpy"])
+def test_the_same_rows_from_wherever_they_lie_are_the_same_tasks(tmp_path: Path, suffix: str) -> None:
+    expected = load_jsonl(write(tmp_path, RECORD, RECORD))
+    rows = datasets.Dataset.from_list([RECORD, RECORD])
+    path = tmp_path / f"tasks.{'json' if suffix == 'array' else suffix}"
+    source: Any = path
+    match suffix:
+        case "array":
+            path.write_text(json.dumps([RECORD, RECORD], indent=1), encoding="utf-8")
+        case "parquet":
+            rows.to_parquet(path)
+        case "disk":
+            rows.save_to_disk(path)
+        case "rows":
+            source = rows
+        case "numpy":
+            source = rows.to_pandas().to_dict("records")
+
+    tasks = load_tasks(source)
+
+    assert [(task.messages, task.ground_truth, task.tools) for task in tasks] == [
+        (task.messages, task.ground_truth, task.tools) for task in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        (datasets.DatasetDict({"train": datasets.Dataset.from_list([RECORD])}), "Give the rows of one"),
+        (datasets.Dataset.from_list([RECORD]).to_pandas(), "from_pandas"),
+    ],
+)
+def test_rows_in_another_wrapping_are_refused_by_name(source: Any, advice: str) -> None:
+    with pytest.raises(DataError, match=advice):
+        load_tasks(source)

@@ -19,8 +19,8 @@ An argument that the truth leaves out may be given where it says what the schema
 `messages`, `tools`, `ground_truth` and `arguments` may each be a string of JSON, which is the way to keep them intact
 in a columnar dataset. What else messages may hold: `fissile.tasks.messages`; what a null means: `fissile.tasks.nulls`.
 
-Other names are read, too: `prompt` or `conversations` for `messages`; and where there is no `ground_truth`, the calls
-of the assistant's last message, at the end of `messages` or as `completion`.
+Other names are read, too: `prompt` or `conversations` for `messages`; `system` for a system message before them; and
+where there is no `ground_truth`, the calls of the assistant's last message, at the end of `messages` or as `completion`.
 
 A task that is played in a live world adds the world, and the user's later turns:
 
@@ -51,6 +51,8 @@ from fissile.tools import Tool
 _TASK_NEEDS = "a task needs 'messages', 'tools' and 'ground_truth'"
 _TURN_NEEDS = "a turn needs 'messages' and 'ground_truth'"
 _NAMES_OF_MESSAGES = ("messages", "prompt", "conversations")
+COLUMNS = frozenset((*_NAMES_OF_MESSAGES, "system", "completion", "tools", "ground_truth", "world", "turns", "id"))
+"""What of a row is read."""
 
 
 class Given(NamedTuple):
@@ -123,6 +125,8 @@ class RowReader:
         if not isinstance(row.record, dict):
             _fail(where, "a task must be a JSON object with 'messages', 'tools' and 'ground_truth'")
         record = without_null_keys(row.record)
+        for column in record.keys() - COLUMNS:
+            self.remarks[f"the column '{column}' is no part of a task, and the model does not see it"] += 1
         try:
             tools = self._tools(record, where)
             messages, truth = self._opening(record, where, tools)
@@ -161,6 +165,10 @@ class RowReader:
         messages = list(read_messages(_list(record, column, where), self.remarks, settle))
         if not messages:
             _fail(where, f"'{column}' is empty; a task needs at least the user's message")
+        if "system" in record and record["system"] not in ("", []):
+            if messages[0]["role"] == "system":
+                _fail(where, f"'system' and the first of '{column}' are both a system message; keep one of them")
+            messages[:0] = read_messages([{"role": "system", "content": record["system"]}], self.remarks)
         if "ground_truth" in record:
             truth = self._truth(record, where, tools)
             if "completion" in record:
