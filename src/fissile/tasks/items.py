@@ -56,7 +56,8 @@ def _blocks(entry: JSON, remarks: Counter[str]) -> Iterator[JSON]:
     if isinstance(entry, dict) and entry.get("type") == "message":
         entry = {key: value for key, value in entry.items() if key not in ("type", "id", "status")}
     content = entry.get("content") if isinstance(entry, dict) else None
-    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    parts = content if isinstance(content, list) else []
+    blocks = [part for part in parts if isinstance(part, dict)]
     kinds = {block.get("type") for block in blocks}
     if not kinds & {"tool_use", "tool_result", *_THOUGHTS}:
         yield entry
@@ -72,7 +73,7 @@ def _blocks(entry: JSON, remarks: Counter[str]) -> Iterator[JSON]:
     ]
     said = [
         block
-        for block in content
+        for block in parts
         if not isinstance(block, dict) or block.get("type") not in {"tool_use", "tool_result", *_THOUGHTS}
     ]
     if said or calls or "tool_result" not in kinds:

@@ -1,8 +1,8 @@
 """Messages as people's data holds them, read into one form.
 
 Read are OpenAI's (contents that are null or parts, `tool_calls`, `function_call`, the roles "developer" and
-"function"), ShareGPT's (`from` and `value`), what columnar storage makes of them, and what `fissile.tasks.items` knows. What comes out is text and,
-beside it, calls: how those are written into a prompt is the dialect's.
+"function"), ShareGPT's (`from` and `value`), what columnar storage makes of them, and what `fissile.tasks.items` knows.
+What comes out is text and, beside it, calls: how those are written into a prompt is the dialect's.
 """
 
 from __future__ import annotations

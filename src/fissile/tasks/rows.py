@@ -20,7 +20,8 @@ An argument that the truth leaves out may be given where it says what the schema
 in a columnar dataset. What else messages may hold: `fissile.tasks.messages`; what a null means: `fissile.tasks.nulls`.
 
 Other names are read, too: `prompt` or `conversations` for `messages`; `system` for a system message before them; and
-where there is no `ground_truth`, the calls of the assistant's last message, at the end of `messages` or as `completion`.
+where there is no `ground_truth`, the calls of the assistant's last message, at the end of `messages` or as
+`completion`.
 
 A task that is played in a live world adds the world, and the user's later turns:
 

@@ -58,7 +58,7 @@ def read_tool(schema: JSON) -> tuple[str, str, JSON]:
 def _refuse_others(given: dict[str, Any]) -> None:
     """Tools that are no functions."""
     for key in _GROUPS:
-        if key in given and "name" not in given:
+        if key in given and not given.keys() & {"name", *_WRAPPERS}:
             raise DataError(f"A tool is a group of '{key}'. List the declarations themselves, each as a tool.")
     kind = given.get("type", "function")
     if str(kind).lower() not in ("function", "custom", "object") or (

@@ -88,7 +88,7 @@ def normal(schema: JSON, path: str = "") -> JSON:
     """
     if not isinstance(schema, dict):
         return schema
-    known = {
+    known: dict[str, Any] = {
         _SYNONYMS.get(key, key): value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL
     }
     known.pop("$schema", None)  # with it, validation would change the dialect half-way
