@@ -38,8 +38,8 @@ CHECK = "fissile data check replays the truths, and shows what training would re
 """Said where the tasks are shown."""
 
 ONE_SIDED = (
-    "training refuses this split: tasks are needed on both sides, to train on and held out; sides share no function, so "
-    "give more tasks with different functions"
+    "training refuses this split: tasks are needed to train on and held out, and sides share no function; give more "
+    "tasks with different functions"
 )
 """Said where a side of the split is empty."""
 

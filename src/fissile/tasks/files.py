@@ -87,8 +87,7 @@ def read_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None
         raise DataError(f"There is no file {path}. Give the path of a .jsonl file with one task a line.") from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8, or give a parquet, arrow or csv file its "
-            f"suffix."
+            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8, or name it .parquet, .arrow or .csv."
         ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None

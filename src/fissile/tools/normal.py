@@ -46,9 +46,6 @@ MIN_COMPARED = 4
 MAX_COMPARED = 40
 """Characters of an unknown keyword that are compared with the known ones."""
 
-_SYNONYMS = {"x-nullable": "nullable"}
-"""Swagger 2's."""
-
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 """Keywords whose number Gemini's JSON writes as a text."""
 
@@ -88,9 +85,9 @@ def normal(schema: JSON, path: str = "") -> JSON:
     """
     if not isinstance(schema, dict):
         return schema
-    known: dict[str, Any] = {
-        _SYNONYMS.get(key, key): value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL
-    }
+    known = {key: value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL}
+    if "x-nullable" in known:  # Swagger 2
+        known["nullable"] = known.pop("x-nullable")
     known.pop("$schema", None)  # with it, validation would change the dialect half-way
     for keyword, advice in _REFUSED.items():
         if keyword in known:
