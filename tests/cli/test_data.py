@@ -63,6 +63,12 @@ def test_stats_of_a_file(tmp_path: Path) -> None:
     assert "excluded" not in output
 
 
+def test_stats_tell_of_a_split_that_training_refuses(tmp_path: Path) -> None:
+    tasks = tmp_path / "one.jsonl"
+    tasks.write_text(write_tasks(tmp_path).read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
+    assert "training refuses this split" in run("stats", "--source", str(tasks))
+
+
 def test_prompt_lengths_are_shown_for_a_tokenizer() -> None:
     tasks = [Task(str(length), (), (), ()) for length in range(1, 11)]
 

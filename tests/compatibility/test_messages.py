@@ -80,6 +80,9 @@ def through_arrow() -> None:
 PARTS = [{"type": "text", "text": "How large?"}]
 IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
 SHAREGPT = [{"from": "human", "value": "How large?"}]
+BLOCKS = {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "area", "input": {"side": 2}}]}
+ITEM = {"type": "function_call", "call_id": "c1", **FUNCTION}
+TWO_CALLS = {**CALLING, "tool_calls": [*CALLING["tool_calls"], {**CALLING["tool_calls"][0], "id": "c2"}]}
 ROWS = [
     Row("`content: null` beside `tool_calls`", "works", "the dialect writes the calls into the prompt", calls(CALLING)),
     Row("`tool_calls` with arguments as an object", "works", "as with JSON text", calls({**CALLING, "tool_calls": [{"function": {"name": "area", "arguments": {"side": 2}}}]})),
@@ -91,6 +94,11 @@ ROWS = [
     Row("a tool's `content` as an object", "converted", "its JSON", reads(USER, messages=[USER, CALLING, {**RESULT, "content": {"a": 1}}])),
     Row("the role `developer`", "converted", "`system`", reads({"role": "system", "content": "x"}, messages=[{"role": "developer", "content": "x"}, USER])),
     Row("the role `function`, `ipython`, `observation`", "converted", "`tool`", reads(USER, messages=[USER, CALLING, {"role": "function", "name": "area", "content": "4"}])),
+    Row("Anthropic's blocks `tool_use`, `tool_result`, `thinking`", "converted", "calls and results; thoughts are left out, counted and said once", calls(BLOCKS)),
+    Row("items of OpenAI's Responses (`function_call`, `function_call_output`)", "converted", "calls, parallel ones in one message, and results", calls(ITEM)),
+    Row("some results of parallel calls missing", "refused", "the call is named", refuses("the call 'c2' has no result", messages=[USER, TWO_CALLS, RESULT])),
+    Row("a column `system`", "converted", "a system message before the others; refused beside one", reads({"role": "system", "content": "x"}, messages=[USER], system="x")),
+    Row("other columns", "works", "no part of a task; told once (reward functions of the trainer receive them)", reads(USER, messages=[USER], level=3)),
     Row("an unknown role", "refused", "it is named, with those that are known", refuses("has the role 'bot'", messages=[{"role": "bot", "content": "x"}])),
     Row("ShareGPT's `conversations` with `from` and `value`", "converted", "messages; `function_call` and `observation` are read", reads(USER, conversations=SHAREGPT)),
     Row("`reasoning_content`, `weight` and other keys of a message", "converted", "left out, counted and said once", reads(USER, messages=[{**USER, "weight": 1}])),

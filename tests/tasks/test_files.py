@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fissile.errors import DataError
-from fissile.tasks import World, load_dataset, load_jsonl, load_tasks, tasks_from_rows
+from fissile.tasks import World, load_dataset, load_jsonl, load_tasks, read_jsonl, tasks_from_rows
 from fissile.tools import Tool
 
 TOOL = {
@@ -278,13 +278,12 @@ def test_the_front_door_tells_the_sources_apart(tmp_path: Path, bfcl: Path) -> N
 
 
 def test_columns_that_are_not_read_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    odd = {**RECORD, "system": "Be brief.", "tool": [], "level": 3, "nothing": None}
+    odd = {**RECORD, "system_prompt": "Be brief.", "tool": [], "level": 3, "nothing": None}
     load_jsonl(write(tmp_path, odd, odd))
     said = sorted(record.getMessage().partition(": ")[2] for record in caplog.records)
     assert said == [
         "the column 'level' is no part of a task (2 times).",
-        "the column 'system' is no part of a task; what it holds is read in 'messages', as a message of the role "
-        "'system' (2 times).",
+        "the column 'system_prompt' is no part of a task; what it holds is read in 'system' (2 times).",
         "the column 'tool' is no part of a task; what it holds is read in 'tools' (2 times).",
     ]
     caplog.clear()
@@ -296,3 +295,53 @@ def test_columns_that_are_not_read_are_said_once(tmp_path: Path, caplog: pytest.
 def test_a_turn_holds_messages_and_truth_alone(tmp_path: Path, key: str) -> None:
     with pytest.raises(DataError, match=rf"turns\[1\]: a turn holds 'messages' and 'ground_truth' alone, not '{key}'"):
         load_jsonl(write(tmp_path, {**LIVE, "turns": [TURNS[0], {**TURNS[1], key: []}]}))
+
+
+def test_system_column_is_a_system_message_and_other_columns_are_told(tmp_path: Path) -> None:
+    reading = read_jsonl(write(tmp_path, {**RECORD, "system": "Be brief.", "level": 3}))
+
+    assert reading.tasks[0].messages[0] == {"role": "system", "content": "Be brief."}
+    assert list(reading.remarks) == ["the column 'level' is no part of a task"]
+
+
+def test_two_system_messages_are_refused(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be long."}, *RECORD["messages"]]
+    with pytest.raises(DataError, match="keep one of them"):
+        load_jsonl(write(tmp_path, {**RECORD, "messages": messages, "system": "Be brief."}))
+
+
+@pytest.mark.parametrize("suffix", ["array", "parquet", "disk", "rows", "numpy"])
+def test_the_same_rows_from_wherever_they_lie_are_the_same_tasks(tmp_path: Path, suffix: str) -> None:
+    expected = load_jsonl(write(tmp_path, RECORD, RECORD))
+    rows = datasets.Dataset.from_list([RECORD, RECORD])
+    path = tmp_path / f"tasks.{'json' if suffix == 'array' else suffix}"
+    source: Any = path
+    match suffix:
+        case "array":
+            path.write_text(json.dumps([RECORD, RECORD], indent=1), encoding="utf-8")
+        case "parquet":
+            rows.to_parquet(path)
+        case "disk":
+            rows.save_to_disk(path)
+        case "rows":
+            source = rows
+        case "numpy":
+            source = rows.to_pandas().to_dict("records")
+
+    tasks = load_tasks(source)
+
+    assert [(task.messages, task.ground_truth, task.tools) for task in tasks] == [
+        (task.messages, task.ground_truth, task.tools) for task in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        (datasets.DatasetDict({"train": datasets.Dataset.from_list([RECORD])}), "Give the rows of one"),
+        (datasets.Dataset.from_list([RECORD]).to_pandas(), "from_pandas"),
+    ],
+)
+def test_rows_in_another_wrapping_are_refused_by_name(source: Any, advice: str) -> None:
+    with pytest.raises(DataError, match=advice):
+        load_tasks(source)

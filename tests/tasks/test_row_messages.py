@@ -82,7 +82,7 @@ def test_no_arguments_are_none_in_every_spelling(arguments: Any) -> None:
     [
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "a part of the type 'image_url'"),  # noqa: E501
         ({"role": "user", "content": [{"type": "input_audio"}]}, "a part of the type 'input_audio'"),
-        ({"role": "assistant", "content": [{"type": "tool_use", "name": "f"}]}, "a part of the type 'tool_use'"),
+        ({"role": "user", "content": [{"type": "tool_use", "name": "f"}]}, "only the assistant calls"),
         ({"role": "user", "content": ""}, "the message of the role 'user' is empty"),
         ({"role": "user", "content": None}, "the message of the role 'user' is empty"),
         ({"role": "assistant", "content": None, "tool_calls": []}, "or 'tool_calls'"),
@@ -164,3 +164,51 @@ def test_what_was_called_is_among_what_was_said() -> None:
     (task,) = tasks_from_rows([{"messages": [USER, CALLING, {"role": "tool", "content": "4"}, USER], "tools": [TOOL], "ground_truth": []}])  # fmt: skip  # noqa: E501
     assert isinstance(task, Task)
     assert said(task.messages[1]) == '\narea {"side": 2}'
+
+
+def test_calls_and_results_of_anthropics_blocks_are_calls_and_results() -> None:
+    remarks = Remarks()
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    call = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Rome"}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "5 C"}]}
+    entries = [
+        {"role": "user", "content": "Rome?"},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "I look."}, call]},
+        {"role": "user", "content": [result, {"type": "text", "text": "And Oslo?"}]},
+    ]
+
+    _, called, answered, asked = read_messages(entries, remarks)
+
+    assert called["content"] == "I look."
+    assert called["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "Rome"}'}
+    assert (answered["role"], answered["content"]) == ("tool", "5 C")
+    assert (asked["role"], asked["content"]) == ("user", "And Oslo?")
+    assert list(remarks.values()) == [1]
+
+
+def test_items_of_responses_are_messages_and_their_parallel_calls_are_one() -> None:
+    items = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Rome and Oslo?"}]},
+        {"type": "function_call", "call_id": "a", "name": "weather", "arguments": '{"city": "Rome"}'},
+        {"type": "reasoning", "summary": []},
+        {"type": "function_call", "call_id": "b", "name": "weather", "arguments": '{"city": "Oslo"}'},
+        {"type": "function_call_output", "call_id": "b", "output": "2 C"},
+        {"type": "function_call_output", "call_id": "a", "output": "5 C"},
+    ]
+
+    messages = read_messages(items, Remarks())
+
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool"]
+    assert [len(message.get("tool_calls", ())) for message in messages] == [0, 2, 0, 0]
+    assert [message["content"] for message in messages[2:]] == ["5 C", "2 C"]
+
+
+def test_a_call_without_its_result_beside_one_with_is_refused() -> None:
+    calls = [{"id": name, "function": {"name": "weather", "arguments": "{}"}} for name in "ab"]
+    entries = [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "b", "content": "2 C"},
+    ]
+
+    with pytest.raises(DataError, match="the call 'a' has no result"):
+        read_messages(entries, Remarks())

@@ -59,6 +59,12 @@ def test_a_tool_without_arguments(nothing):
 @pytest.mark.parametrize(
     ("spelled", "message"),
     [
+        ({"name": 3, "parameters": SCHEMA}, "has no name: its 'name' is 3"),
+        ({"tools": [{"name": "f"}]}, "List the declarations themselves"),
+        (
+            {"name": "f", "parameters": {"type": "object", "properties": {"a": {"nullable": "yes"}}}},
+            "'nullable' must be true or false, not 'yes'",
+        ),
         (
             {"name": "f", "parameter": SCHEMA},
             "'f' has the key 'parameter', which is not known. Did you mean 'parameters'",
@@ -95,6 +101,8 @@ def test_what_is_no_function_or_not_known_is_refused_by_name(spelled, message):
     [
         ({"type": "string", "nullable": True}, {"type": ["string", "null"]}),
         ({"type": "string", "nullable": False}, {"type": "string"}),
+        ({"type": "string", "x-nullable": True}, {"type": ["string", "null"]}),
+        ({"type": "ARRAY", "items": {}, "minItems": "1"}, {"type": "array", "items": {}, "minItems": 1}),
         ({"type": "string", "enum": ["a"], "nullable": True}, {"type": ["string", "null"], "enum": ["a", None]}),
         ({"const": 1, "nullable": True}, {"enum": [1, None]}),
         (

@@ -38,6 +38,12 @@ app.command("check")(check)
 CHECK = "fissile data check replays the truths, and shows what training would refuse"
 """Said where the tasks are shown."""
 
+ONE_SIDED = (
+    "training refuses this split: tasks are needed to train on and held out, and sides share no function; give more "
+    "tasks with different functions"
+)
+"""Said where a side of the split is empty."""
+
 Source = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
 Categories = Annotated[str, typer.Option(help="BFCL categories, separated by commas, or 'all'.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name.")]
@@ -69,7 +75,10 @@ def stats(
     if any(task.world is not None for task in loaded.tasks):
         console.print("live tasks: their split is the recipe's (tasks.held_out, or at random for your own tools)")
     else:
-        console.table(split_table(split_by_function(loaded.tasks, split_seed)))
+        split = split_by_function(loaded.tasks, split_seed)
+        console.table(split_table(split))
+        if not split.train or not (split.test or split.validation):
+            console.print(ONE_SIDED)
     if loaded.excluded:
         table = Table("task", "reason", title="excluded", title_justify="left")
         for task_id, reason in loaded.excluded.items():

@@ -33,6 +33,8 @@ _KEY_MARKS = re.compile(
     re.DOTALL,
 )
 
+_FUNCTION = re.compile(r"[\"']function[\"']\s*+:\s*+(?:\{|[\"'](?P<name>[^\"']*+)[\"'])")
+
 _INSTRUCTIONS = """\
 You can call the functions below. To call one, respond with JSON and nothing else, in the format
 {{"name": function name, "parameters": dictionary of argument name and its value}}
@@ -112,6 +114,9 @@ def _is_call(text: str, start: int, end: int, offered: Collection[str] | None) -
         return True
     if not _ALL_KEYS.issuperset(keys) or keys <= {"type", "id"}:
         return False
+    if offered is not None and keys <= {"type", "id", "function"}:  # {"function": "x^2"} is an answer
+        function = _FUNCTION.search(text, start, end)
+        return function is not None and (function["name"] is None or function["name"] in offered)
     if offered is None or not keys.isdisjoint(_ARGUMENT_KEYS):
         return True
     try:

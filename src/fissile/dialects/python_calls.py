@@ -31,6 +31,9 @@ _SEPARATOR = re.compile(r"[ \t]*+[,;]")
 _LINE_ENDS = re.compile(r"[ \t]*+\]?[ \t\r]*+(?:#[^\n]*+)?(?=\n|\Z)")
 _EMPTY_FENCE = re.compile(r"```\w*+\s*+(?:```|\Z)")
 
+MAX_LINE = 200
+"""Characters of a line, on either side, in which words are looked for."""
+
 _INSTRUCTIONS = """\
 You compose function calls. Given a request and the functions below, make the calls that fulfil it.
 If none of the functions fits, or the request lacks a required argument, say so instead.
@@ -80,7 +83,8 @@ class PythonDialect:
         A list that begins with `[name(` is read wherever it stands, and calls without a list on lines of their
         own. In a list or line that cannot be read to its end, the calls before the trouble are kept, and the rest
         of it is one malformed call. Where it is known what is `offered`, a line of its own that names no tool is
-        content unless it reads as a call with arguments: `print("x")` and `f(x) = 2 * x` are plain answers.
+        content unless it reads as a call with arguments: `print("x")` and `f(x) = 2 * x` are plain answers. So is a
+        list in the middle of a line: "It takes [O(n)] steps".
         """
         parsed = split_response(text, _MARKS, partial(_read_calls, offered))
         return replace(parsed, content=_EMPTY_FENCE.sub("", parsed.content).strip()) if parsed.calls else parsed
@@ -101,13 +105,21 @@ def _read_calls(
 ) -> tuple[Sequence[ToolCall] | None, int]:
     """The calls of the list or the line that begins at `mark`, or None for content; and the offset behind them."""
     start = blank_end(text, mark.start())
-    if text[start] == "[":
-        return _read_list(text, start)
-    calls, end = _read_line(text, start)
-    head = _CALL.match(text, start)
-    if offered is not None and head and head["name"] not in offered and not all(call.arguments for call in calls):
-        return None, end
-    return calls, end
+    is_list = text[start] == "["
+    calls, end = _read_list(text, start) if is_list else _read_line(text, start)
+    head = _CALL.match(text, blank_end(text, start + is_list))
+    if offered is None or head is None or head["name"] in offered or all(call.arguments for call in calls):
+        return calls, end
+    if is_list and not _is_in_a_sentence(text, start, end):
+        return calls, end
+    return None, end
+
+
+def _is_in_a_sentence(text: str, start: int, end: int) -> bool:
+    """True for a list that is closed, with words before or behind it on its line."""
+    before = text[max(start - MAX_LINE, 0) : start].rpartition("\n")[2]
+    behind = text[end : end + MAX_LINE].partition("\n")[0]
+    return text[end - 1] == "]" and any(letter.isalnum() for letter in before + behind)
 
 
 def _read_list(text: str, start: int) -> tuple[Sequence[ToolCall], int]:

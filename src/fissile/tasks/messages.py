@@ -1,8 +1,8 @@
 """Messages as people's data holds them, read into one form.
 
 Read are OpenAI's (contents that are null or parts, `tool_calls`, `function_call`, the roles "developer" and
-"function"), ShareGPT's (`from` and `value`), and what columnar storage makes of them. What comes out is text and,
-beside it, calls: how those are written into a prompt is the dialect's.
+"function"), ShareGPT's (`from` and `value`), what columnar storage makes of them, and what `fissile.tasks.items` knows.
+What comes out is text and, beside it, calls: how those are written into a prompt is the dialect's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from fissile.calls import JSON
 from fissile.errors import DataError
+from fissile.tasks.items import as_messages
 from fissile.tasks.nulls import without_null_keys
 from fissile.tasks.task import Message
 
@@ -59,7 +60,7 @@ def read_messages(
         DataError: a message that cannot be read; it says which, and what to change.
     """
     messages = []
-    for place, entry in enumerate(entries):
+    for place, entry in as_messages(entries, remarks):
         try:
             messages.append(_message(entry, remarks, settle))
         except DataError as error:
@@ -214,6 +215,11 @@ def _in_order_of_calls(messages: Iterable[Message]) -> Iterator[Message]:
             strange = next((name for name in answered if name is not None and name not in order), None)
             if strange is not None:
                 raise DataError(f"a result answers the call '{strange}', which the message before it does not make")
+            if unanswered := next((name for name in order if None not in answered and name not in answered), None):
+                raise DataError(
+                    f"the call '{unanswered}' has no result, though others of its message have; add it, or leave the "
+                    "call out"
+                )
             run.sort(key=lambda message: order.get(message.get("tool_call_id", ""), len(order)))
         order = {call["id"]: place for place, call in enumerate(run[-1].get("tool_calls", ())) if "id" in call}
         yield from run

@@ -19,8 +19,9 @@ An argument that the truth leaves out may be given where it says what the schema
 `messages`, `tools`, `ground_truth` and `arguments` may each be a string of JSON, which is the way to keep them intact
 in a columnar dataset. What else messages may hold: `fissile.tasks.messages`; what a null means: `fissile.tasks.nulls`.
 
-Other names are read, too: `prompt` or `conversations` for `messages`; and where there is no `ground_truth`, the calls
-of the assistant's last message, at the end of `messages` or as `completion`.
+Other names are read, too: `prompt` or `conversations` for `messages`; `system` for a system message before them; and
+where there is no `ground_truth`, the calls of the assistant's last message, at the end of `messages` or as
+`completion`.
 
 A task that is played in a live world adds the world, and the user's later turns:
 
@@ -53,10 +54,10 @@ from fissile.tools import Tool
 _TASK_NEEDS = "a task needs 'messages', 'tools' and 'ground_truth'"
 _TURN_NEEDS = "a turn needs 'messages' and 'ground_truth'"
 _NAMES_OF_MESSAGES = ("messages", "prompt", "conversations")
-_COLUMNS = ("id", *_NAMES_OF_MESSAGES, "tools", "ground_truth", "completion", "world", "turns")
+COLUMNS = ("id", *_NAMES_OF_MESSAGES, "system", "tools", "ground_truth", "completion", "world", "turns")
+"""What of a row is read."""
 _OF_A_TURN = ("messages", "ground_truth")
-_FOR_SYSTEM = "'messages', as a message of the role 'system',"
-_MEANT = {"system": _FOR_SYSTEM, "system_prompt": _FOR_SYSTEM, "environment": "'world'"}
+_MEANT = {"system_prompt": "'system'", "environment": "'world'"}
 
 
 class Given(NamedTuple):
@@ -77,8 +78,8 @@ class Row(NamedTuple):
 
 def unread(record: JSON) -> Iterator[tuple[str, str]]:
     """The columns of a row that make no part of its task, and where what they hold would be read; "" if unclear."""
-    for column in without_null_keys(record).keys() - _COLUMNS if isinstance(record, dict) else ():
-        near = difflib.get_close_matches(column.casefold(), _COLUMNS, n=1, cutoff=0.8)
+    for column in without_null_keys(record).keys() - set(COLUMNS) if isinstance(record, dict) else ():
+        near = difflib.get_close_matches(column.casefold(), COLUMNS, n=1, cutoff=0.8)
         yield column, _MEANT.get(column.casefold(), f"'{near[0]}'" if near else "")
 
 
@@ -174,6 +175,10 @@ class RowReader:
         messages = list(read_messages(_list(record, column, where), self.remarks, settle))
         if not messages:
             _fail(where, f"'{column}' is empty; a task needs at least the user's message")
+        if "system" in record and record["system"] not in ("", []):
+            if messages[0]["role"] == "system":
+                _fail(where, f"'system' and the first of '{column}' are both a system message; keep one of them")
+            messages[:0] = read_messages([{"role": "system", "content": record["system"]}], self.remarks)
         if "ground_truth" in record:
             truth = self._truth(record, where, tools)
             if "completion" in record:

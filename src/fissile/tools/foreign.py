@@ -25,7 +25,7 @@ _SILENT = frozenset(
 
 _KNOWN = ("type", "name", "description", *_PARAMETERS, *sorted(_SILENT))
 _WRAPPERS = ("function", "toolSpec")
-_GROUPS = ("functionDeclarations", "function_declarations")
+_GROUPS = ("functionDeclarations", "function_declarations", "tools", "functions")
 
 
 def read_tool(schema: JSON) -> tuple[str, str, JSON]:
@@ -45,6 +45,8 @@ def read_tool(schema: JSON) -> tuple[str, str, JSON]:
             break
     name, description = given.get("name"), given.get("description", "")
     if not isinstance(name, str) or not name.strip():
+        if name is not None:
+            raise DataError(f"A tool has no name: its 'name' is {name!r}, which must be a text that is not empty.")
         keys = f" among its keys ({', '.join(map(repr, given))})" if given else ""
         raise DataError(f"A tool has no name{keys}. Write it as {_FORM}.")
     if not isinstance(description, str):
@@ -56,7 +58,7 @@ def read_tool(schema: JSON) -> tuple[str, str, JSON]:
 def _refuse_others(given: dict[str, Any]) -> None:
     """Tools that are no functions."""
     for key in _GROUPS:
-        if key in given:
+        if key in given and not given.keys() & {"name", *_WRAPPERS}:
             raise DataError(f"A tool is a group of '{key}'. List the declarations themselves, each as a tool.")
     kind = given.get("type", "function")
     if str(kind).lower() not in ("function", "custom", "object") or (

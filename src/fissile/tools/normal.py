@@ -6,6 +6,7 @@ A schema that needs no change comes back equal. What is known is rewritten, and 
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +46,9 @@ MIN_COMPARED = 4
 MAX_COMPARED = 40
 """Characters of an unknown keyword that are compared with the known ones."""
 
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+"""Keywords whose number Gemini's JSON writes as a text."""
+
 _REFUSED = {
     "$dynamicRef": "write '$ref'",
     "$recursiveRef": "write '$ref'",
@@ -82,6 +86,8 @@ def normal(schema: JSON, path: str = "") -> JSON:
     if not isinstance(schema, dict):
         return schema
     known = {key: value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL}
+    if "x-nullable" in known:  # Swagger 2
+        known["nullable"] = known.pop("x-nullable")
     known.pop("$schema", None)  # with it, validation would change the dialect half-way
     for keyword, advice in _REFUSED.items():
         if keyword in known:
@@ -89,6 +95,9 @@ def normal(schema: JSON, path: str = "") -> JSON:
     for keyword in known.keys() - _RULES - _OTHERS:
         if near := _meant(keyword):
             raise SchemaError(path, f"'{keyword}' is no keyword of JSON Schema; did you mean '{near}'?")
+    if not isinstance(known.get("nullable", True), bool):
+        raise SchemaError(path, f"'nullable' must be true or false, not {known['nullable']!r}")
+    known |= {key: int(known[key]) for key in _COUNTS if re.fullmatch("[0-9]{1,18}", str(known.get(key)))}
     known = _tuples(_dependencies(_with_bounds(_required_names(known))))
     inside = with_inner_schemas(known, lambda place, inner: normal(inner, f"{path}.{place}" if path else place))
     return _nullable(_with_types(inside, path))

@@ -39,7 +39,8 @@ class Tool:
         try:
             schema = read_schema(json.dumps(self.parameters, allow_nan=False))
         except SchemaError as error:
-            raise DataError(f"Tool '{self.name}': 'parameters' is not a valid JSON Schema {error}.") from None
+            problem = str(error).removesuffix("?") + ("?" if str(error).endswith("?") else ".")
+            raise DataError(f"Tool '{self.name}': 'parameters' is not a valid JSON Schema {problem}") from None
         except NoObjectError as error:
             raise DataError(f"Tool '{self.name}': 'parameters' {error}.") from None
         except (TypeError, ValueError, RecursionError) as error:

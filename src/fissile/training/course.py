@@ -194,9 +194,6 @@ class LiveCourse:
             self._make_environment(task).reset(task)
         self._demonstrated = _scenarios_of(self.train, split.train)
         refuse_too_few(sides, config)
-        untrained = ""
-        if sides.untrained:
-            untrained = f", {sides.untrained} more not trained on, which expect no call or follow what cannot be called"
         self.summary = (
             f"{len(split.train)} training scenarios with {sides.count} turns, {sides.count - len(self.train)} left out "
             f"with more than {config.tasks.max_prompt_tokens} prompt tokens; {len(split.validation)} scenarios for "

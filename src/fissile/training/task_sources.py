@@ -32,14 +32,12 @@ class Sides:
         train: what is trained on: tasks, or those turns of live scenarios that fit.
         evaluated: the held-out tasks that are measured.
         count: tasks, or turns of the training scenarios, before those that do not fit are left out.
-        untrained: turns of the training scenarios that are not trained on: they, or all before them, expect no call.
     """
 
     split: Split
     train: tuple[Task, ...]
     evaluated: tuple[Task, ...]
     count: int
-    untrained: int = 0
 
 
 def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
@@ -79,8 +77,7 @@ def sides_of(config: RunConfig, tasks: Sequence[Task], fits: Fits = lambda task:
     split = _whole_split(config, tasks) if config.is_live or config.tasks.source == PROCEDURAL else None
     if config.is_live and split is not None:
         turns = [instance for task in split.train for instance in instances(task)]
-        untrained = sum(len(task.turns) for task in split.train) - len(turns)
-        return Sides(split, tuple(filter(fits, turns)), _evaluated(split, config.evaluation), len(turns), untrained)
+        return Sides(split, tuple(filter(fits, turns)), _evaluated(split, config.evaluation), len(turns))
     if split is not None:
         split = Split(*(tuple(filter(fits, side)) for side in split))
     else:
