@@ -74,13 +74,17 @@ class Answer:
             completion = json.loads(body)
             if isinstance(completion, dict) and completion.get("error"):
                 raise ValueError("it holds an error")
+            if isinstance(completion, dict) and not completion.get("choices"):
+                raise ValueError("it holds no choices")
             choice = completion["choices"][0]
             end = choice.get("finish_reason")
             if choice.get("error") or end == "error":
                 raise ValueError("its choice holds an error")
             if end == "content_filter":
                 return cls("", filtered=True)
-            message = choice["message"]
+            message = choice.get("message")
+            if not isinstance(message, dict):
+                raise ValueError("its choice holds no message")
             listed = message.get("tool_calls") or _one_call(message.get("function_call"))
             calls = tuple(_native_call(call.get("function") or {}) for call in listed)
             reasoning = message.get("reasoning_content") or message.get("reasoning")
