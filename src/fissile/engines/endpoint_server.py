@@ -257,7 +257,7 @@ class ChatServer:
             if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
                 return self._end("tls", f"{url} does not speak TLS ({said}). Perhaps base_url begins with http://.")
             if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN and not self._has_answered:
-                of = self._proxy or f"base_url {url}"
+                of = f"base_url {url}" if self._proxy is None else f"a proxy ({self._proxy})"
                 return self._end("dns", f"The host of {of} is not known ({said}). Correct it, or see to the network.")
         return _PassingError("connection", f"{said} (through {self._proxy})" if self._proxy else said)
 
