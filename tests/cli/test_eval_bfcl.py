@@ -138,6 +138,7 @@ def test_the_help_is_fast_and_eval_alone_still_works() -> None:
         (["--policy", "oracle", "--template-option", "thinking"], "must look like name=value"),
         (["--endpoint", "http://localhost/v1"], "--endpoint needs --model"),
         (["--policy", "oracle", "--omit", "seed"], "are for an --endpoint"),
+        (["--policy", "oracle", "--timeout", "3", "--retries", "5"], "--timeout: these are for an --endpoint"),
         (["--model", "m", "--endpoint", "http://h/v1", "--omit", "seeds"], "--omit: Input should be 'temperature'"),
         (["--model", "m", "--endpoint", "http://h/v1", "--extra-body", "[1]"], "must be a JSON object"),
         (["--model", "m", "--endpoint", "http://h/v1/chat/completions"], "--endpoint: base_url must not end in"),

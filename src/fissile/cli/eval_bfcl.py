@@ -134,8 +134,16 @@ def bfcl(
             extra_body=({"chat_template_kwargs": settings.template_options} if settings.template_options else {})
             | _json_object(extra_body),
         )
-    elif omit or extra_body:
-        raise ConfigError("--omit and --extra-body are for an --endpoint. Leave them out.")
+    elif unused := _of_endpoints(
+        omit=omit or None,
+        extra_body=extra_body,
+        timeout_seconds=timeout,
+        retries=retries,
+        length_parameter=length_parameter,
+        max_failures=max_failures,
+        key_variable=key_variable,
+    ):
+        raise ConfigError(f"{' and '.join(unused)}: these are for an --endpoint. Leave them out.")
     folder = SuiteFolder(output)
     folder.refuse_occupied(resume)
     progress = Progress(console)
@@ -210,6 +218,12 @@ def _checked(section: type[Any], **fields: Any) -> Any:
             for problem in error.errors(include_input=False)
         )
         raise ConfigError(f"The evaluation cannot be run: {problems}.") from None
+
+
+def _of_endpoints(**given: Any) -> list[str]:
+    """The options that were set although only an endpoint reads them."""
+    fields = EndpointSettings.model_fields
+    return [_option((name,)) for name, value in given.items() if value is not None and value != fields[name].default]
 
 
 def _option(location: tuple[int | str, ...]) -> str:
