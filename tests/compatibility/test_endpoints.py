@@ -430,7 +430,7 @@ ROWS = [
         "a web page instead of an answer",
         "refused",
         "told as such, with its words",
-        lost(sends(200, PAGE, {"Content-Type": "text/html"}), "a web page: Welcome - Sign in", "/v1"),
+        lost(sends(200, PAGE, {"Content-Type": "text/html"}), "a web page: Welcome - Sign in", "base_url"),
     ),
     Row("no choices", "refused", "tried again; the answer is told", lost(sends(200, '{"choices": []}'), "choices")),
     Row(

@@ -113,6 +113,9 @@ def test_an_evaluation_may_come_later_and_must_hold_whole_groups(tmp_path: Path)
     made = trainer(tmp_path, {"per_device_eval_batch_size": 4})
     assert made.evaluate(rows(3))["eval_reward"] > 0
     assert made.evaluate(squares(2))["eval_infrastructure"] == 0
+    assert made.predict(squares(2)).metrics["test_loss"] is not None
+    made.create_model_card("me/mine")
+    assert "fissile" in (tmp_path / "README.md").read_text(), "a card that is asked for is written"
     made.args.per_device_eval_batch_size = 6
     with pytest.raises(ConfigError, match=r"6 rows splits a group of 4.*per_device_eval_batch_size"):
         made.evaluate(rows(3))
@@ -326,3 +329,9 @@ def test_a_mask_that_lets_a_token_of_the_world_in_stops_the_step(tmp_path: Path)
     batch["completion_mask"][0, -1] = 1  # padding, for instance
     with pytest.raises(RuntimeError, match="row 0: 2 tokens, of which the policy wrote 1"):
         check_loss_mask(batch, rollouts, drops_truncated=False)
+
+
+def test_a_checkpoint_named_in_the_settings_is_gone_on_from(tmp_path: Path) -> None:
+    missing = str(tmp_path / "checkpoint-5")
+    with pytest.raises(ValueError, match="checkpoint-5"):
+        trainer(tmp_path, {"resume_from_checkpoint": missing}).train()

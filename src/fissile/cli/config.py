@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from enum import Enum
 from typing import get_origin
 
 from pydantic import BaseModel
@@ -44,4 +46,11 @@ def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _default(entry: FieldInfo) -> str:
-    return "(needed)" if entry.is_required() else str(entry.get_default(call_default_factory=True)) or '""'
+    return "(needed)" if entry.is_required() else _shown(entry.get_default(call_default_factory=True)) or '""'
+
+
+def _shown(value: object) -> str:
+    """A default as a recipe holds it: the value of an enum, not its name in Python."""
+    if isinstance(value, list | tuple):
+        return json.dumps([str(part.value) if isinstance(part, Enum) else part for part in value], default=str)
+    return str(value.value) if isinstance(value, Enum) else str(value)

@@ -64,7 +64,7 @@ def make_client(settings: EndpointSettings, key: str, proxy: Proxy | None) -> op
     except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
         if proxy is not None and not isinstance(error, OSError):
             raise _unusable(proxy, str(error)) from None
-        named = " and ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
+        named = " or ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
         raise ConfigError(
             f"The certificates of the authorities cannot be read ({error}). See that {named or 'SSL_CERT_FILE'} names "
             "a file or a folder with them, or unset it."

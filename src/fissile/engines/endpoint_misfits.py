@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Collection
@@ -15,6 +16,15 @@ logger = logging.getLogger(__name__)
 
 NATIVE = "native"
 """Calls in the fields that the API has for them."""
+
+FOREIGN, EMPTY, CUT = "foreign", "empty", "cut"
+"""Calls in a format that no dialect reads; an answer with neither text nor calls; one that its limit left so."""
+
+_SIGN = re.compile(
+    r"<tool_call|<tool_use|<function[=_s]|<invoke |<start_function_call>|<.tool.call|<\|(tool|python_tag|action_start)"
+    r"|<\|channel\|>commentary|\[TOOL_|functools\[|```tool|^\s*(```\w*\s*)?\[?\s*\{"
+)
+"""How models begin calls that a server's parser should have read (Qwen3-Coder, DeepSeek, GPT-OSS, Gemma, ...)."""
 
 DIALECTS = ("hermes", "llama3_json", "mistral", "python")
 """Those that text is read with, the most distinct first."""
@@ -65,6 +75,10 @@ class Misfits:
         written = self._misread.most_common(1)[0][0]
         if written == NATIVE:
             return f"{share} hold native calls, which are not read as such. Read them: --dialect native."
+        if written in (EMPTY, CUT):
+            return f"{share} are empty, with neither text nor calls. {_EMPTY_ADVICE[written]}"
+        if written == FOREIGN:
+            return f"{share} hold what looks like tool calls as text, in a format that is not read. {_FOREIGN_ADVICE}"
         if self._dialect is not None:
             return (
                 f"{share} hold tool calls of the dialect '{written}', which are not read in the dialect "
@@ -84,9 +98,30 @@ class Misfits:
             return ""
         if answer.calls:
             return NATIVE
-        for text in filter(None, (answer.content, answer.reasoning if self._dialect is None else "")):
-            for name in DIALECTS:
-                calls = get_dialect(name).parse(text).calls
-                if calls and all(call.is_well_formed and call.name in offered for call in calls):
-                    return name
-        return ""
+        texts = (answer.content, answer.reasoning if self._dialect is None else "")
+        found = next(filter(None, (_format_of(text, offered) for text in texts)), "")
+        if not found and not answer.content.strip():
+            return CUT if answer.truncated else EMPTY
+        return found
+
+
+def _format_of(text: str, offered: Collection[str]) -> str:
+    """The dialect that calls in a text are written in, or `FOREIGN`; "" where there are none of offered tools."""
+    for name in DIALECTS:
+        calls = get_dialect(name).parse(text).calls
+        if calls and all(call.is_well_formed and call.name in offered for call in calls):
+            return name
+    if _SIGN.search(text) and any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in offered):
+        return FOREIGN
+    return ""
+
+
+_EMPTY_ADVICE = {
+    EMPTY: "See what the server makes of the model's output: its chat template, its parsers of reasoning and of calls.",
+    CUT: "They ended at the limit of a response, which reasoning counts in: raise --max-new-tokens.",
+}
+
+_FOREIGN_ADVICE = (
+    "They count as no calls, and nothing is executed. Start the server with the tool parser of this model (vLLM: "
+    "--enable-auto-tool-choice --tool-call-parser ...), and leave the calls to it: --dialect native."
+)

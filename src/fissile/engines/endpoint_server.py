@@ -219,7 +219,7 @@ class ChatServer:
         if status in _PASSING_STATUSES or status >= 500 or status == 200:
             reason = "unreadable" if status == 200 else f"status {status}"
             where = "an error in an answer" if status == 200 else reason
-            hint = f"; {self._wrong_path()}" if refusal.is_page and status == 200 else ""
+            hint = f" Is base_url right? {self._wrong_path()}" if refusal.is_page and status == 200 else ""
             return _PassingError(reason, f"{where}: {said}{hint}{through}", _retry_after(headers))
         if status in (401, 403, 404, 405, 407):
             return self._end(f"status {status}", f"{self._lasting(status, refusal)}{through} The server says: {said}")
@@ -242,13 +242,15 @@ class ChatServer:
             )
         return (
             f"{settings.base_url} has no chat completions of a model '{settings.model}' (status {status}). "
-            f"Correct model, or base_url: {self._wrong_path()}."
+            f"Correct model, or base_url. {self._wrong_path()}"
         )
 
     def _wrong_path(self) -> str:
         """What may be wrong with the path of the address."""
         url = self.settings.base_url.rstrip("/")
-        return f"perhaps it is {url}/v1" if not urlsplit(url).path else "it usually ends in /v1"
+        if not urlsplit(url).path:
+            return f"Perhaps it is {url}/v1."
+        return "The path is the part before /chat/completions." if url.endswith("/v1") else "It usually ends in /v1."
 
     def _unreachable(self, error: Exception) -> Exception:
         """What it means that there is no connection, or that it broke."""
@@ -265,7 +267,7 @@ class ChatServer:
             if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
                 return self._end("tls", f"{url} does not speak TLS ({said}). Perhaps base_url begins with http://.")
             if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN and not self._has_answered:
-                of = self._proxy or f"base_url {url}"
+                of = f"base_url {url}" if self._proxy is None else f"a proxy ({self._proxy})"
                 return self._end("dns", f"The host of {of} is not known ({said}). Correct it, or see to the network.")
         return _PassingError("connection", f"{said} (through {self._proxy})" if self._proxy else said)
 

@@ -82,6 +82,7 @@ class EndpointSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_plain_url(cls, url: str) -> str:
+        url = url.strip()
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url must begin with http:// or https:// and name a host")

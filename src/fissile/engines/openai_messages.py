@@ -74,6 +74,8 @@ class Answer:
             completion = json.loads(body)
             if isinstance(completion, dict) and completion.get("error"):
                 raise ValueError("it holds an error")
+            if isinstance(completion, dict) and not completion.get("choices"):
+                raise ValueError("it holds no choices")
             choice = completion["choices"][0]
             end = choice.get("finish_reason")
             if choice.get("error") or end == "error":
@@ -82,7 +84,9 @@ class Answer:
                 return cls("", filtered=True)
             if str(end or "stop").lower() not in _ENDS:
                 raise ValueError(f"its choice ended with '{str(end)[:40]}', which is no end of an answer")
-            message = choice["message"]
+            message = choice.get("message")
+            if not isinstance(message, dict):
+                raise ValueError("its choice holds no message")
             listed = message.get("tool_calls") or _one_call(message.get("function_call"))
             calls = tuple(_native_call(call.get("function") or {}) for call in listed)
             reasoning = message.get("reasoning_content") or message.get("reasoning")

@@ -104,13 +104,15 @@ class TaskGRPOTrainer(PackedGRPOTrainer):
         self._refuse_what_engines_cannot()
         self._start = trainable_bits(self.model)
 
-    def train(self, *arguments: Any, **options: Any) -> Any:
-        """TRL's, and what it returns.
+    def train(self, resume_from_checkpoint: str | bool | None = None, *arguments: Any, **options: Any) -> Any:
+        """TRL's, and what it returns. It goes on from the checkpoint that is named here or in `args`.
 
         Raises:
             RunError: the training is over, and no update was made.
         """
-        output = super().train(*arguments, **options)
+        if resume_from_checkpoint is None:
+            resume_from_checkpoint = self.args.resume_from_checkpoint
+        output = super().train(resume_from_checkpoint, *arguments, **options)
         self.require_update()
         return output
 
@@ -129,6 +131,10 @@ class TaskGRPOTrainer(PackedGRPOTrainer):
         """TRL's; `eval_dataset` holds tasks, as the constructor's does."""
         metrics: dict[str, float] = super().evaluate(self._rows.read_eval(eval_dataset), *arguments, **options)
         return metrics
+
+    def predict(self, test_dataset: Any, *arguments: Any, **options: Any) -> Any:
+        """TRL's; `test_dataset` holds tasks, as the constructor's datasets do."""
+        return super().predict(self._rows.read_eval(test_dataset, "test_dataset"), *arguments, **options)
 
     def _roll_out(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """TRL's rollout hook; its column `composite` is the reward."""

@@ -71,6 +71,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     _tag_names = ("trl", "grpo", "fissile")
     _buffered_inputs: list[dict[str, Any]] | None  # TRL's: the micro-batches of the rollouts at hand
+    _is_saving = False
 
     def __init__(
         self,
@@ -347,15 +348,17 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """TRL's, for a model on its way to the hub; beside a checkpoint on disk it would name no model."""
-        if self.args.push_to_hub or self.hub_model_id is not None:
+        """TRL's, but none beside a checkpoint that stays on disk: it would name no model."""
+        if not self._is_saving or self.args.push_to_hub or self.hub_model_id is not None:
             super().create_model_card(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
         folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
+        self._is_saving = True
         with explained_disk_errors(folder):
             super()._save_checkpoint(model, trial)
+        self._is_saving = False
         save_state(
             folder,
             {

@@ -23,7 +23,7 @@ def _names(words: str) -> frozenset[str]:
 
 TRLS = _names(
     """
-    output_dir seed full_determinism use_cpu local_rank do_train do_eval do_predict resume_from_checkpoint
+    output_dir seed full_determinism use_cpu local_rank do_train do_eval do_predict
     num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args
     weight_decay adam_beta1 adam_beta2 adam_epsilon optim_target_modules max_grad_norm average_tokens_across_devices
     per_device_train_batch_size gradient_accumulation_steps steps_per_generation generation_batch_size
@@ -65,6 +65,7 @@ OURS = {
     "num_generations_eval": "the group size of evaluations",
     "reward_weights": "one for each of reward_funcs; one more, the first, weighs the composite reward",
     "remove_unused_columns": "True keeps a dataset's own columns from reward functions",
+    "resume_from_checkpoint": "what train() goes on from, unless it is told itself; TRL leaves it to scripts",
     "model_init_kwargs": "of a model that is given by its name",
     "fsdp": "with use_vllm only: the local engine reads whole weights",
     "fsdp_config": "of fsdp",
