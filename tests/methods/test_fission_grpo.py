@@ -122,6 +122,28 @@ def test_a_failed_recovery_fissions_again_only_up_to_the_depth(max_depth: int, d
     assert all(correction.depth == 2 for correction in method.buffer.pop(9, 2))
 
 
+def test_a_failure_that_leaves_no_room_for_an_answer_is_left_out_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lines: list[dict[str, Any]] = []
+
+    def extend(step: Step, feedback: str) -> tuple[int, ...]:
+        return (*step.context.prompt_ids, *range(9 if step.context.task.id == "t0" else 3))
+
+    method = FissionGRPO(FissionSettings(), get_source("rules"), extend, TASKS, lines.append, room=5)
+    for step in range(2):
+        plan = Plan(Phase.EXPLORE, EXPLORE, SAMPLES)
+        method.observe(plan, outcome(plan), step)
+    assert [line["task_id"] for line in lines] == ["t1", "t2", "t3"]
+    assert method.counts() == {**method.buffer.counts, "too_long": 1}
+    assert [record.getMessage()[:55] for record in caplog.records] == [
+        "A failure of task 't0' is left out: its corrective cont"
+    ]
+    restored = fission()
+    restored.load_state_dict(json.loads(json.dumps(method.state_dict())))
+    assert restored.counts()["too_long"] == 1
+
+
 def test_the_journal_tells_what_became_of_a_correction() -> None:
     journal: list[dict[str, Any]] = []
     method = fission(journal)

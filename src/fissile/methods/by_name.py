@@ -24,6 +24,7 @@ def make_method(
     extend: Extend,
     tasks: Mapping[str, Task],
     journal: Journal,
+    room: int | None = None,
 ) -> Method:
     """The method of a name, ready for the first step.
 
@@ -35,6 +36,7 @@ def make_method(
         extend: builds the token ids of a corrective context.
         tasks: every training task by its id.
         journal: receives one record for each intercepted failure and each fission.
+        room: tokens of the longest context that can be answered; None for no limit.
 
     Raises:
         ConfigError: an unknown method or feedback.
@@ -46,5 +48,5 @@ def make_method(
         raise ConfigError(f"Unknown method '{name}'. Known: {known}.")
     source = source or get_source(settings.feedback)
     if name == OfflineGRPO.name:
-        return OfflineGRPO(settings, offline, source, extend, tasks, journal)
-    return FissionGRPO(settings, source, extend, tasks, journal)
+        return OfflineGRPO(settings, offline, source, extend, tasks, journal, room)
+    return FissionGRPO(settings, source, extend, tasks, journal, room=room)

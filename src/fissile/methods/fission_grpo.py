@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,8 @@ from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
 from fissile.rollouts import Rollout, Step, corrective_context, failure_of
 from fissile.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 Extend = Callable[[Step, str], tuple[int, ...]]
 """(failed step, feedback text) -> token ids of the corrective context."""
@@ -105,6 +108,7 @@ class FissionGRPO:
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
         buffer: CorrectionStore | None = None,
+        room: int | None = None,
     ) -> None:
         """Wire the loop.
 
@@ -115,6 +119,8 @@ class FissionGRPO:
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure and each fission.
             buffer: keeps the corrections; by default a `CorrectionBuffer` as in `settings`.
+            room: tokens of the longest context that can be answered; a failure whose corrective context is longer is
+                left out and counted. None for no limit.
         """
         self.settings = settings
         self.diagnoser = Diagnoser(source)
@@ -132,6 +138,8 @@ class FissionGRPO:
         self._extend = extend
         self._tasks = tasks
         self._journal = journal
+        self._room = room
+        self._too_long: dict[str, None] = {}  # ids
         self._in_flight: tuple[Correction, ...] = ()
         self._seconds = 0.0
         self._staleness: float | None = None
@@ -170,8 +178,8 @@ class FissionGRPO:
         self._seconds += self.diagnoser.seconds - before
 
     def counts(self) -> dict[str, int]:
-        """Counts of the buffer."""
-        return dict(self.buffer.counts)
+        """Counts of the buffer, and of the failures that were too long for it, where there were any."""
+        return {**self.buffer.counts, **({"too_long": len(self._too_long)} if self._too_long else {})}
 
     def feedback(self) -> dict[str, Any]:
         """See `Diagnoser.report`."""
@@ -197,6 +205,7 @@ class FissionGRPO:
             "buffer": self.buffer.state_dict(),
             "trigger": self.trigger.state_dict(),
             "feedback": self.diagnoser.state_dict(),
+            "too_long": list(self._too_long),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -205,6 +214,7 @@ class FissionGRPO:
         self.trigger.load_state_dict(state["trigger"])
         if "feedback" in state:
             self.diagnoser.load_state_dict(state["feedback"])
+        self._too_long = dict.fromkeys(state.get("too_long", ()))
         self._in_flight = ()
 
     def _failures(self, scored: Scored) -> list[Failed]:
@@ -240,7 +250,7 @@ class FissionGRPO:
         undiagnosed = [Correction.of(corrective_context(*failed, "", ()), step, "") for failed in chosen]
         new: dict[str, Failed] = {}
         for correction, failed in zip(undiagnosed, chosen, strict=True):
-            if not self.buffer.has_seen(correction.id):
+            if not (self.buffer.has_seen(correction.id) or correction.id in self._too_long):
                 new.setdefault(correction.id, failed)
         feedback = dict(
             zip(new, self.diagnoser.diagnose([failure_of(*failed) for failed in new.values()]), strict=True)
@@ -248,15 +258,31 @@ class FissionGRPO:
         for correction in undiagnosed:
             if self.buffer.has_seen(correction.id):
                 self.buffer.push(correction)  # counts it
-            else:
+            elif correction.id not in self._too_long:
                 self._push(*new[correction.id], feedback[correction.id], step)
 
     def _push(self, failed: Step, attempt: Attempt, feedback: Feedback, step: int) -> None:
         context = corrective_context(failed, attempt, feedback.text, self._extend(failed, feedback.text))
         correction = Correction.of(context, step, feedback.source, feedback.leaked)
+        if self._room is not None and len(context.prompt_ids) > self._room:
+            self._leave_out(correction, len(context.prompt_ids))
+            return
         self.buffer.push(correction)
         fallback = {"fallback": feedback.fallback} if feedback.fallback else {}
         self._journal({"event": "intercepted", "step": step, **correction.to_dict(), **fallback})
+
+    def _leave_out(self, correction: Correction, tokens: int) -> None:
+        """Count a failure whose corrective context nobody could answer; said the first time."""
+        if not self._too_long:
+            logger.warning(
+                "A failure of task '%s' is left out: its corrective context has %d tokens, and at most %d leave the "
+                "model room for an answer. Such failures are counted as corrections/too_long; lower "
+                "tasks.max_prompt_tokens or training.max_new_tokens if there are many.",
+                correction.task_id,
+                tokens,
+                self._room,
+            )
+        self._too_long[correction.id] = None
 
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:

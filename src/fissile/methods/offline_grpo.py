@@ -49,6 +49,7 @@ class OfflineGRPO:
         extend: Extend,
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
+        room: int | None = None,
     ) -> None:
         """Wire the loop; see `FissionGRPO`.
 
@@ -60,10 +61,11 @@ class OfflineGRPO:
             extend: builds the token ids of a corrective context.
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure, as of step 0, and for each recovery group.
+            room: tokens of the longest context that can be answered.
         """
         self.offline = offline
         self.collected = False
-        self._fission = FissionGRPO(settings, source, extend, tasks, journal, CorrectionPool(settings.seed))
+        self._fission = FissionGRPO(settings, source, extend, tasks, journal, CorrectionPool(settings.seed), room)
 
     def collect(self, contexts: Sequence[Context], sample: Callable[[Plan], Sequence[Scored]]) -> None:
         """Make the pool from the policy as it is now.

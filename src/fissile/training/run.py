@@ -366,7 +366,7 @@ class Run:
             "stages": stages,
             "steps": trained.get("steps", 0),
             "updates": trained.get("updates", {"explore": 0, "fission": 0}),
-            "corrections": {name: counted.get(name, 0) for name in COUNTS},
+            "corrections": {**dict.fromkeys(COUNTS, 0), **counted},
             "lost": trained.get("lost", {}),
             "feedback": trained.get("feedback", {}),
             "injection": trained.get("injection", {}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -139,6 +140,17 @@ class TaskGRPOTrainer(PackedGRPOTrainer):
     def _roll_out(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """TRL's rollout hook; its column `composite` is the reward."""
         raise NotImplementedError
+
+    @contextmanager
+    def _group_size(self, samples: int) -> Iterator[None]:
+        """TRL normalises over `num_generations` consecutive rows; a recovery group may have another size."""
+        name = "num_generations" if self.model.training else "num_generations_eval"
+        before = getattr(self, name)
+        setattr(self, name, samples)
+        try:
+            yield
+        finally:
+            setattr(self, name, before)
 
     def _set_signature_columns_if_needed(self) -> None:
         """What `remove_unused_columns` keeps."""

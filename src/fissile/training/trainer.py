@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -173,7 +172,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), self.args.chat_template_kwargs)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
-        limits = limits or Limits(context_tokens=room_for_context(self.model, self.max_completion_length))
+        room = room_for_context(self.model, self.max_completion_length)
+        limits = limits or Limits(context_tokens=room)
         sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
         refuse_several_processes(
             self.accelerator.num_processes,
@@ -191,6 +191,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             sampler.extend,
             self.tasks,
             journal,
+            room,
         )
         if not isinstance(self.method, GRPO):
             rollouts = self.args.per_device_train_batch_size * self.args.steps_per_generation
@@ -397,14 +398,3 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         live = isinstance(self.sampler, LiveSampler)
         make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)
-
-    @contextmanager
-    def _group_size(self, samples: int) -> Iterator[None]:
-        """TRL normalises over `num_generations` consecutive rows; a recovery group may have another size."""
-        name = "num_generations" if self.model.training else "num_generations_eval"
-        before = getattr(self, name)
-        setattr(self, name, samples)
-        try:
-            yield
-        finally:
-            setattr(self, name, before)
