@@ -267,17 +267,17 @@ def test_a_refused_key_or_an_unknown_model_is_asked_once_and_no_more(status: int
 @pytest.mark.parametrize(("fault", "batches"), [(refuses(500), 1), (refuses(401), 1), (HANGS, VAIN_BATCHES)])
 def test_after_a_cool_down_one_probe_finds_the_server_back(fault: Any, batches: int) -> None:
     with serving(*[fault] * batches, fault, says(SAID)) as server:
-        asked = source(server, max_failures=1, retries=0, concurrency=1, cool_down_seconds=0.3, deadline_seconds=0.15)
+        asked = source(server, max_failures=1, retries=0, concurrency=1, cool_down_seconds=0.6, deadline_seconds=0.15)
         for _ in range(batches + 1):
             assert "" not in reasons(asked.diagnose(failures(3)))
         assert len(server.bodies) == batches
-        time.sleep(0.35)
+        time.sleep(0.65)
         assert "" not in reasons(asked.diagnose(failures(3)))  # the probe, in vain
         assert "" not in reasons(asked.diagnose(failures(3)))
-        time.sleep(0.35)
+        time.sleep(0.65)
         assert "" not in reasons(asked.diagnose(failures(3)))  # the cool-down has doubled
         assert len(server.bodies) == batches + 1
-        time.sleep(0.3)
+        time.sleep(0.6)
         assert asked.diagnose(failures(3)) == [SAID] * 3
 
 

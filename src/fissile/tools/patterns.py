@@ -19,6 +19,10 @@ MAX_REPEATED = 100_000
 """Smallest length of a match, in single characters: a count is written out when a pattern is compiled."""
 
 
+MAX_NESTING = 100
+"""Groups within groups."""
+
+
 class PatternError(Exception):
     """A pattern that cannot be used; the message says why."""
 
@@ -132,6 +136,8 @@ class _Translation:
     def _group(self) -> str:
         rest = self._pattern[self._at - 1 :]
         self._lengths.append([0])
+        if len(self._lengths) > MAX_NESTING:
+            raise PatternError("it is nested too deeply")
         if not rest.startswith("(?"):
             return "("
         named = regex.match(r"\(\?P?<([A-Za-z_$][\w$]*)>", rest)

@@ -22,6 +22,10 @@ _OF_OBJECTS = ("properties", "required", "additionalProperties", "patternPropert
 """Keywords of which one at the top says that a schema without `type` is meant for an object."""
 
 
+MAX_NESTING = 128
+"""Levels of objects and lists in a schema: what walks it does so by recursion."""
+
+
 @lru_cache(maxsize=8192)
 def read_schema(text: str) -> Schema:
     """The schema that a text of JSON holds. Equal texts give the same object, since checking takes milliseconds.
@@ -46,6 +50,7 @@ class Schema:
 
     def __init__(self, schema: JSON) -> None:
         try:
+            _refuse_nesting(schema)
             self.rules = _of_an_object(normal(schema))
             Draft202012Validator.check_schema(self.rules, format_checker=FormatChecker(()))
             self.references = References(self.rules)
@@ -155,6 +160,16 @@ def _of_an_object(schema: JSON) -> dict[str, Any]:
         if kind is None and all(isinstance(inner, dict) for inner in schema.values()):
             raise NoObjectError("looks like bare arguments; write {'type': 'object', 'properties': {...}}")
     raise NoObjectError("must be a JSON Schema of type 'object'")
+
+
+def _refuse_nesting(schema: JSON) -> None:
+    waiting = [(schema, 1)]
+    while waiting:
+        node, level = waiting.pop()
+        if level > MAX_NESTING:
+            raise SchemaError("", f"it is nested too deeply, in more than {MAX_NESTING} levels")
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        waiting += [(part, level + 1) for part in inner]
 
 
 def _nodes(schema: JSON) -> Iterator[dict[str, Any]]:
