@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
 from transformers import (
@@ -126,9 +126,10 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
     adapter = adapter or config.adapter
     try:
         if adapter is not None:
-            policy = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+            settings = _nameless(PeftConfig.from_pretrained(str(adapter)))
+            policy = PeftModel.from_pretrained(model, str(adapter), is_trainable=True, config=settings)
             _refuse_left_over(policy, Path(adapter))
-            return _without_blank_cards(policy)
+            return _quiet_when_saved(policy)
         policy = get_peft_model(
             model,
             LoraConfig(
@@ -141,7 +142,7 @@ def load_policy(config: ModelConfig, adapter: str | Path | None = None) -> Any:
                 task_type="CAUSAL_LM",
             ),
         )
-        return _without_blank_cards(policy)
+        return _quiet_when_saved(policy)
     except (OSError, ValueError, RuntimeError) as error:  # the last: an adapter of another model
         raise ModelError(
             f"The LoRA adapter cannot be set up ({_first_line(error)}). Check the adapter, whether it is "
@@ -164,10 +165,21 @@ def _refuse_left_over(policy: PeftModel, adapter: Path) -> None:
         raise ValueError(f"{len(left)} of its weights have no place in the model, such as {left[0]}")
 
 
-def _without_blank_cards(policy: PeftModel) -> PeftModel:
-    """Let PEFT write no card of empty headings beside every adapter and checkpoint."""
+def _quiet_when_saved(policy: PeftModel) -> PeftModel:
+    """Let PEFT write no card of empty headings beside an adapter or a checkpoint, and ask no hub about the base model.
+
+    It would look there, at every load and save, whether the vocabulary was resized; `save_adapter` names the base model
+    itself.
+    """
     policy.create_or_update_model_card = _no_card
+    for config in policy.peft_config.values():
+        _nameless(config)
     return policy
+
+
+def _nameless(config: PeftConfig) -> PeftConfig:
+    config.base_model_name_or_path = ""
+    return config
 
 
 def _no_card(output_dir: str) -> None:
