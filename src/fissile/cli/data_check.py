@@ -108,7 +108,7 @@ def _counts() -> Count:
 
     def tell(what: str, done: int, total: int) -> None:
         if what not in counts:
-            counts[what] = progress.count(what, "one", "")
+            counts[what] = progress.count(what, "a task", "tasks")
         counts[what](done, total)
 
     return tell
