@@ -96,14 +96,11 @@ REFUSING = [
     {"anyOf": [{"type": "string"}, {"type": "integer"}]},
     {"const": 1},
 ]
-NULLABLE_IS_READ = Tool.from_schema(tool("f", {"note": {"type": "string", "nullable": True}})).validate({"note": None})
 
 
 @pytest.mark.parametrize("load", [as_lines, in_memory])
 @pytest.mark.parametrize("schema", ADMITTING, ids=str)
 def test_a_null_that_the_schema_admits_counts(tmp_path: Path, load: Load, schema: dict[str, Any]) -> None:
-    if "nullable" in schema and NULLABLE_IS_READ:
-        pytest.skip("these tools do not know 'nullable'")
     one = tool("f", {"note": schema, "n": NUMBER})
     one["parameters"]["$defs"] = {"note": {"type": ["string", "null"]}}
     (task,) = load(tmp_path, [row([one], ("f", {"note": None, "n": 1}))])

@@ -45,6 +45,16 @@ def inner_schemas(schema: JSON) -> Iterator[tuple[str, JSON]]:
             yield from ((f"components.schemas.{name}", inner) for name, inner in value["schemas"].items())
 
 
+def all_schemas(schema: JSON) -> Iterator[dict[str, JSON]]:
+    """A schema and every schema inside it that is an object, at any depth. Does not recurse."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += [inner for _, inner in inner_schemas(node)]
+
+
 def with_inner_schemas(schema: dict[str, JSON], change: Callable[[str, JSON], JSON]) -> dict[str, JSON]:
     """The schema with every schema directly inside it replaced by `change(path, inner)`."""
     changed: dict[str, Any] = {}

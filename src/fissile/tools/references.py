@@ -11,7 +11,7 @@ from referencing.jsonschema import DRAFT202012
 
 from fissile.calls import JSON
 from fissile.tools.normal import SchemaError
-from fissile.tools.positions import in_place, inner_schemas
+from fissile.tools.positions import all_schemas, in_place, inner_schemas
 
 NO_REMOTE_SCHEMAS: Registry[Any] = Registry()
 """A `$ref` to a remote schema is an error; it is never fetched."""
@@ -38,7 +38,7 @@ class References:
             if "$ref" in node:
                 self._targets[id(node)] = _resolved(node["$ref"], inside, path)
             waiting += [(f"{path}.{place}" if path else place, inner, inside) for place, inner in inner_schemas(node)]
-        for node in self._nodes(schema):
+        for node in all_schemas(schema):
             target = self.target(node)
             if not isinstance(target, bool) and id(target) not in self.places:
                 problem = f"'$ref': '{node['$ref']}' leads to what is no schema; put the definition under '$defs'"
@@ -55,18 +55,10 @@ class References:
             yield self._targets[id(node)]
         yield from in_place(node)
 
-    def _nodes(self, node: JSON) -> Iterator[dict[str, JSON]]:
-        waiting = [node]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, dict):
-                yield node
-                waiting += [inner for _, inner in inner_schemas(node)]
-
     def _refuse_circles(self, schema: JSON) -> None:
         """A schema whose rule is itself could never be applied."""
         done: set[int] = set()
-        for start in self._nodes(schema):
+        for start in all_schemas(schema):
             open_: list[tuple[JSON, Iterator[JSON]]] = [(start, self._rules(start))]
             on_way = {id(start)}
             while open_:

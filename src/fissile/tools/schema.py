@@ -14,7 +14,7 @@ from fissile.calls import JSON
 from fissile.tools.keywords import validator_of
 from fissile.tools.normal import NoObjectError, SchemaError, normal
 from fissile.tools.patterns import PatternError, compiled
-from fissile.tools.positions import inner_schemas
+from fissile.tools.positions import all_schemas
 from fissile.tools.readable import readable
 from fissile.tools.references import References
 
@@ -106,7 +106,7 @@ class Schema:
         return list(found.values())
 
     def _check_patterns(self) -> None:
-        for node in _nodes(self.rules):
+        for node in all_schemas(self.rules):
             patterns = [node["pattern"]] if isinstance(node.get("pattern"), str) else []
             for pattern in (*patterns, *node.get("patternProperties", ())):
                 try:
@@ -117,7 +117,7 @@ class Schema:
 
     def _check_closed(self) -> None:
         """What is required beside `additionalProperties: false` must be described with it: else no call is right."""
-        for node in _nodes(self.rules):
+        for node in all_schemas(self.rules):
             parts = list(self._together(node))
             required = {name for part in parts for name in part.get("required", ())}
             for closed in (part for part in parts if part.get("additionalProperties") is False):
@@ -170,12 +170,3 @@ def _refuse_nesting(schema: JSON) -> None:
             raise SchemaError("", f"it is nested too deeply, in more than {MAX_NESTING} levels")
         inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         waiting += [(part, level + 1) for part in inner]
-
-
-def _nodes(schema: JSON) -> Iterator[dict[str, Any]]:
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += [inner for _, inner in inner_schemas(node)]

@@ -107,10 +107,9 @@ class Reporter:
 
     def _alternatives(self, violation: ValidationError) -> Iterator[ToolError]:
         """What is wrong where none of several schemas holds, or more than one."""
-        path, subject = _path(violation), self._subject(_path(violation))
-        branches = _branches(violation)
+        path, branches = _path(violation), _branches(violation)
+        subject = self._subject(path)
         meant = [branch for branch in branches if _allowed_types(branch) is None]
-        path, subject = _path(violation), self._subject(_path(violation))
         if not meant:
             yield self._of_no_alternative(violation, branches)
         elif choices := _choices(branches):
