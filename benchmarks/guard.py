@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks.report import machine
 from fissile.feedback import Failure, LeakGuard
-from fissile.metrics import Ratio, proportion
 from fissile.simulator.record import failure_from_dict
+from fissile.statistics import Ratio, proportion
 
 ROOT = Path(__file__).parents[1]
 CASES = ROOT / "tests" / "feedback" / "leak_cases.jsonl"

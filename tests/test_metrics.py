@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fissile.calls import Attempt, ToolCall
 from fissile.errors import DataError, ErrorKind, ToolError
-from fissile.metrics import Episode, Ratio, evaluate_episodes, mean, proportion
+from fissile.metrics import Episode, evaluate_episodes
+from fissile.statistics import Ratio, mean, proportion
 
 
 def attempt(name: str, *kinds: ErrorKind, calls: int = 1) -> Attempt:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from fissile.calls import Attempt, ParseError, ToolCall
-from fissile.metrics import Ratio
 from fissile.reports import wording
+from fissile.statistics import Ratio
 
 
 @pytest.mark.parametrize(

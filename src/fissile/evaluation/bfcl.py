@@ -8,8 +8,9 @@ from typing import Any
 
 from fissile.evaluation.live import FEEDBACK, LiveEpisode
 from fissile.evaluation.losses import by_reason
-from fissile.metrics import Ratio, evaluate_episodes, proportion
+from fissile.metrics import evaluate_episodes
 from fissile.rollouts import End, ErrorProtocol, InjectionSettings
+from fissile.statistics import Ratio, proportion
 from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
 

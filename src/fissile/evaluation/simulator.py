@@ -10,10 +10,10 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, FeedbackSource, LeakGuard, NoDiagnosis
-from fissile.metrics import proportion
 from fissile.simulator.judging.quality import assess
 from fissile.simulator.judging.report import summarize
 from fissile.simulator.record import DiagnosedFailure
+from fissile.statistics import proportion
 
 BATCH = 16
 """Failures that a source is given at once, as many as a training step may intercept."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fissile.metrics import Ratio
 from fissile.reports.definitions import METRICS, Metric
 from fissile.reports.records import StageReport
 from fissile.reports.svg import Scale, drawing, tag, ticks
 from fissile.reports.wording import count_text, percent, plain, ratio_text, stage_title
+from fissile.statistics import Ratio
 
 WIDTH, ROW = 340, 26
 LABEL, LONGEST_LABEL, VALUE = 100, 178, 66

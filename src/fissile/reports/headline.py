@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fissile.evaluation.losses import counted
-from fissile.metrics import Ratio
 from fissile.reports.definitions import HEADLINE, Metric
 from fissile.reports.records import StageReport
 from fissile.reports.run_record import MALFORMED, RunRecord
 from fissile.reports.wording import METHODS, interval_text, listed, plural
+from fissile.statistics import Ratio
 from fissile.training.folder import told_shown
 
 SOURCES = {"bfcl": "BFCL"}

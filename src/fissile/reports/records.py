@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.calls import Attempt, FailedTurn
-from fissile.metrics import Episode, Ratio
+from fissile.metrics import Episode
 from fissile.reports.definitions import METRICS
 from fissile.rollouts import told_injection
+from fissile.statistics import Ratio
 
 Fields = Mapping[str, Any]
 

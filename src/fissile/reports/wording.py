@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fissile.calls import Attempt, ToolCall
-from fissile.metrics import Ratio
+from fissile.statistics import Ratio
 
 MAX_CHARACTERS = 4000
 """A longer text is cut, and the page says by how much."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fissile.metrics import Ratio
+from fissile.statistics import Ratio
 
 METRICS = (
     "recovery_rate",

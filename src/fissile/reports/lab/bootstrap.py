@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fissile.metrics import Ratio
+from fissile.statistics import Ratio
 
 RESAMPLES = 10_000
 """Resamples of the seeds behind an interval in a table."""

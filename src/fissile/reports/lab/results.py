@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fissile.metrics import Ratio
 from fissile.reports.definitions import METRICS, Metric
 from fissile.reports.lab.bootstrap import Estimate, mean_over_seeds, ratio_over_seeds, sign_flip_p
 from fissile.reports.lab.curves import CurveFigure
 from fissile.reports.lab.held_out import held_out_figures
 from fissile.reports.lab.record import Arm, Lab, LabRun
 from fissile.reports.lab.training_steps import training_figures
+from fissile.statistics import Ratio
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from fissile.calls import JSON
 from fissile.feedback import Failure
-from fissile.metrics import Ratio, proportion
 from fissile.simulator.judging.quality import Assessment, assess
+from fissile.statistics import Ratio, proportion
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Of lengths; the last but one figure of a report is the median."""
