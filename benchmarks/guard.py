@@ -2,8 +2,8 @@
 
 python -m benchmarks.guard
 
-The set is `tests/feedback/leak_cases.jsonl`, written and labelled by the guard's definition. The first half was written
-before this guard. Three parts were written without looking at what the guard says and scored once: the guard was made
+The set is `tests/feedback/leaks/leak_cases.jsonl`, written and labelled by the guard's definition. The first half was
+written before this guard. Three parts were written without looking at what the guard says and scored once: it was made
 better with the misses of the first two, which belong to "dev" since then; the third is "held_out" and decided nothing.
 """
 
@@ -24,8 +24,8 @@ from fissile.simulator.record import failure_from_dict
 from fissile.statistics import Ratio, proportion
 
 ROOT = Path(__file__).parents[1]
-CASES = ROOT / "tests" / "feedback" / "leak_cases.jsonl"
-FAILURES = ROOT / "tests" / "feedback" / "leak_failures.jsonl"
+CASES = ROOT / "tests" / "feedback" / "leaks" / "leak_cases.jsonl"
+FAILURES = ROOT / "tests" / "feedback" / "leaks" / "leak_failures.jsonl"
 RESULT = ROOT / "docs" / "results" / "leak-guard.json"
 
 ROUNDS = 5

@@ -7,7 +7,7 @@ from fissile.calls import Attempt, ToolCall
 from fissile.errors import ConfigError, ErrorKind, InfrastructureError, RunError, ToolError
 from fissile.feedback import FIXED_MESSAGE, RULES, Diagnoser, Failure, FixedMessage, NoDiagnosis
 from fissile.feedback.diagnoser import LOUD
-from fissile.feedback.guard import MAX_CHARACTERS
+from fissile.feedback.leaks.guard import MAX_CHARACTERS
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 

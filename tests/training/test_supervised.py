@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from fissile.config import ColdStartConfig
-from fissile.training.packed_attention import why_not_packable
+from fissile.kernels.packed_attention import why_not_packable
 from fissile.training.supervised import Example, fine_tune
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama, tiny_qwen3

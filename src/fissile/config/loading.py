@@ -9,8 +9,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fissile.config.nearest import nearest
 from fissile.errors import ConfigError
+from fissile.nearest import nearest
 
 
 class Section(BaseModel):

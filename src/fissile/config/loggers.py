@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from fissile.config.nearest import nearest
+from fissile.nearest import nearest
 
 LOGGERS = {
     "azure_ml": "azureml-sdk",

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from fissile.engines.adapters import bare_model, merged_adapters, weights_digest
 from fissile.engines.base import Sampling, check_lengths, longest_input, tell_watcher
-from fissile.engines.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
-from fissile.engines.prepacked import prepacked_linears
 from fissile.engines.sampling import draw
-from fissile.engines.shared_prefix import SHARED_PREFIX, SharedPrefixCache, why_not_shareable
 from fissile.errors import InfrastructureError
+from fissile.kernels.adapters import bare_model, merged_adapters, weights_digest
+from fissile.kernels.prefill import FinishedRows, Prefix, prefill_batches, read_prefixes
+from fissile.kernels.prepacked import prepacked_linears
+from fissile.kernels.shared_prefix import SHARED_PREFIX, SharedPrefixCache, why_not_shareable
 from fissile.rollouts import Completion, StopReason
 
 logger = logging.getLogger(__name__)

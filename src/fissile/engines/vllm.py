@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from fissile.engines.adapters import bare_model
 from fissile.engines.base import Sampling, check_lengths
 from fissile.engines.vllm_runtime import VLLMRuntime
 from fissile.errors import InfrastructureError, ModelError
+from fissile.kernels.adapters import bare_model
 from fissile.rollouts import Completion, StopReason
 
 _HOTTEST = 2.0

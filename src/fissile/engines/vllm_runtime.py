@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 import torch
 from transformers import PreTrainedModel
 
-from fissile.engines.adapters import merged_weights, weights_digest
 from fissile.engines.base import longest_input
 from fissile.engines.randomness import kept_randomness
 from fissile.errors import ConfigError, InfrastructureError, InputError, ModelError
+from fissile.kernels.adapters import merged_weights, weights_digest
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, so that weights need not travel

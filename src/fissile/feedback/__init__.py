@@ -5,7 +5,7 @@ from fissile.feedback.base import Failure, Feedback, FeedbackSource, NoDiagnosis
 from fissile.feedback.diagnoser import Diagnoser
 from fissile.feedback.environment import EnvironmentMessage
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
-from fissile.feedback.guard import Leak, LeakGuard
+from fissile.feedback.leaks.guard import Leak, LeakGuard
 from fissile.feedback.phrasebooks import RULES, SERVICE_RULES, RuleSource
 
 __all__ = [

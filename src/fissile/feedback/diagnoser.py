@@ -21,7 +21,7 @@ from fissile.calls import JSON, shorten
 from fissile.errors import InfrastructureError, RunError
 from fissile.feedback.base import Failure, Feedback, FeedbackSource, NoDiagnosis
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
-from fissile.feedback.guard import MAX_CHARACTERS, LeakGuard
+from fissile.feedback.leaks.guard import MAX_CHARACTERS, LeakGuard
 from fissile.feedback.phrasebooks import RULES
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from fissile.engines.adapters import bare_model
-from fissile.training.packed_attention import use_packed_attention, why_not_packable
-from fissile.training.packing import packed_log_probs
-from fissile.training.scoring import score_labels_only
+from fissile.kernels.adapters import bare_model
+from fissile.kernels.packed_attention import use_packed_attention, why_not_packable
+from fissile.kernels.packing import packed_log_probs
+from fissile.kernels.scoring import score_labels_only
 
 logger = logging.getLogger(__name__)
 

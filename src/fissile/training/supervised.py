@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from fissile.config import SupervisedConfig
+from fissile.kernels.packed_attention import use_packed_attention, why_not_packable
+from fissile.kernels.packing import PackedCollator
+from fissile.kernels.scoring import score_labels_only
 from fissile.training.checkpoints import explained_disk_errors
-from fissile.training.packed_attention import use_packed_attention, why_not_packable
-from fissile.training.packing import PackedCollator
-from fissile.training.scoring import score_labels_only
 
 logger = logging.getLogger(__name__)
 

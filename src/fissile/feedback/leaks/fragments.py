@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from fissile.feedback.leaks.vocabulary import EVERYDAY
 from fissile.feedback.spelling import Spelled
-from fissile.feedback.vocabulary import EVERYDAY
 
 MAX_NAMED = 6
 """Words up to which one capitalised word of a value gives it away."""

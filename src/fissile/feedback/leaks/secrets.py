@@ -9,9 +9,9 @@ from functools import cached_property
 
 from fissile.calls import JSON
 from fissile.feedback.base import Failure
-from fissile.feedback.dates import Moment, moment, moments
+from fissile.feedback.leaks.dates import Moment, moment, moments
+from fissile.feedback.leaks.vocabulary import EVERYDAY
 from fissile.feedback.spelling import Spelled, plain, spelled
-from fissile.feedback.vocabulary import EVERYDAY
 from fissile.tasks import ExpectedCall, said
 from fissile.tools import Tool
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from fissile.feedback.secrets import Secret
+from fissile.feedback.leaks.secrets import Secret
 from fissile.feedback.spelling import Spelled, plain, spelled
 
 REACH = 6

@@ -15,8 +15,8 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from fissile.engines.prepacked import use_prepacked
 from fissile.errors import ModelError
+from fissile.kernels.prepacked import use_prepacked
 
 
 def bare_model(model: nn.Module) -> PreTrainedModel:

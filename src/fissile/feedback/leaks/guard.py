@@ -42,17 +42,17 @@ from enum import StrEnum
 from functools import cached_property
 
 from fissile.errors import ErrorKind
-from fissile.feedback import fragments
 from fissile.feedback.base import Failure
-from fissile.feedback.dates import Moment, moments
-from fissile.feedback.encodings import decodings, undecoded
-from fissile.feedback.fragments import Fragment, Masked
-from fissile.feedback.picks import SENTENCE_END, Speech, picks
-from fissile.feedback.quantities import Quantity, quantities, settled
-from fissile.feedback.secrets import Secret, Shown, secrets
+from fissile.feedback.leaks import fragments
+from fissile.feedback.leaks.dates import Moment, moments
+from fissile.feedback.leaks.encodings import decodings, undecoded
+from fissile.feedback.leaks.fragments import Fragment, Masked
+from fissile.feedback.leaks.picks import SENTENCE_END, Speech, picks
+from fissile.feedback.leaks.quantities import Quantity, quantities, settled
+from fissile.feedback.leaks.secrets import Secret, Shown, secrets
+from fissile.feedback.leaks.ties import assigns, mentions, orders, ties
+from fissile.feedback.leaks.whole_calls import spells_call
 from fissile.feedback.spelling import Spelled, plain
-from fissile.feedback.ties import assigns, mentions, orders, ties
-from fissile.feedback.whole_calls import spells_call
 
 LONG = 4
 """Words from which on a value is long: half of it is a leak."""

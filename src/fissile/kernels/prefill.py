@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from fissile.engines.shared_prefix import SharedPrefixLayer
+from fissile.kernels.shared_prefix import SharedPrefixLayer
 
 Tokens = tuple[int, ...]
 Layers = list[tuple[Tensor, Tensor]]

@@ -6,7 +6,7 @@ products. With SmolLM2-135M on a CPU, forward and backward of one layer for a gr
 48) take a third of the time of sdpa with a mask.
 
 Use: `use_packed_attention(model)`, then pass `packed_segments` to the forward, as the rows of
-`fissile.training.packing` do. A forward without them is plain sdpa.
+`fissile.kernels.packing` do. A forward without them is plain sdpa.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from fissile.engines.shared_prefix import why_not_shareable
+from fissile.kernels.shared_prefix import why_not_shareable
 
 PACKED = "fissile_packed"
 """Name of the attention function."""

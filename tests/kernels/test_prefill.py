@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fissile.engines import Sampling, TransformersEngine
-from fissile.engines.prefill import FinishedRows
+from fissile.kernels.prefill import FinishedRows
 from tiny_models import tiny_llama, tiny_qwen3
 
 ENDS = (7, 11, 30)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
-from fissile.engines.adapters import bare_model, merged_adapters, merged_weights
 from fissile.errors import ModelError
+from fissile.kernels.adapters import bare_model, merged_adapters, merged_weights
 from tiny_models import tiny_llama
 
 

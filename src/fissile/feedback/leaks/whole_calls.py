@@ -8,9 +8,9 @@ from itertools import islice
 
 from fissile.calls import JSON
 from fissile.feedback.base import Failure
-from fissile.feedback.secrets import leaves
+from fissile.feedback.leaks.secrets import leaves
+from fissile.feedback.leaks.ties import REACH, is_listed, mentions, other_choices
 from fissile.feedback.spelling import Spelled, spelled
-from fissile.feedback.ties import REACH, is_listed, mentions, other_choices
 from fissile.tasks import ExpectedCall
 from fissile.tools import Tool
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fissile.feedback.dates import Moment, moment, moments
+from fissile.feedback.leaks.dates import Moment, moment, moments
 
 MAY = Moment((2023, 5, 1))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fissile.feedback.quantities import number_in_words, quantities, settled
+from fissile.feedback.leaks.quantities import number_in_words, quantities, settled
 
 
 def values(text: str) -> set[Decimal]:

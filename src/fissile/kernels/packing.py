@@ -8,7 +8,7 @@ the first token of each branch, and the model sees an ordinary forward: wrappers
 Supervised examples are groups without a prefix. Groups in one row do not see each other.
 
 The mask is boolean ([rows, 1, length, length], True = attend), as sdpa attention takes it in any dtype. The same
-structure stands in `packed_segments`, which only `fissile.training.packed_attention` reads: faster on a CPU.
+structure stands in `packed_segments`, which only `fissile.kernels.packed_attention` reads: faster on a CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fissile.training.packed_attention import Segment, chain_segments
+from fissile.kernels.packed_attention import Segment, chain_segments
 
 IGNORED = -100
 
@@ -93,7 +93,7 @@ class PackedRows:
         position_ids: [rows, length].
         attention_mask: [rows, 1, length, length], True where the query (third) attends to the key (fourth).
         labels: [rows, length], -100 where nothing is scored.
-        segments: [segments, 6], see `fissile.training.packed_attention.Segment`.
+        segments: [segments, 6], see `fissile.kernels.packed_attention.Segment`.
         spans: for each branch: its row, the index there of the log-probability of its first token, and the branch.
     """
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
-from fissile.training.scoring import score_labels_only
+from fissile.kernels.scoring import score_labels_only
 from tiny_models import tiny_llama, tiny_qwen3
 
 

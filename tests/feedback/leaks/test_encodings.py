@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fissile.feedback.encodings import decodings, undecoded
+from fissile.feedback.leaks.encodings import decodings, undecoded
 from fissile.feedback.spelling import Spelled
 
 PHRASE = Spelled.of("San Francisco")

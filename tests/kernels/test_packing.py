@@ -13,9 +13,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from trl.trainer.utils import add_fused_lm_head
 
-from fissile.training import packed_attention
-from fissile.training.packed_attention import PACKED
-from fissile.training.packing import (
+from fissile.kernels import packed_attention
+from fissile.kernels.packed_attention import PACKED
+from fissile.kernels.packing import (
     Branch,
     Branching,
     PackedCollator,
@@ -23,7 +23,7 @@ from fissile.training.packing import (
     pack_rows,
     packed_log_probs,
 )
-from fissile.training.scoring import score_labels_only
+from fissile.kernels.scoring import score_labels_only
 from tiny_models import tiny_llama, tiny_qwen3
 
 Make = Callable[..., Any]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fissile.feedback.secrets import Secret
+from fissile.feedback.leaks.secrets import Secret
+from fissile.feedback.leaks.ties import assigns, mentions, orders, other_choices
+from fissile.feedback.leaks.vocabulary import EVERYDAY
 from fissile.feedback.spelling import Spelled, plain, spelled
-from fissile.feedback.ties import assigns, mentions, orders, other_choices
-from fissile.feedback.vocabulary import EVERYDAY
 
 SENTENCE_END = re.compile(r"[.!?;]+(?:\s+|$)|\n")
 _CONTRAST = frozenset(["not", "rather", "instead", "but", "than", "over", "against", "replace", "change", "by"])
