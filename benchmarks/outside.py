@@ -75,7 +75,7 @@ def _time_the_model(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
 
 def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     """What the project adds to a step. The rest of the time outside is TRL's: tensors, metrics, bookkeeping."""
-    from fissile.corrections.context import Context
+    from fissile.contexts import Context
     from fissile.engines.attempts import Attempter
     from fissile.feedback import get_source
     from fissile.feedback.base import Failure

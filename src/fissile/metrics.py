@@ -24,7 +24,7 @@ The paper's formula is not public; these definitions are ours.
 In a live world an error is an explicit one (the tool or the parser said so), an episode ends right when every turn
 leaves the right state and results behind, and an attempt follows another only within one turn of the user.
 
-A failure that was **injected** (`fissile.rollouts.injection`) is one to recover from: it counts in the recovery rate,
+A failure that was **injected** (`fissile.engines.injection`) is one to recover from: it counts in the recovery rate,
 and with the policy's next attempt in the next-attempt recovery and repeat rates. The same is reported for injected
 failures alone, with the **answered rate**: of those that the policy had to answer, the share that it answered with
 another attempt in the same turn instead of giving up. Figures with injected failures compare only with those of the

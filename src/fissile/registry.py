@@ -72,7 +72,7 @@ class Registry(Generic[T]):
             )
         if name in self._own:
             own = self._own[name]
-            return _attribute(own) if isinstance(own, str) else own  # type: ignore[no-any-return]
+            return _attribute(own) if isinstance(own, str) else own
         if not offers:
             raise ConfigError(
                 f"There is no {self.kind} '{name}'{nearest(name, self)}. Choose one of {', '.join(self)}; or install "

@@ -1,4 +1,6 @@
-"""The composite reward of Fission-GRPO and its schedule (arXiv 2601.15625; constants that it leaves open are ours).
+"""The composite reward of an attempt and of a rollout, and its schedule.
+
+Source: Fission-GRPO (arXiv 2601.15625); constants that it leaves open are ours.
 
 R(tau, t) = 1/3 * [ w_fmt(t) * R_fmt + w_corr(t) * R_corr + R_len ]
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fissile.calls import Attempt
 from fissile.environments.matching import argument_f1, match_calls
 from fissile.errors import FORMAT_FAILURES
+from fissile.rollouts import End, Rollout
 from fissile.tasks import Task
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -180,3 +183,34 @@ def length_reward(length: int, reference: int, config: RewardConfig) -> float:
     ratio = length / max(reference, 1)
     outside = max(config.length_flat_from - ratio, ratio - config.length_flat_to, 0.0)
     return math.exp(-((outside / config.length_sigma) ** 2) / 2)
+
+
+def rollout_reward(rollout: Rollout, *, progress: float, reference_length: int, config: RewardConfig) -> Reward | None:
+    """The reward of a whole rollout; None where the engine failed.
+
+    R_corr is 2 for a turn that the judge accepts: in a world with state, the state is that of the truth, and its
+    results were seen. Otherwise its calls are compared with those that the turn still needed. R_fmt is 0 as soon as one
+    response was malformed or cut, and R_len counts the tokens that the policy wrote. To try again must be worth it:
+    R_len leaves out a failed response after which the policy called again, and R_corr a failed call of a function that
+    it called again. Injected steps count nowhere.
+
+    Args:
+        rollout: from an explore or a corrective context.
+        progress: share of the run that is done, in [0, 1].
+        reference_length: tokens of the right answer.
+        config: the constants.
+    """
+    if rollout.end is End.INFRASTRUCTURE:
+        return None
+    failed = rollout.context.history
+    return composite_reward(
+        replace(rollout.outcome, calls=rollout.standing_calls),
+        rollout.context.goal,
+        progress=progress,
+        completion_length=sum(len(step.completion.ids) for step in rollout.kept),
+        reference_length=reference_length,
+        config=config,
+        parent=failed[-1].attempt if failed else None,
+        first=rollout.attempt,
+        malformed=any(not FORMAT_FAILURES.isdisjoint(step.attempt.error_kinds) for step in rollout.own),
+    )

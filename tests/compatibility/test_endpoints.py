@@ -13,7 +13,7 @@ import pytest
 
 from compatibility.page import Row, assert_section
 from fault_server import Act, completion, cuts, free_port, refuses, says, sends, serving
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
 from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings

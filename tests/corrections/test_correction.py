@@ -2,7 +2,7 @@ import json
 
 from fissile.calls import Attempt, FailedTurn, ToolCall
 from fissile.corrections import Correction
-from fissile.corrections.context import Exchange, current_turn
+from fissile.contexts import Exchange, current_turn
 from fissile.errors import ErrorKind, ToolError
 from tally_world import LIVE
 

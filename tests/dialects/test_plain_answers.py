@@ -84,7 +84,7 @@ def test_nor_in_mistrals_other_form(text):
 @pytest.mark.parametrize("arguments", ["", " ", "null", "{}", '""'])
 def test_nor_at_an_endpoint(arguments):
     task = squares(1)[0]
-    from fissile.corrections.context import Context
+    from fissile.contexts import Context
 
     response = NativeMessages().read(Answer("", calls=(("area", arguments),)), Context(task, ()))
     (call,) = response.parsed.calls

@@ -29,13 +29,13 @@ from fault_server import (
     serving,
 )
 from fissile.calls import ToolCall
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.engines.live import roll_out
 from fissile.errors import ConfigError
-from fissile.rollouts import End, LiveRollout, Rollout, StopReason
+from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task
 from fissile.tools import Tool
 from tally_world import LIVE, Tally
@@ -351,7 +351,7 @@ def test_a_whole_conversation_in_a_live_world(dialect: HermesDialect | None) -> 
     acts = [says(text) for text in texts] if dialect else [says("" if calls else "Done.", calls) for calls in natively]
     with serving(*acts) as server:
         asked = policy(server, dialect)
-        rollout = LiveRollout(Tally(), asked)
+        rollout = OpenRollout(Tally(), asked)
         rollout.begin(LIVE)
         roll_out(asked, [rollout], SAMPLING)
     assert rollout.record().correct
@@ -365,7 +365,7 @@ def test_a_whole_conversation_in_a_live_world(dialect: HermesDialect | None) -> 
 def test_finished_rollouts_are_kept_when_the_server_dies() -> None:
     with serving(*[says("Done.")] * 12, dies) as server:
         asked = policy(server, concurrency=2, max_failures=2)
-        waiting = [LiveRollout(Tally(), asked) for _ in range(8)]
+        waiting = [OpenRollout(Tally(), asked) for _ in range(8)]
         for rollout in waiting:
             rollout.begin(LIVE)
         finished: list[Rollout] = []

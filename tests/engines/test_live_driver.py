@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.live import LiveSampler, roll_out
@@ -17,7 +17,7 @@ from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, ScriptedPolicy
 from fissile.environments.base import Environment
 from fissile.errors import InfrastructureError, InputError
-from fissile.rollouts import Completion, End, Limits, LiveRollout, Rollout
+from fissile.rollouts import Completion, End, Limits, OpenRollout, Rollout
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
@@ -48,9 +48,9 @@ class Spy(CorruptedOraclePolicy):
         return super().respond(contexts, sampling)
 
 
-def begun(policy: ScriptedPolicy, **limits: int) -> Iterator[LiveRollout]:
+def begun(policy: ScriptedPolicy, **limits: int) -> Iterator[OpenRollout]:
     for task in TASKS:
-        rollout = LiveRollout(Tally(), policy, limits=Limits(**limits))
+        rollout = OpenRollout(Tally(), policy, limits=Limits(**limits))
         rollout.begin(task)
         yield rollout
 
@@ -79,7 +79,7 @@ def test_a_window_is_refilled_as_places_become_free() -> None:
 def test_rollouts_are_begun_only_when_there_is_room() -> None:
     policy, started = Spy(HERMES), 0
 
-    def counted() -> Iterator[LiveRollout]:
+    def counted() -> Iterator[OpenRollout]:
         nonlocal started
         for rollout in begun(policy):
             started += 1

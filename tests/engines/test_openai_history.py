@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import get_dialect
 from fissile.engines.openai_messages import NativeMessages, TextMessages
 from fissile.tasks import tasks_from_rows

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fault_server import completion
 from fissile.calls import Attempt, FailedTurn, ParseError, ToolCall
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.openai_messages import Answer, NativeMessages, TextMessages
 from fissile.tasks import Task, Turn, World

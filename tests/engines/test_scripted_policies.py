@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fissile.calls import Attempt, FailedTurn, ToolCall
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import DIALECTS, HermesDialect
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
@@ -22,7 +22,7 @@ from fissile.engines.scripted_policies import (
     StubbornPolicy,
 )
 from fissile.errors import ErrorKind
-from fissile.rollouts import End, Limits, LiveRollout, Rollout, corrective_context
+from fissile.rollouts import End, Limits, OpenRollout, Rollout, corrective_context
 from fissile.tasks import Task
 from fissile.tools import Tool
 from tally_world import ADD, DOUBLE, LIVE, Tally, add, says
@@ -33,7 +33,7 @@ SINGLE = Task("single", says("Add 1 and 2."), (ADD, DOUBLE), (add(1), add(2)))
 
 
 def run(policy: ScriptedPolicy, task: Task = LIVE, **limits: int) -> Rollout:
-    rollout = LiveRollout(Tally(), policy, limits=Limits(**limits))
+    rollout = OpenRollout(Tally(), policy, limits=Limits(**limits))
     rollout.begin(task)
     roll_out(policy, [rollout], SAMPLING)
     return rollout.record()
@@ -85,7 +85,7 @@ def test_a_recovery_begins_before_its_failed_attempt(policy: ScriptedPolicy) -> 
     """The world was restored: what the failed attempt called has to be called again."""
     step = run(OraclePolicy(HERMES)).steps[0]
     context = corrective_context(step, Attempt(step.attempt.text, step.attempt.calls), "Something is wrong.", ())
-    rollout = LiveRollout(Tally(), policy)
+    rollout = OpenRollout(Tally(), policy)
     rollout.resume(context)
     roll_out(policy, [rollout], SAMPLING)
     assert rollout.record().verdicts[0].valid

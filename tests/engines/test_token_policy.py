@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy

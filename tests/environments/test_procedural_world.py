@@ -28,7 +28,7 @@ from fissile.faults import Fault, corrupt
 from fissile.feedback import get_source
 from fissile.methods import FissionGRPO, FissionSettings, Phase, Scored
 from fissile.rewards import RewardConfig
-from fissile.rollouts import InjectionSettings, LiveInjector, LiveRollout, Rollout, rollout_reward
+from fissile.rollouts import InjectionSettings, LiveInjector, OpenRollout, Rollout, rollout_reward
 from fissile.tasks import ExpectedCall, Task, World
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.requests import procedural_split
@@ -442,8 +442,8 @@ def test_scripted_policies_end_as_they_should(policy: Any, one_by_one: bool) -> 
     assert set(errors) == {policy is CorruptedOraclePolicy}
 
 
-def started(task: Task, policy: Any) -> LiveRollout:
-    rollout = LiveRollout(environment(task), policy)
+def started(task: Task, policy: Any) -> OpenRollout:
+    rollout = OpenRollout(environment(task), policy)
     rollout.begin(task)
     return rollout
 

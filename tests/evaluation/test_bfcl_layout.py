@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from fissile import assets
 from fissile.calls import JSON, ToolCall
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import HermesDialect, PythonDialect
 from fissile.engines.base import Sampling
-from fissile.engines.dialogue import current_exchanges
+from fissile.engines.announcements import current_exchanges
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments.bfcl import function_names

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fissile.calls import Attempt, ToolCall
-from fissile.corrections.context import Context, current_turn
+from fissile.contexts import Context, current_turn
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fissile.calls import Attempt, ToolCall
-from fissile.corrections import Context
+from fissile.contexts import Context
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import Failure, NoDiagnosis, get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fissile.calls import ParsedResponse, ToolCall
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
@@ -17,7 +17,7 @@ from fissile.feedback import get_source
 from fissile.feedback.environment import UNSATISFIED
 from fissile.methods import FissionGRPO, FissionSettings, Phase, Plan, Scored
 from fissile.rewards import RewardConfig
-from fissile.rollouts import CLOSING, Completion, LiveRollout, Response, Rollout, StopReason, rollout_reward
+from fissile.rollouts import CLOSING, Completion, OpenRollout, Response, Rollout, StopReason, rollout_reward
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
 
@@ -39,7 +39,7 @@ MALFORMED = ('<tool_call>{"name": </tool_call>', add(4), CLOSING)
 
 
 def run(context: Context, *texts: str) -> Rollout:
-    rollout = LiveRollout(Tally(), TokenWriter(CHAT))
+    rollout = OpenRollout(Tally(), TokenWriter(CHAT))
     rollout.resume(context)
     for text in texts:
         rollout.answer(Response(text, HERMES.parse(text), Completion(CHAT.completion_ids(text))))
@@ -47,7 +47,7 @@ def run(context: Context, *texts: str) -> Rollout:
 
 
 def lost(context: Context) -> Rollout:
-    rollout = LiveRollout(Tally(), TokenWriter(CHAT))
+    rollout = OpenRollout(Tally(), TokenWriter(CHAT))
     rollout.resume(context)
     text = add("x")
     rollout.answer(Response(text, HERMES.parse(text), Completion(CHAT.completion_ids(text))))

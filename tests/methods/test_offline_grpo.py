@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fissile.calls import Attempt, ToolCall
-from fissile.corrections import Context
+from fissile.contexts import Context
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import get_source
 from fissile.methods import FissionSettings, OfflineGRPO, OfflineSettings, Phase, Plan, Scored

@@ -10,7 +10,7 @@ import pytest
 
 from fissile.calls import Attempt, ToolCall
 from fissile.corrections import Correction
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.attempts import extended
 from fissile.engines.live import LiveSampler
@@ -22,7 +22,7 @@ from fissile.feedback.environment import UNDONE, UNSATISFIED
 from fissile.rollouts import (
     CLOSING,
     Completion,
-    LiveRollout,
+    OpenRollout,
     Response,
     Rollout,
     Step,
@@ -50,13 +50,13 @@ def said(text: str) -> Response:
     return Response(text, HERMES.parse(text), Completion(CHAT.completion_ids(text)))
 
 
-def begun(task: Task) -> LiveRollout:
-    rollout = LiveRollout(BFCLWorld(), TokenWriter(CHAT))
+def begun(task: Task) -> OpenRollout:
+    rollout = OpenRollout(BFCLWorld(), TokenWriter(CHAT))
     rollout.begin(task, SAMPLER.demonstrate)
     return rollout
 
 
-def run(rollout: LiveRollout, *texts: str) -> Rollout:
+def run(rollout: OpenRollout, *texts: str) -> Rollout:
     for text in texts:
         rollout.answer(said(text))
     return rollout.record()
@@ -100,7 +100,7 @@ def test_a_recovery_restarts_in_the_world_before_the_failed_attempt(task: Task, 
     record = run(begun(task), *MISTAKES[mistake](task))
     ((step, attempt),) = record.failures
     context = branch(step, attempt, source)
-    recovery = LiveRollout(BFCLWorld(), TokenWriter(CHAT))
+    recovery = OpenRollout(BFCLWorld(), TokenWriter(CHAT))
     recovery.resume(context)
     assert recovery.environment.fingerprint() == world_before(step)
     assert recovery.environment.snapshot() == step.context.state
@@ -117,12 +117,12 @@ def test_a_recovery_restarts_in_the_world_before_the_failed_attempt(task: Task, 
 
 def test_the_child_of_a_child(task: Task) -> None:
     ((step, attempt),) = run(begun(task), text(call("cat", file_name="nowhere"))).failures
-    first = LiveRollout(BFCLWorld(), TokenWriter(CHAT))
+    first = OpenRollout(BFCLWorld(), TokenWriter(CHAT))
     first.resume(branch(step, attempt, "environment"))
     ((again, second),) = run(first, text(call("mkdir", dir_name="x"), call("cat", file_name="gone"))).failures
     context = branch(again, second, "environment")
     assert context.depth == 2
-    child = LiveRollout(BFCLWorld(), TokenWriter(CHAT))
+    child = OpenRollout(BFCLWorld(), TokenWriter(CHAT))
     child.resume(context)
     assert child.environment.fingerprint() == world_before(step)
     assert run(child, text(*task.at_turn(1).oracle_calls()), CLOSING).correct
@@ -137,7 +137,7 @@ def test_a_correction_survives_json_and_its_recovery_is_the_same(task: Task, mis
     assert read == made
     recoveries = []
     for correction in (made, read):
-        rollout = LiveRollout(BFCLWorld(), TokenWriter(CHAT))
+        rollout = OpenRollout(BFCLWorld(), TokenWriter(CHAT))
         rollout.resume(correction.context(task))
         recoveries.append(run(rollout, text(call("ls", a=True)), text(*task.at_turn(1).oracle_calls()), CLOSING))
     assert recoveries[0] == recoveries[1]
@@ -196,11 +196,11 @@ def test_what_is_left_of_a_turn() -> None:
 
 
 def test_a_recovery_in_a_middle_turn_goes_on_to_the_end() -> None:
-    rollout = LiveRollout(Tally(), TokenWriter(CHAT))
+    rollout = OpenRollout(Tally(), TokenWriter(CHAT))
     rollout.begin(LIVE)
     rollout.answer(said(text(call("add", n="x"))))
     ((step, attempt),) = rollout.record().failures
-    recovery = LiveRollout(Tally(), TokenWriter(CHAT))
+    recovery = OpenRollout(Tally(), TokenWriter(CHAT))
     recovery.resume(branch(step, attempt, "rules"))
     record = run(recovery, text(add(4)), CLOSING, CLOSING, text(call("double")), text(add(5)), CLOSING)
     assert (record.correct, len(record.verdicts)) == (True, 3)

@@ -27,7 +27,7 @@ from fissile.rollouts import (
     InjectionSettings,
     Limits,
     LiveInjector,
-    LiveRollout,
+    OpenRollout,
     Response,
     Rollout,
     rollout_reward,
@@ -61,7 +61,7 @@ def rolled(
     records: list[Rollout] = []
     begun = []
     for task in (replace(LIVE, id=f"live-{n}") for n in range(tasks)):
-        rollout = LiveRollout(Tally(), policy, protocol, limits or Limits())
+        rollout = OpenRollout(Tally(), policy, protocol, limits or Limits())
         rollout.begin(task)
         begun.append(rollout)
     roll_out(policy, begun, Sampling(), records.append, inject=injector(asked).begin_turn)
@@ -220,7 +220,7 @@ class Broken(Tally):
 
 
 def test_a_world_in_which_nothing_can_be_tried_stays_uninjected() -> None:
-    rollout = LiveRollout(Tally(), OraclePolicy(HERMES))
+    rollout = OpenRollout(Tally(), OraclePolicy(HERMES))
     rollout.begin(LIVE)
     LiveInjector(ALWAYS, HERMES, lambda task: Broken()).begin_turn(rollout)
     assert rollout.record().steps == ()
@@ -231,7 +231,7 @@ def test_a_world_in_which_nothing_can_be_tried_stays_uninjected() -> None:
 
 def with_tokens(responses: Iterator[str], task: Task, asked: InjectionSettings) -> Rollout:
     """An episode over tokens, each sampled one with the log-probability -1."""
-    rollout = LiveRollout(Tally(), TokenWriter(CHAT))
+    rollout = OpenRollout(Tally(), TokenWriter(CHAT))
     rollout.begin(task)
     force = injector(asked).begin_turn
     force(rollout)

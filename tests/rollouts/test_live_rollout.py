@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fissile.calls import ParsedResponse, ToolCall, ToolResult
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.live import LiveSampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, InfrastructureError
-from fissile.rollouts import Completion, End, ErrorProtocol, Limits, LiveRollout, Response, Rollout, StopReason
+from fissile.rollouts import Completion, End, ErrorProtocol, Limits, OpenRollout, Response, Rollout, StopReason
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
@@ -48,13 +48,13 @@ LOST = Response("", ParsedResponse(()), Completion((), None, StopReason.INFRASTR
 
 def begun(
     task: Task = LIVE, protocol: ErrorProtocol = RECOVERY, world: Tally | None = None, **limits: int
-) -> LiveRollout:
-    rollout = LiveRollout(world or Tally(), TokenWriter(CHAT), protocol, Limits(**limits))
+) -> OpenRollout:
+    rollout = OpenRollout(world or Tally(), TokenWriter(CHAT), protocol, Limits(**limits))
     rollout.begin(task, LiveSampler(CHAT, lambda task: Tally()).demonstrate)
     return rollout
 
 
-def run(*responses: str | Response, rollout: LiveRollout | None = None) -> Rollout:
+def run(*responses: str | Response, rollout: OpenRollout | None = None) -> Rollout:
     rollout = rollout or begun()
     for response in responses:
         rollout.answer(said(response) if isinstance(response, str) else response)
@@ -270,7 +270,7 @@ def test_a_world_that_fails_ends_the_rollout_without_a_word_on_the_policy(
 
 
 def test_a_world_that_cannot_be_restored_loses_its_rollout() -> None:
-    rollout = LiveRollout(Frail(fails_at="restore"), TokenWriter(CHAT))
+    rollout = OpenRollout(Frail(fails_at="restore"), TokenWriter(CHAT))
     rollout.resume(Context(LIVE, (1, 2), state=3))
     assert (rollout.context, rollout.record().end) == (None, End.INFRASTRUCTURE)
 

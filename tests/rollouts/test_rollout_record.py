@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fissile.calls import Attempt, ToolCall
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
 from fissile.rollouts import Completion, End, Rollout, Step

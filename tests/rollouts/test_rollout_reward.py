@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from fissile.calls import ParsedResponse, ToolCall
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import HermesDialect
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.rewards import Reward, RewardConfig
 from fissile.rollouts import (
     Completion,
-    LiveRollout,
+    OpenRollout,
     Response,
     Rollout,
     StopReason,
@@ -34,7 +34,7 @@ def calls(*numbers: object) -> str:
 
 
 def run(*texts: str, context: Context | None = None) -> Rollout:
-    rollout = LiveRollout(Tally(), OraclePolicy(HERMES))
+    rollout = OpenRollout(Tally(), OraclePolicy(HERMES))
     if context is None:
         rollout.begin(TURN)
     else:
@@ -82,7 +82,7 @@ def test_nearer_is_more() -> None:
 def test_one_malformed_response_makes_the_format_wrong() -> None:
     record = run(MALFORMED, calls(1, 2, 1), STOP)
     assert (reward(record).fmt, reward(record).corr) == (0.0, 2.0)
-    cut = LiveRollout(Tally(), OraclePolicy(HERMES))
+    cut = OpenRollout(Tally(), OraclePolicy(HERMES))
     cut.begin(TURN)
     cut.answer(Response("So", ParsedResponse(()), Completion((1,), stop=StopReason.LENGTH)))
     assert reward(cut.record()).fmt == 0.0
@@ -146,7 +146,7 @@ def test_only_what_the_turn_still_needs_is_compared() -> None:
 
 
 def test_a_failed_engine_has_no_reward() -> None:
-    rollout = LiveRollout(Tally(), OraclePolicy(HERMES))
+    rollout = OpenRollout(Tally(), OraclePolicy(HERMES))
     rollout.begin(TURN)
     rollout.answer(Response("", ParsedResponse(()), Completion((), stop=StopReason.INFRASTRUCTURE)))
     assert rollout_reward(rollout.record(), progress=0.0, reference_length=6, config=RewardConfig()) is None

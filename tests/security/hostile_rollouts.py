@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.live import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
 from fissile.environments.bfcl.limits import CUT, MAX_RESULT
-from fissile.rollouts import ErrorProtocol, Limits, LiveRollout, Rollout
+from fissile.rollouts import ErrorProtocol, Limits, OpenRollout, Rollout
 from fissile.tasks import Task, World
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from security.hostile_cases import Case, Probe
@@ -128,7 +128,7 @@ class Arena:
         self.last = self._make()
         policy = HostileFirst(self._dialect, text=case.write(self._dialect))
         began = time.thread_time()
-        rollout = LiveRollout(self.last, policy, self.protocol, LIMITS)
+        rollout = OpenRollout(self.last, policy, self.protocol, LIMITS)
         rollout.begin(self.task)
         finished: list[Rollout] = []
         roll_out(policy, [rollout], Sampling(), finished.append)

@@ -14,7 +14,7 @@ from fissile.engines.base import Sampling
 from fissile.engines.live import roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy
-from fissile.rollouts import LiveRollout
+from fissile.rollouts import OpenRollout
 from fissile.training.policy import load_tokenizer
 from security.hostile_cases import FORMATS, Probe, result_texts, small_cases
 from tally_world import LIVE, Tally
@@ -99,7 +99,7 @@ def test_every_response_is_answered_in_tokens(chats: dict[str, ChatFormat]) -> N
         script = {True: sampled, False: chat.completion_ids("Done.")}
         opening = chat.prompt_ids(LIVE.messages, LIVE.tools)
         engine = ScriptedEngine(lambda prompt, _, script=script, opening=opening: script[prompt == opening])
-        rollout = LiveRollout(Tally(), TokenPolicy(engine, chat))
+        rollout = OpenRollout(Tally(), TokenPolicy(engine, chat))
         try:
             rollout.begin(LIVE)
             roll_out(rollout.writer, [rollout], Sampling(max_new_tokens=10**6))

@@ -16,7 +16,7 @@ from fissile.tasks import CATEGORIES
 
 if TYPE_CHECKING:
     from fissile.config import RunConfig
-    from fissile.engines.live import EnvironmentMaker
+    from fissile.environments.base import EnvironmentMaker
     from fissile.training.task_check import Count, PromptLength, TaskCheck
 
 
@@ -67,12 +67,13 @@ def check(
 def _prompt_length(config: RunConfig, make: EnvironmentMaker) -> PromptLength:
     """Measures prompts as the trainer's sampler writes them. Imports torch."""
     from fissile.dialects import ChatFormat, get_dialect  # noqa: PLC0415
-    from fissile.engines.samplers import make_sampler  # noqa: PLC0415
+    from fissile.engines.sampler import Sampler  # noqa: PLC0415
     from fissile.training.policy import load_tokenizer  # noqa: PLC0415
 
     model = config.model
     chat = ChatFormat(load_tokenizer(model.path), get_dialect(model.dialect), model.template_options)
-    return lambda task: len(make_sampler(chat, [task], make).context(task).prompt_ids)
+    sampler = Sampler(chat, make)
+    return lambda task: sampler.context(task).length
 
 
 def _print(found: TaskCheck, console: PlainConsole) -> None:

@@ -71,4 +71,4 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
         logger.warning("--context-tokens %d is more than the model reads: %d it is.", asked, settings.context_tokens)
     remembered = min(window * (settings.context_tokens or 4096), affordable_tokens(model))
     engines = Engines(EngineConfig(max_rows=window, remembered_tokens=remembered))
-    return TokenPolicy(engines.over(model, chat, remember=True), chat), settings
+    return TokenPolicy(chat, engines.over(model, chat, remember=True)), settings

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fissile.rollouts import told_injection
+from fissile.engines.injection import told_injection
 
 RECOVERY = {
     "recovery_rate": "episodes with an error that end right",

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fissile.config.loading import Section
-from fissile.rollouts import ErrorProtocol
+from fissile.environments.base import ErrorProtocol
 
 
 class EngineConfig(Section):

@@ -1,20 +1,23 @@
-"""Failures become training contexts: the corrective context, the buffer and its trigger. Torch-free."""
+"""Fission's one home: a failed step becomes a corrective context; the buffer, the trigger. Torch-free."""
 
+from fissile.corrections.branch import Branching, Failed, corrective_context, failure_id, failure_of
 from fissile.corrections.buffer import CorrectionBuffer, Order
-from fissile.corrections.context import Context, Exchange
 from fissile.corrections.correction import Correction
 from fissile.corrections.pool import CorrectionPool
 from fissile.corrections.store import CorrectionStore, Decision
 from fissile.corrections.trigger import Trigger
 
 __all__ = [
-    "Context",
+    "Branching",
     "Correction",
     "CorrectionBuffer",
     "CorrectionPool",
     "CorrectionStore",
     "Decision",
-    "Exchange",
+    "Failed",
     "Order",
     "Trigger",
+    "corrective_context",
+    "failure_id",
+    "failure_of",
 ]

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from fissile.corrections.correction import Correction
-from fissile.corrections.store import COUNTS, Decision, no_counts, offered
+from fissile.corrections.store import COUNTS, Decision, admitted, no_counts
 from fissile.errors import ConfigError, RunError
+from fissile.serial import from_json, to_json
 
 Order = Literal["lifo", "fifo", "random"]
 """Which correction leaves first: the newest, the oldest, or any."""
@@ -65,10 +66,15 @@ class CorrectionBuffer:
         """True where `push` would refuse a correction of this id. Changes nothing."""
         return identifier in self._seen
 
+    def admit(self, identifier: str) -> Decision:
+        """Whether a correction of this id would be taken; counts the failure."""
+        return admitted(identifier, self._seen, self.counts)
+
     def push(self, correction: Correction) -> Decision:
         """Take a correction, unless its failure was seen before in this run."""
-        decision = offered(correction, self._seen, self.counts)
+        decision = self.admit(correction.id)
         if decision.kept:
+            self.counts["leaked"] += bool(correction.leaked)
             self._seen[correction.id] = None
             if len(self._held) == self.capacity:
                 del self._held[0]
@@ -93,7 +99,7 @@ class CorrectionBuffer:
         """A JSON-ready dict of everything that decides the future, the random order's state included."""
         version, internal, gauss_next = self._rng.getstate()
         return {
-            "held": [correction.to_dict() for correction in self._held],
+            "held": [to_json(correction) for correction in self._held],
             "seen": list(self._seen),
             "counts": dict(self.counts),
             "rng": [version, list(internal), gauss_next],
@@ -106,7 +112,7 @@ class CorrectionBuffer:
             RunError: the state is not one of a correction buffer, or holds more than `capacity`.
         """
         try:
-            held = [Correction.from_dict(fields) for fields in state["held"]]
+            held = [from_json(Correction, fields) for fields in state["held"]]
             seen = dict.fromkeys(state["seen"])
             counts = Counter({name: int(state["counts"][name]) for name in COUNTS})
             version, internal, gauss_next = state["rng"]

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fissile.corrections.correction import Correction
-from fissile.corrections.store import COUNTS, Decision, no_counts, offered
+from fissile.corrections.store import COUNTS, Decision, admitted, no_counts
 from fissile.errors import RunError
+from fissile.serial import from_json, to_json
 
 
 class CorrectionPool:
@@ -40,10 +41,15 @@ class CorrectionPool:
         """True where `push` would refuse a correction of this id. Changes nothing."""
         return identifier in self._kept
 
+    def admit(self, identifier: str) -> Decision:
+        """Whether a correction of this id would be taken; counts the failure."""
+        return admitted(identifier, self._kept, self.counts)
+
     def push(self, correction: Correction) -> Decision:
         """Keep a correction, unless its failure was seen before; its turn comes in the next round."""
-        decision = offered(correction, self._kept, self.counts)
+        decision = self.admit(correction.id)
         if decision.kept:
+            self.counts["leaked"] += bool(correction.leaked)
             self._kept[correction.id] = correction
         return decision
 
@@ -64,7 +70,7 @@ class CorrectionPool:
     def state_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of everything that decides the future."""
         return {
-            "held": [correction.to_dict() for correction in self._kept.values()],
+            "held": [to_json(correction) for correction in self._kept.values()],
             "waiting": list(self._waiting),
             "rounds": self._rounds,
             "counts": dict(self.counts),
@@ -77,7 +83,7 @@ class CorrectionPool:
             RunError: the state is not one of a pool.
         """
         try:
-            held = [Correction.from_dict(fields) for fields in state["held"]]
+            held = [from_json(Correction, fields) for fields in state["held"]]
             kept = {correction.id: correction for correction in held}
             waiting, rounds = [str(identifier) for identifier in state["waiting"]], int(state["rounds"])
             counts = Counter({name: int(state["counts"][name]) for name in COUNTS})

@@ -26,17 +26,16 @@ def no_counts() -> Counter[str]:
     return Counter(dict.fromkeys(COUNTS, 0))
 
 
-def offered(correction: Correction, seen: Container[str], counts: Counter[str]) -> Decision:
-    """Count a correction that a store is offered, and decide whether it is new.
+def admitted(identifier: str, seen: Container[str], counts: Counter[str]) -> Decision:
+    """Count a failure that a store is offered, and decide whether it is new.
 
     Args:
-        correction: the one that is offered.
+        identifier: of the failure (`fissile.corrections.branch.failure_id`).
         seen: ids of those that were offered before.
         counts: of the store.
     """
     counts["intercepted"] += 1
-    counts["leaked"] += bool(correction.leaked)
-    if correction.id in seen:
+    if identifier in seen:
         counts["deduplicated"] += 1
         return Decision(False, "seen")
     return Decision(True, "new")
@@ -59,8 +58,12 @@ class CorrectionStore(Protocol):
         """True where `push` would refuse a correction of this id. Changes nothing."""
         ...
 
+    def admit(self, identifier: str) -> Decision:
+        """Whether a correction of this id would be taken; counts the failure."""
+        ...
+
     def push(self, correction: Correction) -> Decision:
-        """Take a correction, unless its failure was seen before."""
+        """Take a correction, unless its failure was seen before; counts the failure."""
         ...
 
     def available(self, step: int) -> int:

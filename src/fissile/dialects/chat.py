@@ -139,19 +139,10 @@ class ChatFormat:
         return ids[closing:] if ended and ids[:closing] == self.end_of_turn else ids
 
     def follow(
-        self,
-        prompt_ids: Sequence[int],
-        sampled: Sequence[int],
-        results: Sequence[str],
-        messages: Sequence[Message] = (),
+        self, sampled: Sequence[int], results: Sequence[str], messages: Sequence[Message] = ()
     ) -> tuple[int, ...]:
-        """The ids of the context after a completion: what was read, what was sampled, then `reply_ids`."""
-        ended = bool(sampled) and sampled[-1] in self.end_ids
-        return (*prompt_ids, *sampled, *self.reply_ids(results, messages, ended=ended))
-
-    def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
-        """`reply_ids` of one result, the diagnosis of a failed attempt."""
-        return self.reply_ids([feedback], ended=ended)
+        """`reply_ids` behind a completion: what is read between it and the next one."""
+        return self.reply_ids(results, messages, ended=bool(sampled) and sampled[-1] in self.end_ids)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The ids of an assistant response as a policy would sample it, its end of turn included."""

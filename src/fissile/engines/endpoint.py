@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from fissile.calls import JSON, ParsedResponse
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.endpoint_misfits import Misfits

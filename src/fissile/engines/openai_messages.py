@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fissile.calls import JSON, ParsedResponse, ParseError, ToolCall, canonical_json
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects import DIALECTS, HermesDialect
 from fissile.dialects.arrangements import Arrangement
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
 from fissile.dialects.naming import refuse_unnameable
-from fissile.engines.dialogue import announced, exchanges, offered_names
+from fissile.engines.announcements import announced
 from fissile.engines.openai_history import wire_history
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion, StopReason
@@ -204,7 +204,7 @@ class TextMessages:
 
     def read(self, answer: Answer, context: Context) -> Response:
         """The answer's content, read as the dialect reads it."""
-        parsed = self.dialect.parse(answer.content, offered_names(context))
+        parsed = self.dialect.parse(answer.content, context.offered)
         return _response(answer.content, replace(parsed, reasoning=answer.reasoning or parsed.reasoning), answer)
 
 
@@ -307,7 +307,7 @@ def _with_turns(context: Context) -> Iterator[tuple[Exchange, Turn]]:
     """Each exchange with what the user says and reveals after it: an empty turn where none ended."""
     turns = context.task.turns
     turn = 0
-    for exchange in exchanges(context):
+    for exchange in context.dialogue:
         following = Turn(exchange.messages)
         if exchange.ends_turn:
             turn += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.engines.base import Sampling
 from fissile.rollouts import Completion, Response
 from fissile.tasks import Task, Turn
@@ -20,9 +20,7 @@ class MessageReader:
         """Empty: messages are read, not tokens."""
         return ()
 
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
+    def reply(self, completion: Completion, results: Sequence[str], turn: Turn | None = None) -> tuple[int, ...]:
         """Empty: messages are read, not tokens."""
         return ()
 
@@ -46,13 +44,11 @@ class Policy(Protocol):
         """Token ids of a task's first prompt; empty for a policy that reads messages."""
         ...
 
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
-        """Token ids of the context that follows `response`: the tools' answers, then the user's next turn.
+    def reply(self, completion: Completion, results: Sequence[str], turn: Turn | None = None) -> tuple[int, ...]:
+        """Token ids of what is read behind a completion: the tools' answers, then the user's next turn.
 
-        Appended to `context.prompt_ids` and the completion's ids, never tokenised again. Empty for a policy that
-        reads messages. Not both of `results` and `turn` are empty.
+        They follow what was read and written before, which is never tokenised again. Empty for a policy that reads
+        messages. Not both of `results` and `turn` are empty.
         """
         ...
 

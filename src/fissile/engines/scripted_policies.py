@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fissile.calls import ToolCall
-from fissile.corrections.context import Context, Exchange
+from fissile.contexts import Context, Exchange
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
-from fissile.engines.dialogue import current_exchanges, exchanges
 from fissile.engines.plausible_values import Borrowed, plausible_arguments
 from fissile.engines.policy import MessageReader, Response
 from fissile.tasks import Task
@@ -88,7 +87,7 @@ class CorruptedOraclePolicy(ScriptedPolicy):
     def write(self, context: Context, sampling: Sampling) -> str:
         """The error, the repair or the rest."""
         calls = _remaining_truth(context)
-        said = current_exchanges(context)
+        said = context.current
         live = context.task.world is not None
         if calls and not said and self._errs_in(context):
             wrong = self._corrupted(calls[0], context)
@@ -119,7 +118,7 @@ class StubbornPolicy(ScriptedPolicy):
 
     def write(self, context: Context, sampling: Sampling) -> str:
         """The call, or the end of the turn."""
-        if self.give_up_after is not None and len(current_exchanges(context)) >= self.give_up_after:
+        if self.give_up_after is not None and len(context.current) >= self.give_up_after:
             return self.closing
         return self._say([ToolCall.of(_unknown_name("no_such_tool", context.task.at_turn(context.turn)), {})])
 
@@ -144,7 +143,7 @@ class RandomPolicy(ScriptedPolicy):
 
     def write(self, context: Context, sampling: Sampling) -> str:
         """Some calls, sometimes cut off, or the end of the turn."""
-        said = [(exchange.text, *exchange.results) for exchange in exchanges(context)]
+        said = [(exchange.text, *exchange.results) for exchange in context.dialogue]
         rng = random.Random(f"{self.seed}/{sampling.seed}/{context.task.id}/{context.turn}/{said}")
         tools = context.task.at_turn(context.turn).tools
         if not tools or rng.random() < self.ends:
@@ -158,7 +157,7 @@ class RandomPolicy(ScriptedPolicy):
 def _borrowed(context: Context) -> Borrowed:
     turns = context.task.turns[: context.turn + 1]
     texts = [message["content"] for turn in turns for message in turn.messages]
-    results = [result for exchange in exchanges(context) for result in exchange.results]
+    results = [result for exchange in context.dialogue for result in exchange.results]
     return Borrowed.among([*texts, *results], [call.arguments for turn in turns for call in turn.ground_truth])
 
 
@@ -173,7 +172,7 @@ def _remaining_truth(context: Context) -> tuple[ToolCall, ...]:
         return truth
     offered = context.task.at_turn(context.turn)
     done = 0
-    for call in (call for exchange in current_exchanges(context) for call in _settled(exchange, offered)):
+    for call in (call for exchange in context.current for call in _settled(exchange, offered)):
         done += done < len(truth) and call.signature == truth[done].signature
     return truth[done:]
 

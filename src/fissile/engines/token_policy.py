@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import ChatFormat
+from fissile.engines.announcements import announced
 from fissile.engines.base import Engine, Sampling, complete
-from fissile.engines.dialogue import announced, offered_names
 from fissile.engines.policy import Response
 from fissile.rollouts import Completion
 from fissile.tasks import Task, Turn
@@ -32,15 +32,13 @@ class TokenWriter:
         """
         return self.chat.prompt_ids(task.messages, task.tools)
 
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
-        """The ids of the context after `response`: what was seen, what was sampled, then the answers.
+    def reply(self, completion: Completion, results: Sequence[str], turn: Turn | None = None) -> tuple[int, ...]:
+        """The ids of the answers to a completion, up to where the next one begins.
 
         Tools that `turn` reveals are announced in the dialect before its first message.
         """
         messages = () if turn is None else announced(turn, self.chat.dialect)
-        return self.chat.follow(context.prompt_ids, response.completion.ids, results, messages)
+        return self.chat.follow(completion.ids, results, messages)
 
     def completion(self, text: str) -> Completion:
         """The ids of a text and of the end of its turn."""
@@ -48,35 +46,19 @@ class TokenWriter:
 
 
 @dataclass(frozen=True)
-class TokenPolicy:
+class TokenPolicy(TokenWriter):
     """See `fissile.engines.policy.Policy`.
 
     Attributes:
         engine: samples the completions, all contexts of a call in one batch.
-        chat: writes prompts and replies, and reads completions by its dialect.
     """
 
     engine: Engine
-    chat: ChatFormat
 
     @property
     def concurrency(self) -> None:
         """All contexts at hand go to the engine in one call."""
         return
-
-    def open(self, task: Task) -> tuple[int, ...]:
-        """See `TokenWriter`."""
-        return TokenWriter(self.chat).open(task)
-
-    def reply(
-        self, context: Context, response: Response, results: Sequence[str], turn: Turn | None = None
-    ) -> tuple[int, ...]:
-        """See `TokenWriter`."""
-        return TokenWriter(self.chat).reply(context, response, results, turn)
-
-    def completion(self, text: str) -> Completion:
-        """See `TokenWriter`."""
-        return TokenWriter(self.chat).completion(text)
 
     def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
         """One completion for each context, decoded and parsed.
@@ -93,4 +75,4 @@ class TokenPolicy:
 
     def _read(self, context: Context, completion: Completion) -> Response:
         text = self.chat.decode(completion.ids)
-        return Response(text, self.chat.dialect.parse(text, offered_names(context)), completion)
+        return Response(text, self.chat.dialect.parse(text, context.offered), completion)

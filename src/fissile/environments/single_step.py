@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, shorten, unreadable
 from fissile.dialects.base import Dialect
+from fissile.environments.base import Answer, Environment, Verdict
+from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.matching import Pairing, is_default, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Matching, Task
@@ -16,39 +17,56 @@ OfficialVerdict = Callable[[Task, Sequence[ToolCall]], bool]
 """A benchmark's own checker: are these well-formed calls a right answer to the task?"""
 
 
-@dataclass(frozen=True)
-class SingleStep:
-    """Parses and judges single responses.
+class SingleStep(Environment):
+    """The world of single-step tasks: it judges the one response, without running any tool, and ends.
 
-    Attributes:
-        dialect: the format of the responses.
+    Args:
         official: decides tasks whose `source` is in `official_sources`, where all calls are well-formed: what it
             accepts has no errors, and what it rejects has at least one.
         official_sources: the sources that `official` knows.
     """
 
-    dialect: Dialect
-    official: OfficialVerdict | None = None
-    official_sources: frozenset[str] = frozenset({"bfcl"})
+    judges_at_once = True
 
-    def attempt(self, task: Task, text: str, truncated: bool = False) -> Attempt:
+    def __init__(
+        self, official: OfficialVerdict | None = is_valid, official_sources: frozenset[str] = frozenset({"bfcl"})
+    ) -> None:
+        self._official = official
+        self._official_sources = official_sources
+        self._errors: tuple[ToolError, ...] = ()
+
+    def reset(self, task: Task) -> None:
+        """Begin `task`."""
+        self._errors = ()
+
+    def answer(self, parsed: ParsedResponse, truncated: bool, goal: Task) -> Answer:
+        """What is wrong with the response; it ends the turn either way."""
+        self._errors = self.errors_of(goal, parsed, truncated)
+        return Answer(errors=self._errors)
+
+    def judge(self, turn: int) -> Verdict:
+        """The last response decides."""
+        return Verdict(self._errors, self._errors[0].kind.value if self._errors else "")
+
+    def attempt(self, task: Task, text: str, dialect: Dialect, truncated: bool = False) -> Attempt:
         """The judged attempt that a response makes.
 
         Args:
             task: the task.
             text: the response as decoded.
-            truncated: the response hit its token limit.
+            dialect: its format.
+            truncated: it hit its token limit.
         """
-        parsed = self.dialect.parse(text, {tool.name for tool in task.tools})
-        return Attempt(text, parsed.calls, self.judge(task, parsed, truncated), truncated)
+        parsed = dialect.parse(text, {tool.name for tool in task.tools})
+        return Attempt(text, parsed.calls, self.errors_of(task, parsed, truncated), truncated)
 
-    def judge(self, task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[ToolError, ...]:
+    def errors_of(self, task: Task, parsed: ParsedResponse, truncated: bool = False) -> tuple[ToolError, ...]:
         """What is wrong with a response; empty when it is right."""
         errors = judge(task, parsed, truncated)
         well_formed = all(call.is_well_formed for call in parsed.calls)
-        if self.official is None or task.source not in self.official_sources or not well_formed:
+        if self._official is None or task.source not in self._official_sources or not well_formed:
             return errors
-        if self.official(task, parsed.calls):
+        if self._official(task, parsed.calls):
             return ()
         return errors or (_rejected_officially(parsed.calls),)
 

@@ -1,7 +1,6 @@
 """How often a model is right, and how often it recovers when it is not."""
 
 from fissile.evaluation.bfcl import bfcl_report
-from fissile.evaluation.live import LiveEpisode, evaluate_live
-from fissile.evaluation.recovery import evaluate_recovery
+from fissile.evaluation.episodes import EpisodeRecord, StepRecord, evaluate
 
-__all__ = ["LiveEpisode", "bfcl_report", "evaluate_live", "evaluate_recovery"]
+__all__ = ["EpisodeRecord", "StepRecord", "bfcl_report", "evaluate"]

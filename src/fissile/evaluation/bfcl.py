@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from fissile.evaluation.live import FEEDBACK, LiveEpisode
+from fissile.engines.injection import InjectionSettings
+from fissile.environments.base import ErrorProtocol
+from fissile.evaluation.episodes import FEEDBACK, EpisodeRecord
 from fissile.evaluation.losses import by_reason
 from fissile.metrics import evaluate_episodes
-from fissile.rollouts import End, ErrorProtocol, InjectionSettings
 from fissile.statistics import Ratio, proportion
 from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
 
 
 def bfcl_report(
-    episodes: Sequence[LiveEpisode], protocol: ErrorProtocol, injection: InjectionSettings | None = None
+    episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol, injection: InjectionSettings | None = None
 ) -> dict[str, Any]:
     """Everything that the suite reports, JSON-ready.
 
@@ -33,8 +34,8 @@ def bfcl_report(
         "lost" (reasons, where episodes are), "multi_turn" and "without_noisy_labels" (score, and the pooled ratio),
         "recovery" over all episodes, "reasons" and "ends" with counts, and "categories" with the same for each.
     """
-    judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
-    lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
+    judged = [episode for episode in episodes if not episode.is_lost]
+    lost = [episode.lost for episode in episodes if episode.is_lost]
     by_category = {
         category: chosen
         for category in dict.fromkeys((*MULTI_TURN_CATEGORIES, *(episode.category for episode in judged)))
@@ -61,17 +62,17 @@ def scenario(task_id: str) -> str:
     return task_id.rpartition("_")[2]
 
 
-def cluster(episode: LiveEpisode) -> str:
+def cluster(episode: EpisodeRecord) -> str:
     """What makes episodes dependent: BFCL's scenario, for other tasks the task."""
     return scenario(episode.task_id) if episode.category in MULTI_TURN_CATEGORIES else episode.task_id
 
 
-def accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
+def accuracy(episodes: Sequence[EpisodeRecord]) -> Ratio:
     """Valid episodes of all, clustered by scenario."""
     return proportion((cluster(episode), episode.valid, 1) for episode in episodes)
 
 
-def _category(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+def _category(episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol) -> dict[str, Any]:
     return {
         "accuracy": accuracy(episodes).to_dict(),
         "without_noisy_labels": accuracy(_clean(episodes)).to_dict(),
@@ -82,7 +83,7 @@ def _category(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[
     }
 
 
-def _score(categories: Sequence[Sequence[LiveEpisode]]) -> dict[str, Any]:
+def _score(categories: Sequence[Sequence[EpisodeRecord]]) -> dict[str, Any]:
     """The plain mean of the categories, and the pooled ratio where that is the same thing."""
     filled = [episodes for episodes in categories if episodes]
     if not filled:
@@ -93,17 +94,17 @@ def _score(categories: Sequence[Sequence[LiveEpisode]]) -> dict[str, Any]:
     return {"score": sum(rates) / len(rates), "pooled": pooled}
 
 
-def _turn_accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
+def _turn_accuracy(episodes: Sequence[EpisodeRecord]) -> Ratio:
     """Finished turns that the judge accepted, of all finished turns. Later turns inherit a wrong state."""
     return proportion((cluster(episode), not reason, 1) for episode in episodes for reason in episode.verdicts)
 
 
-def _recovery(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
+def _recovery(episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol) -> dict[str, Any]:
     made = [episode.episode(FEEDBACK[protocol], cluster(episode)) for episode in episodes]
     return evaluate_episodes([episode for episode in made if episode is not None]).to_dict()
 
 
-def _clean(episodes: Sequence[LiveEpisode]) -> list[LiveEpisode]:
+def _clean(episodes: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     return [episode for episode in episodes if episode.task_id not in NOISY_LABELS]
 
 

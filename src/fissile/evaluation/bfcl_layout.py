@@ -13,16 +13,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fissile.calls import JSON, ToolCall
+from fissile.environments.base import ErrorProtocol
 from fissile.environments.bfcl import function_names
 from fissile.environments.bfcl_official import is_argument_name
 from fissile.errors import ErrorKind
-from fissile.evaluation.live import LiveEpisode
-from fissile.rollouts import End, ErrorProtocol
+from fissile.evaluation.episodes import EpisodeRecord, StepRecord
 from fissile.tasks import Task
 
 INVALID_CALL = "invalid_call()"
@@ -38,7 +37,7 @@ _LOOKS_LIKE_A_CALL = re.compile(r"\w\s*\(")
 
 
 def write_official_results(
-    folder: Path, name: str, tasks: Sequence[Task], episodes: Sequence[LiveEpisode], protocol: ErrorProtocol
+    folder: Path, name: str, tasks: Sequence[Task], episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol
 ) -> list[Path]:
     """Write `result/<name>/multi_turn/BFCL_v4_<category>_result.json`, one JSON line for each episode.
 
@@ -58,7 +57,7 @@ def write_official_results(
     target.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {}
     for task, episode in zip(tasks, episodes, strict=True):
-        if episode.end != End.INFRASTRUCTURE:
+        if not episode.is_lost:
             record = {"id": task.id, "result": official_turns(task, episode, protocol)}
             lines.setdefault(task.category, []).append(json.dumps(record))
     files = []
@@ -79,7 +78,7 @@ def model_folder(name: str) -> str:
     return f"model-{plain}" if plain[0].isdigit() else plain
 
 
-def official_turns(task: Task, episode: LiveEpisode, protocol: ErrorProtocol) -> list[list[str]]:
+def official_turns(task: Task, episode: EpisodeRecord, protocol: ErrorProtocol) -> list[list[str]]:
     """For each turn that was begun, the responses as text that the official decoder reads.
 
     Calls that were refused are left out, those that the limits of the world stopped stand as `INVALID_CALL`, and a
@@ -87,9 +86,9 @@ def official_turns(task: Task, episode: LiveEpisode, protocol: ErrorProtocol) ->
     which the official scorer takes for "force terminated".
     """
     allowed = function_names(task)
-    turns: list[list[str]] = [[] for _ in range(1 + max((step["turn"] for step in episode.steps), default=0))]
+    turns: list[list[str]] = [[] for _ in range(1 + max((step.turn for step in episode.steps), default=0))]
     for step in episode.steps:
-        turns[step["turn"]].append(_response(step, allowed, protocol))
+        turns[step.turn].append(_response(step, allowed, protocol))
     return turns
 
 
@@ -138,10 +137,10 @@ def _keeps_its_keys(value: JSON) -> bool:
     return not is_call and all(repr(key) == f"'{key}'" and _keeps_its_keys(item) for key, item in value.items())
 
 
-def _response(step: Mapping[str, Any], allowed: frozenset[str], protocol: ErrorProtocol) -> str:
+def _response(step: StepRecord, allowed: frozenset[str], protocol: ErrorProtocol) -> str:
     refused = _NEVER_EXECUTED | ({ErrorKind.UNKNOWN_TOOL} if protocol is ErrorProtocol.RECOVERY else set())
-    kinds = {error.get("call_index"): ErrorKind(error["kind"]) for error in step["attempt"]["errors"]}
-    calls = [ToolCall.from_dict(call) for call in step["attempt"]["calls"]] if step["results"] else []
+    kinds = {error.call_index: error.kind for error in step.attempt.errors}
+    calls = step.attempt.calls if step.results else ()
     texts = [
         INVALID_CALL if kinds.get(index) is ErrorKind.TIMEOUT else call_text(call, allowed)
         for index, call in enumerate(calls)

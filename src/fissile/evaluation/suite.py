@@ -13,15 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from fissile.calls import JSON
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
+from fissile.engines.injection import InjectionSettings, Injector, drawn_turns
 from fissile.engines.policy import Policy
-from fissile.environments.worlds import make_environment
+from fissile.environments.base import EnvironmentMaker, ErrorProtocol
+from fissile.environments.worlds import make_environment, obeying
 from fissile.errors import ConfigError, DataError, RunError
 from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
-from fissile.evaluation.live import LiveEpisode, begun_turns, evaluate_live
+from fissile.evaluation.episodes import EpisodeRecord, begun_turns, evaluate
 from fissile.evaluation.losses import refuse_total_loss
 from fissile.journal import JsonLines, write_json
-from fissile.rollouts import End, ErrorProtocol, InjectionSettings, Limits, LiveInjector, drawn_turns
+from fissile.rollouts import End, Limits, Writer
+from fissile.serial import from_json, to_json
 from fissile.tasks import MULTI_TURN_CATEGORIES, Task, load_bfcl_multi_turn
 from fissile.tasks.scenarios import DOMAINS, Domain, scenario_index
 
@@ -111,10 +114,14 @@ class SuiteSettings(BaseModel):
         return Sampling(self.max_new_tokens, self.temperature, self.top_k, self.top_p, self.seed)
 
     @property
-    def injector(self) -> LiveInjector:
+    def make_environment(self) -> EnvironmentMaker:
+        """The worlds, under the protocol."""
+        return obeying(make_environment, self.protocol.policy)
+
+    def injector(self, writer: Writer) -> Injector:
         """Forces failures. Native calls are written as Hermes' here, as in every record."""
         dialect = HermesDialect() if self.dialect == NATIVE else get_dialect(self.dialect)
-        return LiveInjector(self.injection, dialect, make_environment)
+        return Injector(self.injection, dialect, writer, self.make_environment, self.limits)
 
     def load_tasks(self) -> list[Task]:
         """The tasks to evaluate, in the order of the files.
@@ -234,36 +241,35 @@ def run_suite(
     with JsonLines(folder.episodes) as lines:
         done = {
             episode.task_id: episode
-            for episode in map(LiveEpisode.from_dict, lines.records())
-            if episode.end != End.INFRASTRUCTURE
+            for episode in (from_json(EpisodeRecord, fields) for fields in lines.records())
+            if not episode.is_lost
         }
         progress(len(done), len(tasks))
 
-        def record(episode: LiveEpisode) -> None:
-            lines.append(episode.to_dict())
+        def record(episode: EpisodeRecord) -> None:
+            lines.append(to_json(episode))
             done[episode.task_id] = episode
             progress(len(done), len(tasks))
 
-        evaluate_live(
+        evaluate(
             policy,
             [task for task in tasks if task.id not in done],
-            make_environment,
+            settings.make_environment,
             settings.sampling,
             record,
-            settings.protocol,
             settings.limits,
-            window,
-            settings.injector.begin_turn,
+            window=window,
+            inject=settings.injector(policy).begin_turn,
         )
     episodes = [done[task.id] for task in tasks]
-    lost = [episode.lost for episode in episodes if episode.end == End.INFRASTRUCTURE]
+    lost = [episode.lost for episode in episodes if episode.is_lost]
     refuse_total_loss(lost, len(episodes) - len(lost), "episodes")
     figures = bfcl_report(episodes, settings.protocol, settings.injection)
     told = {name: getattr(policy, attribute, None) for name, attribute in (("remark", "remark"), ("endpoint", "facts"))}
     settings_used = settings.model_dump(mode="json")
     report = {"settings": settings_used, **{name: value for name, value in told.items() if value}, **figures}
     if settings.injection.rate:
-        judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
+        judged = [episode for episode in episodes if not episode.is_lost]
         report["injected_turns"] = drawn_turns(settings.injection, begun_turns(tasks, judged))
     else:
         write_official_results(folder.path, settings.policy, tasks, episodes, settings.protocol)

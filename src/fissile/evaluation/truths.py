@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from fissile.dialects.base import Dialect
 from fissile.environments import SingleStep
-from fissile.environments.base import Environment
-from fissile.environments.bfcl_ast import is_valid
+from fissile.environments.base import Environment, ToolEnvironment
 from fissile.errors import InfrastructureError, InputError
 from fissile.tasks import Task
 
@@ -27,6 +26,8 @@ def troubles_in_world(task: Task, environment: Environment) -> Iterator[Trouble]
         task: with a world.
         environment: the task's own.
     """
+    if not isinstance(environment, ToolEnvironment):
+        return  # it takes responses, not calls
     try:
         environment.reset(task)
         for turn in range(len(task.turns)):
@@ -47,8 +48,7 @@ def troubles_in_world(task: Task, environment: Environment) -> Iterator[Trouble]
 
 def troubles_in_dialect(task: Task, dialect: Dialect) -> Iterator[Trouble]:
     """As `troubles_in_world`, for a single-step task: its truth, written in the dialect and read, must be right."""
-    judge = SingleStep(dialect, official=is_valid)
-    attempt = judge.attempt(task, dialect.render_calls(task.oracle_calls()))
+    attempt = SingleStep().attempt(task, dialect.render_calls(task.oracle_calls()), dialect)
     if attempt.failed:
         yield Trouble(
             f"Task '{task.id}': the ground truth, written in the dialect '{dialect.name}', is judged wrong: "

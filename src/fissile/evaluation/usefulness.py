@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fissile.engines.attempts import Attempter
+from fissile.corrections import Branching
 from fissile.engines.base import Engine, Sampling
+from fissile.engines.sampler import Sampler
 from fissile.evaluation.losses import by_reason, counted, refuse_total_loss
 from fissile.feedback import Diagnoser
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
-from fissile.rollouts import Step, corrective_context, failure_of
+from fissile.rollouts import Step
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -29,16 +30,16 @@ DRAWS = 2000
 
 
 def failed_first_attempts(
-    engine: Engine, attempter: Attempter, tasks: Sequence[Task], sampling: Sampling, samples: int
+    engine: Engine, sampler: Sampler, tasks: Sequence[Task], sampling: Sampling, samples: int
 ) -> list[Step]:
     """The distinct failures among `samples` first attempts at each task, in task order.
 
     Raises:
         RunError: the engine produced no attempt at all.
     """
-    contexts = [attempter.context(task) for task in tasks]
+    contexts = [sampler.context(task) for task in tasks]
     failed: dict[tuple[str, str], Step] = {}
-    rollouts = attempter.sample(engine, contexts, sampling, samples)
+    rollouts = sampler.sample(engine, contexts, sampling, samples)
     lost = [rollout.lost for rollout in rollouts if rollout.lost]
     refuse_total_loss(lost, len(rollouts) - len(lost), "first attempts")
     if lost:
@@ -51,7 +52,7 @@ def failed_first_attempts(
 
 def next_attempts(
     engine: Engine,
-    attempter: Attempter,
+    sampler: Sampler,
     failed: Sequence[Step],
     diagnoser: Diagnoser,
     sampling: Sampling,
@@ -66,7 +67,7 @@ def next_attempts(
 
     Args:
         engine: samples from the policy.
-        attempter: writes and judges its attempts.
+        sampler: of its tasks.
         failed: failures.
         diagnoser: answers them.
         sampling: of the first attempts; the next ones are drawn with another seed.
@@ -78,17 +79,14 @@ def next_attempts(
     Raises:
         RunError: the engine produced no attempt at all.
     """
-    feedback = diagnoser.diagnose([failure_of(step, step.attempt) for step in failed])
-    contexts = [
-        corrective_context(step, step.attempt, said.text, attempter.extend(step, said.text))
-        for step, said in zip(failed, feedback, strict=True)
-    ]
+    branching = Branching(diagnoser, sampler.writer)
+    contexts = [context for context, _ in branching.contexts([(step, step.attempt) for step in failed])]
     redrawn = replace(sampling, seed=sampling.seed + 1)
     episodes: list[Episode] = []
     lost: list[str] = []
     progress(0, len(contexts) * samples)
     for start in range(0, len(contexts), batch):
-        rollouts = attempter.sample(engine, contexts[start : start + batch], redrawn, samples)
+        rollouts = sampler.sample(engine, contexts[start : start + batch], redrawn, samples)
         lost += [rollout.lost for rollout in rollouts if rollout.lost]
         repeated = [step for step in failed[start : start + batch] for _ in range(samples)]
         episodes += [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.rewards import Reward
 from fissile.rollouts import Rollout
 

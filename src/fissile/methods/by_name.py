@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from fissile.errors import ConfigError
 from fissile.feedback import FeedbackSource, get_source
 from fissile.methods.base import Method
-from fissile.methods.fission_grpo import Extend, FissionGRPO, FissionSettings, Journal
+from fissile.methods.fission_grpo import FissionGRPO, FissionSettings, Journal
 from fissile.methods.grpo import GRPO
 from fissile.methods.offline_grpo import OfflineGRPO, OfflineSettings
+from fissile.rollouts import Writer
 from fissile.tasks import Task
 
 CORRECTIVE = frozenset({FissionGRPO.name, OfflineGRPO.name})
@@ -21,7 +22,7 @@ def make_method(
     settings: FissionSettings,
     offline: OfflineSettings,
     source: FeedbackSource | None,
-    extend: Extend,
+    writer: Writer,
     tasks: Mapping[str, Task],
     journal: Journal,
     room: int | None = None,
@@ -33,7 +34,7 @@ def make_method(
         settings: of fission, for the methods that correct.
         offline: of the collection of "offline_grpo".
         source: writes the diagnoses; by default the one that `settings` names.
-        extend: builds the token ids of a corrective context.
+        writer: writes corrective contexts as tokens.
         tasks: every training task by its id.
         journal: receives one record for each intercepted failure and each fission.
         room: tokens of the longest context that can be answered; None for no limit.
@@ -48,5 +49,5 @@ def make_method(
         raise ConfigError(f"Unknown method '{name}'. Known: {known}.")
     source = source or get_source(settings.feedback)
     if name == OfflineGRPO.name:
-        return OfflineGRPO(settings, offline, source, extend, tasks, journal, room)
-    return FissionGRPO(settings, source, extend, tasks, journal, room=room)
+        return OfflineGRPO(settings, offline, source, writer, tasks, journal, room)
+    return FissionGRPO(settings, source, writer, tasks, journal, room=room)

@@ -8,21 +8,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from fissile.calls import Attempt
-from fissile.corrections import Correction, CorrectionBuffer, CorrectionStore, Trigger
-from fissile.corrections.context import Context
+from fissile.contexts import Context
+from fissile.corrections import (
+    Branching,
+    Correction,
+    CorrectionBuffer,
+    CorrectionStore,
+    Failed,
+    Trigger,
+    failure_id,
+)
 from fissile.errors import ConfigError
-from fissile.feedback import Diagnoser, Feedback, FeedbackSource
+from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
-from fissile.rollouts import Rollout, Step, corrective_context, failure_of
+from fissile.rollouts import Rollout, Step, Writer
+from fissile.serial import to_json
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-Extend = Callable[[Step, str], tuple[int, ...]]
-"""(failed step, feedback text) -> token ids of the corrective context."""
-Failed = tuple[Step, Attempt]
-"""A failed step, and its attempt with what is wrong with it."""
 Journal = Callable[[dict[str, Any]], None]
 """Where events are written for inspection; one JSON-ready record a call."""
 
@@ -104,7 +108,7 @@ class FissionGRPO:
         self,
         settings: FissionSettings,
         source: FeedbackSource,
-        extend: Extend,
+        writer: Writer,
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
         buffer: CorrectionStore | None = None,
@@ -115,7 +119,7 @@ class FissionGRPO:
         Args:
             settings: the knobs.
             source: writes the diagnosis. A leak guard stands over it, and `rules` stands in where it fails.
-            extend: builds the token ids of a corrective context.
+            writer: writes corrective contexts as tokens.
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure and each fission.
             buffer: keeps the corrections; by default a `CorrectionBuffer` as in `settings`.
@@ -135,7 +139,7 @@ class FissionGRPO:
             )
         )
         self.trigger = Trigger(interval=settings.interval)
-        self._extend = extend
+        self._branching = Branching(self.diagnoser, writer)
         self._tasks = tasks
         self._journal = journal
         self._room = room
@@ -227,7 +231,7 @@ class FissionGRPO:
         if reward is None:
             return []
         below = reward.fmt == 0 or reward.corr < self.settings.failure_threshold
-        if scored.rollout.context.task.world is None and not below:
+        if scored.rollout.judged_at_once and not below:
             return []
         return [(step, attempt) for step, attempt in scored.rollout.failures if self._may_branch(step)]
 
@@ -247,29 +251,25 @@ class FissionGRPO:
 
     def _intercept(self, chosen: Sequence[Failed], step: int) -> None:
         """Turn failures into corrections; the source is asked once, for those that were not met before."""
-        undiagnosed = [Correction.of(corrective_context(*failed, "", ()), step, "") for failed in chosen]
+        identifiers = [failure_id(one.context.task.id, one.context.dialogue, attempt) for one, attempt in chosen]
         new: dict[str, Failed] = {}
-        for correction, failed in zip(undiagnosed, chosen, strict=True):
-            if not (self.buffer.has_seen(correction.id) or correction.id in self._too_long):
-                new.setdefault(correction.id, failed)
-        feedback = dict(
-            zip(new, self.diagnoser.diagnose([failure_of(*failed) for failed in new.values()]), strict=True)
-        )
-        for correction in undiagnosed:
-            if self.buffer.has_seen(correction.id):
-                self.buffer.push(correction)  # counts it
-            elif correction.id not in self._too_long:
-                self._push(*new[correction.id], feedback[correction.id], step)
+        for identifier, failed in zip(identifiers, chosen, strict=True):
+            if not (self.buffer.has_seen(identifier) or identifier in self._too_long):
+                new.setdefault(identifier, failed)
+        made = {correction.id: correction for correction in self._branching.corrections(new, step)}
+        for identifier in identifiers:
+            if self.buffer.has_seen(identifier):
+                self.buffer.admit(identifier)  # counts it
+            elif identifier not in self._too_long:
+                self._push(made[identifier])
 
-    def _push(self, failed: Step, attempt: Attempt, feedback: Feedback, step: int) -> None:
-        context = corrective_context(failed, attempt, feedback.text, self._extend(failed, feedback.text))
-        correction = Correction.of(context, step, feedback.source, feedback.leaked)
-        if self._room is not None and len(context.prompt_ids) > self._room:
-            self._leave_out(correction, len(context.prompt_ids))
+    def _push(self, correction: Correction) -> None:
+        tokens = correction.context(self._tasks[correction.task_id]).length
+        if self._room is not None and tokens > self._room:
+            self._leave_out(correction, tokens)
             return
         self.buffer.push(correction)
-        fallback = {"fallback": feedback.fallback} if feedback.fallback else {}
-        self._journal({"event": "intercepted", "step": step, **correction.to_dict(), **fallback})
+        self._journal({"event": "intercepted", **to_json(correction)})
 
     def _leave_out(self, correction: Correction, tokens: int) -> None:
         """Count a failure whose corrective context nobody could answer; said the first time."""
@@ -287,7 +287,7 @@ class FissionGRPO:
 
 def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:
     """What became of a correction: one line of `corrections.jsonl`, and one tree of the report."""
-    messages = task.at_turn(correction.turn).messages
+    messages = correction.context(task).goal.messages
     requests = [message["content"] for message in messages if message["role"] == "user"]
     return {
         "event": "fission",
@@ -312,7 +312,7 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
 
 def _steps(rollout: Rollout) -> dict[str, Any]:
     """The entry with each own response of a live rollout and what the world answered; a single step has none."""
-    if rollout.context.task.world is None:
+    if rollout.judged_at_once:
         return {}
     return {
         "steps": [

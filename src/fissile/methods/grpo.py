@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.methods.base import Phase, Plan, Scored
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fissile.contexts import Context
 from fissile.corrections import CorrectionPool
-from fissile.corrections.context import Context
 from fissile.feedback import FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
-from fissile.methods.fission_grpo import Extend, FissionGRPO, FissionSettings, Journal
+from fissile.methods.fission_grpo import FissionGRPO, FissionSettings, Journal
+from fissile.rollouts import Writer
 from fissile.tasks import Task
 
 COLLECTED_AT_ONCE = 64
@@ -46,7 +47,7 @@ class OfflineGRPO:
         settings: FissionSettings,
         offline: OfflineSettings,
         source: FeedbackSource,
-        extend: Extend,
+        writer: Writer,
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
         room: int | None = None,
@@ -58,14 +59,14 @@ class OfflineGRPO:
                 depth have no meaning here.
             offline: how much is collected.
             source: writes the diagnosis.
-            extend: builds the token ids of a corrective context.
+            writer: writes corrective contexts as tokens.
             tasks: every training task by its id.
             journal: receives one record for each intercepted failure, as of step 0, and for each recovery group.
             room: tokens of the longest context that can be answered.
         """
         self.offline = offline
         self.collected = False
-        self._fission = FissionGRPO(settings, source, extend, tasks, journal, CorrectionPool(settings.seed), room)
+        self._fission = FissionGRPO(settings, source, writer, tasks, journal, CorrectionPool(settings.seed), room)
 
     def collect(self, contexts: Sequence[Context], sample: Callable[[Plan], Sequence[Scored]]) -> None:
         """Make the pool from the policy as it is now.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.calls import Attempt, FailedTurn
+from fissile.engines.injection import told_injection
 from fissile.metrics import Episode
 from fissile.reports.definitions import METRICS
-from fissile.rollouts import told_injection
 from fissile.statistics import Ratio
 
 Fields = Mapping[str, Any]

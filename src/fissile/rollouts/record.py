@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, ToolResult
-from fissile.corrections.context import Context
+from fissile.contexts import Context, Exchange
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
+from fissile.tasks import Message
 
 
 class StopReason(StrEnum):
@@ -56,8 +57,8 @@ class Response:
         text: the response as decoded; "" where there is none.
         parsed: its calls and content.
         completion: its tokens (none for a policy that speaks text) and why it ended.
-        injected: a fault injector forced it (`fissile.rollouts.injection`); the policy was not asked.
-        provider: what a server wants back with it; see `fissile.corrections.context.Exchange`.
+        injected: a fault injector forced it (`fissile.engines.injection`); the policy was not asked.
+        provider: what a server wants back with it; see `fissile.contexts.Exchange`.
     """
 
     text: str
@@ -80,7 +81,7 @@ class Step:
         context: what the policy continued.
         completion: what it wrote.
         attempt: the same, parsed and judged.
-        results: what a live world answered.
+        results: what the world answered.
         changed: the attempt changed the state of the world.
         injected: a fault injector forced it: it is context for the policy, and nothing of it is learned or rewarded.
         provider: what a server wants back with it, as in `Response`.
@@ -93,6 +94,24 @@ class Step:
     changed: bool = False
     injected: bool = False
     provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
+
+    def answered(
+        self,
+        results: Sequence[str],
+        read: Sequence[int],
+        messages: tuple[Message, ...] = (),
+        attempt: Attempt | None = None,
+    ) -> Exchange:
+        """The step as an exchange.
+
+        Args:
+            results: what it is answered: one text a call, or one diagnosis; empty where it ends its turn.
+            read: token ids of the answer.
+            messages: the user's next turn, where it ends one.
+            attempt: the same with what the judge found wrong; by default as it was made.
+        """
+        said = attempt or self.attempt
+        return Exchange(said, tuple(results), messages, self.completion.ids, tuple(read), self.provider)
 
 
 class End(StrEnum):
@@ -110,19 +129,21 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The responses of one policy to one task, from one context on. A single-step rollout has one step.
+    """The responses of one policy to one task, from one context on.
 
     Attributes:
         steps: at least one, in order; the context of each extends the one before it.
         end: why it ended.
-        verdicts: the judge's word on each turn that was finished, in order; empty in a single-step task.
+        verdicts: the judge's word on each turn that was finished, in order.
         silent: indices of the steps that are blamed for a wrong turn although nothing complained.
+        judged_at_once: every response was judged against the truth: a single-step task.
     """
 
     steps: tuple[Step, ...]
     end: End = End.DONE
     verdicts: tuple[Verdict, ...] = ()
     silent: tuple[int, ...] = ()
+    judged_at_once: bool = False
 
     @property
     def context(self) -> Context:
@@ -136,11 +157,8 @@ class Rollout:
 
     @property
     def correct(self) -> bool:
-        """True when it ended right: every turn was finished and judged valid, or the one attempt has no errors."""
-        task = self.context.task
-        if task.world is None:
-            return not self.steps[-1].attempt.failed
-        finished = self.context.turn + len(self.verdicts) == len(task.turns)
+        """True when it ended right: every turn was finished and judged valid."""
+        finished = self.context.turn + len(self.verdicts) == len(self.context.task.turns)
         return finished and all(verdict.valid for verdict in self.verdicts)
 
     @property
@@ -190,23 +208,21 @@ class Rollout:
     @property
     def repeats(self) -> bool:
         """True when it begins with the very call that it should recover from; never for an explore rollout."""
-        history = self.context.history
-        return bool(history) and self.attempt.signature == history[-1].attempt.signature
+        failed = [part.attempt for part in self.context.current if part.failed]
+        return bool(failed) and self.attempt.signature == failed[-1].signature
 
     @property
     def outcome(self) -> Attempt:
         """All that the policy called, as one attempt; without errors exactly when the rollout is correct."""
-        if self.context.task.world is None:
-            return self.attempt
         attempts = [step.attempt for step in self.own]
         wrong = [error for verdict in self.verdicts for error in verdict.errors]
         wrong += [error for attempt in attempts for error in attempt.errors]
-        if not self.correct and not wrong:
+        if not wrong:
             wrong = [ToolError(ErrorKind.TRUNCATED, "the rollout was cut before its end.")]
         return Attempt(
             text="\n".join(attempt.text for attempt in attempts),
             calls=tuple(call for attempt in attempts for call in attempt.calls),
-            errors=() if self.correct else tuple(wrong),
+            errors=() if self.correct else tuple(dict.fromkeys(wrong)),  # a judge at once says what the attempt says
             truncated=self.steps[-1].attempt.truncated,
         )
 
@@ -227,16 +243,15 @@ class Rollout:
     @property
     def completion_ids(self) -> tuple[int, ...]:
         """Every token behind the first context's prompt: the policy's, and between them the world's."""
-        last = self.steps[-1]
-        return (*last.context.prompt_ids[len(self.context.prompt_ids) :], *last.completion.ids)
+        return tuple(token for step, read in self.pieces for token in (*read, *step.completion.ids))
 
     @property
     def mask(self) -> tuple[int, ...]:
         """For each of `completion_ids`: 1 where the policy wrote it, 0 where the world, the user or an injector did."""
         return tuple(
             kind
-            for step, world in self._pieces
-            for kind in (0,) * world + (int(not step.injected),) * len(step.completion.ids)
+            for step, read in self.pieces
+            for kind in (0,) * len(read) + (int(not step.injected),) * len(step.completion.ids)
         )
 
     @property
@@ -246,18 +261,31 @@ class Rollout:
             return None
         return tuple(
             value
-            for step, world in self._pieces
-            for value in (0.0,) * world + ((0.0,) * len(step.completion.ids) if step.injected else _logprobs(step))
+            for step, read in self.pieces
+            for value in (0.0,) * len(read) + ((0.0,) * len(step.completion.ids) if step.injected else _logprobs(step))
         )
 
+    def without(self, place: int) -> Rollout:
+        """The same rollout as if its step at `place` had never been made: the later ones no longer read of it.
+
+        Raises:
+            ValueError: it is the only step, or the last one.
+        """
+        if not 0 <= place < len(self.steps) - 1:
+            raise ValueError(f"Step {place} of {len(self.steps)} cannot be left out: the last one must stay.")
+        at = len(self.context.dialogue) + place
+        later = []
+        for step in self.steps[place + 1 :]:
+            dialogue = step.context.dialogue
+            later.append(replace(step, context=replace(step.context, dialogue=dialogue[:at] + dialogue[at + 1 :])))
+        silent = tuple(index - (index > place) for index in self.silent if index != place)
+        return replace(self, steps=(*self.steps[:place], *later), silent=silent)
+
     @property
-    def _pieces(self) -> Iterator[tuple[Step, int]]:
-        """Each step, and the number of tokens between it and the one before."""
-        end = len(self.context.prompt_ids)
+    def pieces(self) -> Iterator[tuple[Step, tuple[int, ...]]]:
+        """Each step, and the tokens that were read between it and the one before."""
         for step in self.steps:
-            begin = len(step.context.prompt_ids)
-            yield step, begin - end
-            end = begin + len(step.completion.ids)
+            yield step, () if step is self.steps[0] else step.context.dialogue[-1].read
 
 
 def _logprobs(step: Step) -> tuple[float, ...]:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fissile.calls import JSON, ParsedResponse, ToolCall
+from fissile.corrections import failure_of
 from fissile.dialects.base import Dialect
 from fissile.engines.policy import MessageReader
 from fissile.environments import SingleStep
-from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.worlds import make_environment
 from fissile.faults import Fault, corrupt
 from fissile.feedback import Failure
-from fissile.rollouts import CLOSING, LiveRollout, Response, failure_of
+from fissile.rollouts import CLOSING, OpenRollout, Response
 from fissile.tasks import Task, instances
 
 NO_FAULT = "a fault that does not apply"
@@ -89,13 +89,13 @@ class Corruptor:
             yield from self.values.get(name, ())
 
     def _judged(self, task: Task, faults: Sequence[Fault]) -> Iterator[FaultyAttempt]:
-        environment = SingleStep(self.dialect, official=is_valid)
+        environment = SingleStep()
         for fault in faults:
             text = self._corrupted(task, task.id, fault)
             if text is None:
                 self.left_out[NO_FAULT] += 1
                 continue
-            attempt = environment.attempt(task, text)
+            attempt = environment.attempt(task, text, self.dialect)
             if attempt.failed:
                 yield FaultyAttempt(fault, Failure(task, attempt))
             else:
@@ -131,5 +131,5 @@ class Corruptor:
         return self._response(self.dialect.render_calls(calls) if calls else CLOSING)
 
 
-def _rollout(task: Task) -> LiveRollout:
-    return LiveRollout(make_environment(task), MessageReader())
+def _rollout(task: Task) -> OpenRollout:
+    return OpenRollout(make_environment(task), MessageReader())

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fissile.dialects.base import Dialect
 from fissile.environments import SingleStep
-from fissile.environments.bfcl_ast import is_valid
 from fissile.faults import Fault
 from fissile.feedback import Failure
 from fissile.simulator.corruptions import Corruptor
@@ -66,11 +65,11 @@ def miswritten_ones(
         dialect: writes the responses.
         seed: of every draw.
     """
-    environment = SingleStep(dialect, official=is_valid)
+    environment = SingleStep()
     for task in tasks:
         calls = miswritten(task, random.Random(f"{seed}/{task.id}/{MISWRITTEN}"))
         if calls is not None and task.id in sides:
-            attempt = environment.attempt(task, dialect.render_calls(calls))
+            attempt = environment.attempt(task, dialect.render_calls(calls), dialect)
             yield FoundFailure(Failure(task, attempt), Origin.CORRUPTION, sides[task.id], MISWRITTEN)
 
 

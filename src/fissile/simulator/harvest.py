@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fissile.calls import Attempt
-from fissile.corrections import Correction
-from fissile.corrections.context import Context
+from fissile.contexts import Context
+from fissile.corrections import Correction, failure_of
 from fissile.errors import DataError, ErrorKind
 from fissile.feedback import Failure
-from fissile.rollouts import Completion, Step, failure_of
+from fissile.rollouts import Completion, Step
+from fissile.serial import from_json
 from fissile.tasks import Task
 
 
@@ -65,11 +66,11 @@ def intercepted(
 
 
 def _failure(record: Mapping[str, Any], task: Task) -> Intercepted:
-    correction = Correction.from_dict(record)
-    *earlier, last = correction.history
-    before = Context(task, (), tuple(earlier), correction.turn, correction.dialogue[:-1], correction.state)
-    step = Step(before, Completion(()), _as_raised(last.attempt))
-    return Intercepted(failure_of(step, last.attempt), correction.step)
+    correction = from_json(Correction, {key: value for key, value in record.items() if key != "event"})
+    *before, failed = correction.dialogue
+    context = Context(task, dialogue=tuple(before), state=correction.state)
+    step = Step(context, Completion(()), _as_raised(failed.attempt))
+    return Intercepted(failure_of(step, failed.attempt), correction.step)
 
 
 def _as_raised(attempt: Attempt) -> Attempt:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fissile.config import ColdStartConfig
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.dialects import Dialect
-from fissile.engines.attempts import Attempter
-from fissile.engines.live import LiveSampler
-from fissile.engines.token_policy import TokenWriter
-from fissile.evaluation.recovery import corrective_contexts
+from fissile.engines.driver import explain
+from fissile.engines.injection import refuses
+from fissile.engines.sampler import Sampler
 from fissile.faults import corrupt
 from fissile.feedback import Diagnoser, get_source
-from fissile.rollouts import Completion, End, LiveRollout, Response, Rollout, Step
+from fissile.rollouts import CLOSING, End, Limits, OpenRollout, Rollout
 from fissile.tasks import Task
-from fissile.training.supervised import Example, example
+from fissile.training.supervised import Example
 
 Mistake = Callable[[Task, Dialect, random.Random], str | None]
 """Draws a wrong response to a task; None where it knows none."""
@@ -51,91 +50,47 @@ def corrupted(task: Task, dialect: Dialect, draw: random.Random) -> str | None:
     return None if faulty is None else faulty.text
 
 
-def supervised_examples(
+def demonstrations(
     tasks: Sequence[Task],
-    attempter: Attempter,
+    sampler: Sampler,
     config: ColdStartConfig,
     seed: int,
     diagnoser: Diagnoser | None = None,
     mistake: Mistake = corrupted,
-    shown: Shown | None = None,
-) -> list[Example]:
-    """One example for each of the first `config.examples` tasks of a seeded shuffle.
-
-    A share `config.recovery_share` of them are demonstrated recoveries; a task whose calls cannot be corrupted stays
-    a plain example. The loss is on the right call only, never on the corrupted one.
-
-    Args:
-        tasks: to draw from.
-        attempter: the chat format and the judge.
-        config: how many examples of which kind.
-        seed: of every draw.
-        diagnoser: answers the corrupted calls, all at once; by default the source that the configuration names.
-        mistake: draws what is recovered from.
-        shown: counts what is made.
-    """
-    draw = random.Random(seed)
-    chosen = _chosen(tasks, config, draw)
-    contexts = [attempter.context(task) for task in chosen]
-    failed: dict[int, Step] = {}
-    for index, context in enumerate(contexts):
-        if draw.random() < config.recovery_share and (step := _failed(context, attempter, mistake, draw)):
-            failed[index] = step
-    if failed:
-        diagnoser = diagnoser or Diagnoser(get_source(config.feedback))
-        corrective = corrective_contexts(attempter, diagnoser, list(failed.values()))
-        for index, context in zip(failed, corrective, strict=True):
-            contexts[index] = context
-    if shown is not None:
-        shown.examples += len(contexts)
-        shown.recoveries += len(failed)
-    return [_example(context, attempter) for context in contexts]
-
-
-def _failed(context: Context, attempter: Attempter, mistake: Mistake, draw: random.Random) -> Step | None:
-    """A failed step; None where no mistake is known."""
-    text = mistake(context.task, attempter.chat.dialect, draw)
-    if text is None:
-        return None
-    step = attempter.judge(context, Completion(attempter.chat.completion_ids(text)))
-    return step if step.attempt.failed else None
-
-
-def _example(context: Context, attempter: Attempter) -> Example:
-    """The right calls behind a context."""
-    answer = attempter.chat.completion_ids(attempter.chat.dialect.render_calls(context.task.oracle_calls()))
-    return example(context.prompt_ids, answer)
-
-
-def live_examples(
-    tasks: Sequence[Task],
-    sampler: LiveSampler,
-    config: ColdStartConfig,
-    seed: int,
-    mistake: Mistake = corrupted,
     limit: int | None = None,
     shown: Shown | None = None,
 ) -> list[Example]:
-    """One example for each of the first `config.examples` tasks of a seeded shuffle: the whole episode.
+    """One example for each of the first `config.examples` tasks of a seeded shuffle: the whole right episode.
 
     The world answers the demonstrated calls, and every response but a corrupted one carries loss. In a share
-    `config.recovery_share` of the turns a corrupted call goes before the right ones, answered by the world with its
-    error; where the world has no objection to it, or the calls cannot be corrupted, the turn stays plain.
+    `config.recovery_share` of the turns a corrupted response goes before the right one. A world that runs calls answers
+    it with its error; where it has no objection, or where the calls cannot be corrupted, the turn stays plain. Where a
+    world judges at once, `diagnoser` answers all of them together.
 
     Args:
         tasks: to draw from.
         sampler: the chat format and the worlds.
         config: how many examples, and in which share of the turns.
         seed: of every draw.
+        diagnoser: by default the source that the configuration names.
         mistake: draws what is recovered from.
         limit: tokens of an episode at most; longer ones are left out. So are those whose world is lost.
         shown: counts what is made.
     """
     draw = random.Random(seed)
     shown = shown or Shown()
+    shuffled = list(tasks)
+    draw.shuffle(shuffled)
+    begun = []
+    for task in shuffled[: config.examples]:
+        begun.append(_Demonstration(task, sampler, config.recovery_share, mistake, draw))
+        begun[-1].go_on()
+    if waiting := [one.rollout for one in begun if one.rollout.awaiting is not None]:
+        explain(waiting, diagnoser or Diagnoser(get_source(config.feedback)))
     examples = []
-    for task in _chosen(tasks, config, draw):
-        record, recovers = _demonstrated(task, sampler, config.recovery_share, mistake, draw)
+    for one in begun:
+        one.go_on()
+        record = one.rollout.record()
         if record.end is End.INFRASTRUCTURE:
             shown.left_out["their world was lost"] += 1
             continue
@@ -145,66 +100,59 @@ def live_examples(
         else:
             examples.append(made)
             shown.examples += 1
-            shown.recoveries += recovers
+            shown.recoveries += one.recovers
     return examples
 
 
-def _chosen(tasks: Sequence[Task], config: ColdStartConfig, draw: random.Random) -> list[Task]:
-    """The first `config.examples` tasks of a shuffle."""
-    shuffled = list(tasks)
-    draw.shuffle(shuffled)
-    return shuffled[: config.examples]
+class _Demonstration:
+    """The right episode of a task in the making.
 
+    Attributes:
+        rollout: with what was demonstrated so far.
+        recovers: it holds a recovery.
+    """
 
-def _demonstrated(
-    task: Task, sampler: LiveSampler, recovery_share: float, mistake: Mistake, draw: random.Random
-) -> tuple[Rollout, bool]:
-    """The right episode of a task, and whether it holds a recovery."""
-    rollout = LiveRollout(sampler.make_environment(task), TokenWriter(sampler.chat), sampler.protocol)
-    rollout.begin(task)
-    recovers = False
-    while (context := rollout.context) is not None:
-        goal = task.at_turn(context.turn)
-        if goal.ground_truth:
-            if draw.random() < recovery_share:
-                recovers |= _demonstrate_error(rollout, goal, sampler, mistake, draw)
-            rollout.answer(sampler.demonstrate(goal.oracle_calls()))
-        if rollout.context is not None:
-            rollout.answer(sampler.demonstrate(()))
-    return rollout.record(), recovers
+    def __init__(self, task: Task, sampler: Sampler, share: float, mistake: Mistake, draw: random.Random) -> None:
+        self.rollout = OpenRollout(sampler.make_environment(task), sampler.writer, Limits(retries=1))
+        self.recovers = False
+        self._task, self._sampler, self._share, self._mistake, self._draw = task, sampler, share, mistake, draw
+        self.rollout.begin(task)
+
+    def go_on(self) -> None:
+        """Demonstrate turn after turn, to the end or until a mistake waits for its diagnosis."""
+        while (context := self.rollout.context) is not None:
+            goal = self._task.at_turn(context.turn)
+            at_once = self.rollout.environment.judges_at_once
+            if goal.ground_truth or at_once:
+                if not context.current and self._draw.random() < self._share:
+                    self.recovers |= self._err(context, goal)
+                if self.rollout.context is None:
+                    return
+                self.rollout.answer(self._sampler.demonstrate(goal.oracle_calls(), "" if at_once else CLOSING))
+            if self.rollout.context is not None:
+                self.rollout.answer(self._sampler.demonstrate(()))
+
+    def _err(self, context: Context, goal: Task) -> bool:
+        """Answer with a mistake, if the world objects to it and nothing else changes. Returns whether it did."""
+        text = self._mistake(goal, self._sampler.chat.dialect, self._draw)
+        if text is None:
+            return False
+        response = self._sampler.says(text, context)
+        trial = OpenRollout(self._sampler.make_environment(goal), self._sampler.writer)
+        trial.resume(context)
+        if not refuses(trial, response):
+            return False
+        self.rollout.answer(response)
+        return True
 
 
 def _episode_example(record: Rollout) -> Example:
     """A demonstrated episode, with the loss on its right responses."""
     prompt = record.context.prompt_ids
+    learned = {id(step) for step in record.steps if not step.attempt.failed}
     labels = [
-        token if learned else -100 for token, learned in zip(record.completion_ids, _learned(record), strict=True)
+        label
+        for step, read in record.pieces
+        for label in (*(-100 for _ in read), *(token if id(step) in learned else -100 for token in step.completion.ids))
     ]
     return {"input_ids": [*prompt, *record.completion_ids], "labels": [-100] * len(prompt) + labels}
-
-
-def _demonstrate_error(
-    rollout: LiveRollout, goal: Task, sampler: LiveSampler, mistake: Mistake, draw: random.Random
-) -> bool:
-    """Answer with a mistake, if the world answers it with an error and nothing else changes. Returns whether it did."""
-    text = mistake(goal, sampler.chat.dialect, draw)
-    if text is None or rollout.context is None:
-        return False
-    response = Response(text, sampler.chat.dialect.parse(text), Completion(sampler.chat.completion_ids(text)))
-    trial = LiveRollout(sampler.make_environment(goal), TokenWriter(sampler.chat), sampler.protocol)
-    trial.resume(rollout.context)
-    trial.answer(response)
-    step = trial.record().steps[0]
-    if not step.attempt.failed or step.changed:
-        return False
-    rollout.answer(response)
-    return True
-
-
-def _learned(record: Rollout) -> Iterator[bool]:
-    """For each token behind the prompt: whether a right response wrote it."""
-    position = len(record.context.prompt_ids)
-    for step in record.steps:
-        yield from (False for _ in range(len(step.context.prompt_ids) - position))
-        yield from (not step.attempt.failed for _ in step.completion.ids)
-        position = len(step.context.prompt_ids) + len(step.completion.ids)

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fissile.console import Part, PlainConsole
-from fissile.rollouts import told_injection
+from fissile.engines.injection import told_injection
 
 RECENT_STEPS = 10
 """The rate of steps is the mean over so many: the first, slow ones are soon forgotten."""

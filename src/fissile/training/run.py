@@ -35,7 +35,7 @@ from fissile.simulator.sources import make_source
 from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
 from fissile.training.checkpoints import resume_point, step_of
 from fissile.training.cold_start import Shown
-from fissile.training.course import Course, Records, make_course
+from fissile.training.course import Course, Records
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder, told_shown
 from fissile.training.loggers import Loggers
@@ -182,7 +182,9 @@ class Run:
             journal=corrections.append,
             fingerprint=self.config.fingerprint,
             make_engine=partial(self.engines.over, remember=self.config.is_live),
-            **course.trainer_settings,
+            make_environment=course.sampler.make_environment,
+            limits=course.sampler.limits,
+            injector=course.injector,
             callbacks=[
                 MetricsLog(metrics),
                 self.loggers,
@@ -284,7 +286,7 @@ class Run:
         for name in sorted(self.config.sources):  # what is amiss with them is told before anything is trained
             self._source(name)
         with self.progress.waiting("read the tasks"):
-            course = make_course(self.config, chat, longest_context(path), self._source)
+            course = Course(self.config, chat, longest_context(path), self._source)
         self.progress.say(course.summary)
         return course
 

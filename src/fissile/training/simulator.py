@@ -41,7 +41,7 @@ from fissile.tasks.procedural import ProceduralSettings, procedural_split
 from fissile.tasks.scenarios import split_scenarios
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import load_state, resume_point
-from fissile.training.course import SingleStepCourse, make_course
+from fissile.training.course import Course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
@@ -69,7 +69,7 @@ class Seen:
         config = load_config(recipe)
         if config.is_live:
             raise ConfigError(f"data.split_like = '{recipe}' trains in a live world. Name a single-step recipe.")
-        split = SingleStepCourse(config, chat_of(config.model), nothing_said).split
+        split = Course(config, chat_of(config.model), None, nothing_said).split
         trained = frozenset(name for task in split.train for name in task.functions)
         return cls(trained, frozenset(name for task in (*split.validation, *split.test) for name in task.functions))
 
@@ -152,7 +152,7 @@ def trained_tasks(run: str) -> dict[str, Task]:
         RunError: the folder holds no run, or one that this version cannot read.
     """
     config = RunFolder(Path(run).expanduser()).read_config("Name one of `fissile train`.")
-    course = make_course(config, chat_of(config.model), longest_context(config.model.path), nothing_said)
+    course = Course(config, chat_of(config.model), longest_context(config.model.path), nothing_said)
     return {task.id: task for task in course.train}
 
 

@@ -14,22 +14,21 @@ from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.config.simulator import ENDPOINT, SimulatorRecipe
 from fissile.engines import Engine, Sampling
-from fissile.engines.attempts import Attempter
-from fissile.engines.injection import SingleStepInjector
+from fissile.engines.injection import InjectionSettings, Injector
 from fissile.errors import ConfigError, RunError
 from fissile.evaluation.simulator import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
-from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage
+from fissile.feedback import Diagnoser, FeedbackSource
 from fissile.journal import JsonLines, write_json
 from fissile.machine import machine
 from fissile.metrics import Episode
-from fissile.rollouts import InjectionSettings, Step
+from fissile.rollouts import Step
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE, SimulatorSettings
 from fissile.simulator.sources import LEARNED, NAMES, check_source, make_source, refuse_outage
 from fissile.tasks import Task
-from fissile.training.course import SingleStepCourse
+from fissile.training.course import Course
 from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_model, load_policy, load_tokenizer
@@ -93,20 +92,14 @@ class PolicyUnderTest:
         )
 
     @cached_property
-    def _course(self) -> SingleStepCourse:
-        return SingleStepCourse(self.config, chat_of(self.config.model), nothing_said)
+    def _course(self) -> Course:
+        return Course(self.config, chat_of(self.config.model), None, nothing_said)
 
     @cached_property
     def _engine(self) -> Engine:
         model = self.config.model
         policy = load_policy(model, self.adapter) if self.adapter else load_model(model.path, model.dtype)
         return Engines(self.config.engine).over(policy, self._course.sampler.chat, remember=True)
-
-    @property
-    def _attempter(self) -> Attempter:
-        sampler = self._course.sampler
-        assert isinstance(sampler, Attempter)
-        return sampler
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -127,14 +120,15 @@ class PolicyUnderTest:
     def failed(self) -> list[Step]:
         """Its distinct failures at first attempts."""
         samples = self.recipe.evaluation.first_samples
-        return failed_first_attempts(self._engine, self._attempter, self.tasks, self.sampling, samples)
+        return failed_first_attempts(self._engine, self._course.sampler, self.tasks, self.sampling, samples)
 
     @cached_property
     def injected(self) -> list[Step]:
         """One forced failure of each task."""
         settings = InjectionSettings(rate=1.0, seed=self.recipe.evaluation.seed)
-        injector = SingleStepInjector(settings, self._attempter, Diagnoser(FixedMessage()))
-        return injector.failures([self._attempter.context(task) for task in self.tasks])
+        sampler = self._course.sampler
+        injector = Injector(settings, sampler.chat.dialect, sampler.writer, sampler.make_environment)
+        return injector.failures([sampler.context(task) for task in self.tasks])
 
     @cached_property
     def settings(self) -> dict[str, JSON]:
@@ -158,7 +152,7 @@ class PolicyUnderTest:
         """Its next attempts after the diagnoses of its own failures, then of the forced ones."""
         samples = self.recipe.evaluation.samples
         total = samples * (len(self.failed) + len(self.injected))
-        recover = partial(next_attempts, self._engine, self._attempter)
+        recover = partial(next_attempts, self._engine, self._course.sampler)
         arguments = (diagnoser, self.sampling, samples)
         own = recover(self.failed, *arguments, progress=lambda done, _: progress(done, total))
         forced = recover(

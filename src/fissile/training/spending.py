@@ -37,7 +37,7 @@ class Spent:
             sampled = sum(len(step.completion.ids) for step in rollout.own)
             self.rollouts += 1
             self.sampled_tokens += sampled
-            self.context_tokens += len(rollout.context.prompt_ids) + len(rollout.completion_ids) - sampled
+            self.context_tokens += rollout.context.length + len(rollout.completion_ids) - sampled
 
     def to_dict(self) -> dict[str, int]:
         """A JSON-ready dict."""

@@ -30,10 +30,9 @@ from fissile.calls import ToolCall
 from fissile.config.run import ColdStartConfig
 from fissile.config.start import StartConfig
 from fissile.dialects import ChatFormat, Dialect, get_dialect
-from fissile.engines.attempts import Attempter
-from fissile.engines.live import LiveSampler
+from fissile.engines.sampler import Sampler
 from fissile.environments import SingleStep
-from fissile.environments.worlds import make_environment
+from fissile.environments.procedural import ProceduralWorld
 from fissile.feedback import Failure, get_source
 from fissile.journal import write_json
 from fissile.machine import machine
@@ -43,7 +42,7 @@ from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import facts, pretraining_tasks
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import resume_point
-from fissile.training.cold_start import corrupted, live_examples, supervised_examples
+from fissile.training.cold_start import corrupted, demonstrations
 from fissile.training.start_folder import StartFolder
 from fissile.training.supervised import Example, example
 
@@ -178,10 +177,11 @@ def _lessons(tasks: Sequence[Task], chat: ChatFormat, config: StartConfig, seed:
     """Right calls, some of them after a wrong one; in a share of the tasks whole episodes in the live world."""
     live = round(config.live_share * len(tasks))
     shown = ColdStartConfig(examples=len(tasks), recovery_share=config.recovery_share, feedback=config.feedback)
-    episodes = live_examples(tasks[:live], LiveSampler(chat, make_environment), shown, seed, _mistake)
-    attempter = Attempter(chat, SingleStep(DIALECT))
     single = [replace(task, world=None) for task in tasks[live:]]
-    return [*episodes, *supervised_examples(single, attempter, shown, seed, mistake=_mistake)]
+    sampler = Sampler(chat)
+    return [
+        one for part in (tasks[:live], single) for one in demonstrations(part, sampler, shown, seed, mistake=_mistake)
+    ]
 
 
 def _mistake(task: Task, dialect: Dialect, draw: random.Random) -> str | None:
@@ -217,7 +217,7 @@ def make_tokenizer(tasks: Sequence[Task], vocabulary: int, draw: random.Random) 
 
 def _texts(tasks: Sequence[Task], draw: random.Random) -> Iterator[str]:
     """What is read and written of some tasks: requests, signatures, calls, and errors in every voice."""
-    judge = SingleStep(DIALECT)
+    judge = SingleStep()
     puts = SimulatorPrompt.named("learned")
     for task in tasks:
         yield task.messages[0]["content"]
@@ -227,7 +227,7 @@ def _texts(tasks: Sequence[Task], draw: random.Random) -> Iterator[str]:
             parameters = ", ".join(f"{name}: {rule.get('description', '')}" for name, rule in tool.properties.items())
             yield f"{tool.name}({parameters})\n"
         if (wrong := _mistake(task, DIALECT, draw)) is not None:
-            failure = Failure(task, judge.attempt(task, wrong))
+            failure = Failure(task, judge.attempt(task, wrong, DIALECT))
             yield from _answers(task, failure.attempt.calls)
             yield from (message["content"] for message in puts.messages(failure))
             for voice in ("environment", "rules", "service"):
@@ -236,7 +236,7 @@ def _texts(tasks: Sequence[Task], draw: random.Random) -> Iterator[str]:
 
 def _answers(task: Task, calls: Sequence[ToolCall]) -> Iterator[str]:
     """What the live world says to well-formed calls."""
-    world = make_environment(task)
+    world = ProceduralWorld()
     world.reset(task)
     yield from (result.content for result in world.execute([call for call in calls if call.is_well_formed]))
 

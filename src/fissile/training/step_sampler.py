@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.engines import Engine, Sampling
-from fissile.engines.attempts import Sampler
 from fissile.engines.injection import Injector
+from fissile.engines.sampler import Sampler
 from fissile.methods import Phase, Plan, Scored
-from fissile.rewards import RewardConfig
-from fissile.rollouts import CLOSING, remaining_goal, rollout_reward
+from fissile.rewards import RewardConfig, rollout_reward
+from fissile.rollouts import CLOSING
 from fissile.tasks import Task
 
 SampleGroups = Callable[[Plan, str], list[Scored]]
@@ -61,7 +61,6 @@ class StepSampler:
     reward: RewardConfig
     injector: Injector | None = None
     _contexts: dict[str, Context] = field(default_factory=dict)
-    _reference_lengths: dict[str, int] = field(default_factory=dict)
 
     def context(self, task: Task) -> Context:
         """The explore context of a task, made once."""
@@ -134,15 +133,11 @@ class StepSampler:
         return Sampled(replace(plan, contexts=tuple(contexts)), kept, tuple(discarded))
 
     def _reference_length(self, context: Context) -> int:
-        """Tokens of the right answer; in a live world of what its turn still needs, and of the closing words."""
-        task, chat = context.task, self.sampler.chat
-        if task.world is not None:
-            left = chat.dialect.render_calls(remaining_goal(context).oracle_calls())
-            return sum(len(chat.completion_ids(text)) for text in (left, CLOSING) if text)
-        if task.id not in self._reference_lengths:
-            text = chat.dialect.render_calls(task.oracle_calls())
-            self._reference_lengths[task.id] = len(chat.completion_ids(text))
-        return self._reference_lengths[task.id]
+        """Tokens of what the turn still needs, and of the closing words where a turn goes on behind its calls."""
+        chat = self.sampler.chat
+        left = chat.dialect.render_calls(context.goal.oracle_calls())
+        closing = "" if self.sampler.make_environment(context.task).judges_at_once else CLOSING
+        return sum(len(chat.completion_ids(text)) for text in (left, closing) if text)
 
 
 def is_silent(group: Sequence[Scored]) -> bool:

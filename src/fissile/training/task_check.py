@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fissile.config import RunConfig
 from fissile.dialects import DIALECTS, Dialect, get_dialect
 from fissile.dialects.naming import refuse_unnameable
-from fissile.engines.live import EnvironmentMaker
+from fissile.environments.base import EnvironmentMaker
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.environments.worlds import make_environment
 from fissile.errors import InputError

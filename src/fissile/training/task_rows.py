@@ -11,7 +11,7 @@ from datasets import Dataset
 from datasets import IterableDataset as HubStream
 from torch.utils.data import IterableDataset as TorchStream
 
-from fissile.corrections.context import Context
+from fissile.contexts import Context
 from fissile.errors import ConfigError, DataError
 from fissile.tasks import Task, tasks_from_rows
 
@@ -132,12 +132,6 @@ def conversation(context: Context) -> list[dict[str, Any]]:
     for exchange in context.dialogue:
         results = [{"role": "tool", "content": result} for result in exchange.results]
         messages += [{"role": "assistant", "content": exchange.text}, *results, *exchange.messages]
-    if not context.dialogue:
-        for failed in context.history:
-            messages += [
-                {"role": "assistant", "content": failed.attempt.text},
-                {"role": "tool", "content": failed.feedback},
-            ]
     return messages
 
 

@@ -21,10 +21,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, TransformersEngine
-from fissile.engines.attempts import Sampler
 from fissile.engines.injection import Injector
-from fissile.engines.live import EnvironmentMaker, LiveSampler
-from fissile.engines.samplers import make_sampler
+from fissile.engines.sampler import Sampler, refuse_uncallable
+from fissile.environments.base import EnvironmentMaker
 from fissile.environments.worlds import make_environment
 from fissile.feedback import FeedbackSource
 from fissile.methods import (
@@ -174,10 +173,11 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         room = room_for_context(self.model, self.max_completion_length)
         limits = limits or Limits(context_tokens=room)
-        sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
+        refuse_uncallable(self.chat, list(self.tasks.values()))
+        sampler = Sampler(self.chat, make_environment, limits)
         refuse_several_processes(
             self.accelerator.num_processes,
-            in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or refills > 0),
+            in_rounds=self.use_vllm and (any(task.world is not None for task in self.tasks.values()) or refills > 0),
             counted=self._budget != Budget(),
         )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
@@ -188,7 +188,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             fission or FissionSettings(),
             offline or OfflineSettings(),
             source,
-            sampler.extend,
+            sampler.writer,
             self.tasks,
             journal,
             room,
@@ -395,6 +395,6 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
     def _engine(self, make_engine: EngineMaker | None) -> Engine:
         if self.use_vllm:
             return TRLEngine.ending_at(self.chat.end_ids, self)
-        live = isinstance(self.sampler, LiveSampler)
+        live = any(task.world is not None for task in self.tasks.values())
         make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
 from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, refused
 from fissile.environments.bfcl.fingerprint import fingerprint
 from fissile.environments.bfcl.instances import plain_copy, public_state
@@ -49,8 +49,8 @@ class _Call:
         return [self.name, self.arguments, self.refusal]
 
 
-class BFCLWorld:
-    """One episode of BFCL's multi-turn world. See `fissile.environments.base.Environment`.
+class BFCLWorld(ToolEnvironment):
+    """One episode of BFCL's multi-turn world. See `fissile.environments.base.ToolEnvironment`.
 
     The world is as permissive as the official one: every function of the involved classes can be called, offered or
     not (`fissile.tasks.offered` tells which are).

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
 from fissile.environments.procedural.complaints import complaints
 from fissile.environments.procedural.records import ACTIONS, Meaning, Records, canonical, signature
 from fissile.errors import DataError, ErrorKind, ToolError
@@ -28,8 +28,8 @@ _NOT_READ = Verdict.against(
 
 
 @dataclass
-class ProceduralWorld:
-    """One episode. See `fissile.environments.base.Environment`.
+class ProceduralWorld(ToolEnvironment):
+    """One episode. See `fissile.environments.base.ToolEnvironment`.
 
     `World.setup` is {"records": {noun: [codes]}, "tools": {name: {"action", "noun", "key"}}, "transient": share}: the
     records that there are, what the tools mean (`Meaning`), and the share of the calls that time out or break when

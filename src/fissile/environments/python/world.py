@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
+from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
 from fissile.environments.python.calling import State, not_run, run_call
 from fissile.environments.python.limits import CallLimits
 from fissile.environments.python.pool import WorkerPool, shared_pool
@@ -21,7 +21,7 @@ WORLD = "python"
 """`World.name` of the tasks for this environment."""
 
 
-class PythonWorld:
+class PythonWorld(ToolEnvironment):
     """Runs the calls in worker processes that all episodes of the same tools share.
 
     A tool that hangs, crashes, exits or takes too much memory costs its call and its worker, and the episode goes on
