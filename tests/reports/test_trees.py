@@ -7,6 +7,7 @@ from fissile.calls import Attempt, FailedTurn
 from fissile.errors import ErrorKind, ToolError
 from fissile.reports.records import Fission, Recovery, RecoveryStep
 from fissile.reports.trees import Verdict, branches, choose_trees
+from fissile.serial import to_json
 
 WRONG = (ToolError(ErrorKind.WRONG_VALUE, "no"),)
 FAILED = Attempt("bad", errors=WRONG)
@@ -85,7 +86,7 @@ def test_recoveries_of_several_steps_keep_what_the_world_answered() -> None:
 
 
 def test_a_recovery_of_an_older_folder_is_one_response() -> None:
-    fields = {"attempt": Attempt("good").to_dict(), "reward": 1.0, "repeat": False}
+    fields = {"attempt": to_json(Attempt("good")), "reward": 1.0, "repeat": False}
     assert Recovery.from_dict(fields).responses == (RecoveryStep(Attempt("good")),)
-    steps = [{"attempt": Attempt("good").to_dict(), "results": ["done"]}]
+    steps = [{"attempt": to_json(Attempt("good")), "results": ["done"]}]
     assert Recovery.from_dict({**fields, "steps": steps}).responses == (RecoveryStep(Attempt("good"), ("done",)),)

@@ -11,6 +11,7 @@ from fissile.environments.base import ErrorProtocol
 from fissile.evaluation.episodes import FEEDBACK, EpisodeRecord
 from fissile.evaluation.losses import by_reason
 from fissile.metrics import evaluate_episodes
+from fissile.serial import to_json
 from fissile.statistics import Ratio, proportion
 from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
@@ -74,9 +75,9 @@ def accuracy(episodes: Sequence[EpisodeRecord]) -> Ratio:
 
 def _category(episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol) -> dict[str, Any]:
     return {
-        "accuracy": accuracy(episodes).to_dict(),
-        "without_noisy_labels": accuracy(_clean(episodes)).to_dict(),
-        "turn_accuracy": _turn_accuracy(episodes).to_dict(),
+        "accuracy": to_json(accuracy(episodes)),
+        "without_noisy_labels": to_json(accuracy(_clean(episodes))),
+        "turn_accuracy": to_json(_turn_accuracy(episodes)),
         "recovery": _recovery(episodes, protocol),
         "reasons": _counted(episode.reason for episode in episodes if not episode.valid),
         "ends": _counted(episode.end for episode in episodes),
@@ -90,7 +91,7 @@ def _score(categories: Sequence[Sequence[EpisodeRecord]]) -> dict[str, Any]:
         return {"score": None, "pooled": None}
     rates = [accuracy(episodes).rate or 0.0 for episodes in filled]
     equal = len({len(episodes) for episodes in filled}) == 1
-    pooled = accuracy([episode for episodes in filled for episode in episodes]).to_dict() if equal else None
+    pooled = to_json(accuracy([episode for episodes in filled for episode in episodes])) if equal else None
     return {"score": sum(rates) / len(rates), "pooled": pooled}
 
 
@@ -101,7 +102,7 @@ def _turn_accuracy(episodes: Sequence[EpisodeRecord]) -> Ratio:
 
 def _recovery(episodes: Sequence[EpisodeRecord], protocol: ErrorProtocol) -> dict[str, Any]:
     made = [episode.episode(FEEDBACK[protocol], cluster(episode)) for episode in episodes]
-    return evaluate_episodes([episode for episode in made if episode is not None]).to_dict()
+    return to_json(evaluate_episodes([episode for episode in made if episode is not None]))
 
 
 def _clean(episodes: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:

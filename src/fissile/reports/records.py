@@ -14,6 +14,7 @@ from fissile.calls import Attempt, FailedTurn
 from fissile.engines.injection import told_injection
 from fissile.metrics import Episode
 from fissile.reports.definitions import METRICS
+from fissile.serial import from_json
 from fissile.statistics import Ratio
 
 Fields = Mapping[str, Any]
@@ -182,7 +183,7 @@ class Outcome:
     @classmethod
     def from_dict(cls, fields: Fields) -> Outcome:
         """From a line of `evaluations/<stage>.episodes.jsonl`."""
-        episode = Episode.from_dict(fields)
+        episode = from_json(Episode, fields)
         return cls(_text(episode.task_id), episode.first_correct, episode.final_correct)
 
 
@@ -237,7 +238,7 @@ def _ratio(fields: Fields) -> Ratio:
 
 
 def _attempt(fields: dict[str, Any]) -> Attempt:
-    attempt = Attempt.from_dict(fields)
+    attempt = from_json(Attempt, fields)
     written = [attempt.text, *(call.text for call in attempt.calls), *(error.message for error in attempt.errors)]
     written += [call.name for call in attempt.calls if call.name is not None]
     for text in written:

@@ -175,7 +175,7 @@ class Course:
         episodes = [episode for episode in made if episode is not None]
         refuse_total_loss(lost, len(episodes), "attempts")
         report = {
-            **evaluate_episodes(episodes).to_dict(),
+            **to_json(evaluate_episodes(episodes)),
             **_named(injection, begun_turns(self.evaluated, records)),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),

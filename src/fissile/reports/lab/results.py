@@ -12,6 +12,7 @@ from fissile.reports.lab.curves import CurveFigure
 from fissile.reports.lab.held_out import held_out_figures
 from fissile.reports.lab.record import Arm, Lab, LabRun
 from fissile.reports.lab.training_steps import training_figures
+from fissile.serial import to_json
 from fissile.statistics import Ratio
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
@@ -65,7 +66,7 @@ class ArmResults:
             "wanted": len(self.arm.runs),
             "seeds": [run.seed for run in self.arm.finished],
             "lost": {str(run.seed): f"{run.state.value}: {run.reason}" for run in self.arm.lost},
-            **{key: ratio.to_dict() for key, ratio in self.ratios.items()},
+            **{key: to_json(ratio) for key, ratio in self.ratios.items()},
             "by_seed": {
                 str(run.seed): {key: run.count(key) for key in self.ratios if run.count(key) is not None}
                 for run in self.arm.finished
