@@ -15,6 +15,7 @@ from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
+from fissile.environments.worlds import WORLDS
 from fissile.feedback import SOURCES
 from fissile.feedback.phrasebooks import RULES
 from fissile.methods import CORRECTIVE, OfflineGRPO, OfflineSettings
@@ -75,6 +76,11 @@ class TasksConfig(Section):
     split_seed: int = Field(default=0, description="Seed of the split, by function name or by scenario.")
     tools: str | None = Field(
         default=None, description="A Python file with the tools: functions, or one class whose instance is the state."
+    )
+    world: str | None = Field(
+        default=None,
+        description="The world that the tasks of a file or dataset run in: one that an installed package offers as an "
+        "entry point of fissile.worlds.",
     )
     held_out: Annotated[Domain | None, BeforeValidator(none_word)] = Field(
         default="trading",
@@ -263,6 +269,10 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _names_are_known(self) -> RunConfig:
         get_dialect(self.model.dialect)
+        if self.tasks.world is not None:
+            WORLDS.get(self.tasks.world)
+            if self.tasks.tools is not None or self.tasks.source in ("bfcl", PROCEDURAL):
+                raise ValueError("tasks.world is of tasks from a file or dataset, without tasks.tools; leave one out")
         tables = (self.fission, self.cold_start, self.injection, self.evaluation)
         for source in (table.feedback for table in tables):
             check_source(source, self.simulator)
@@ -306,6 +316,8 @@ class RunConfig(Section):
         """Whether the tasks run in a live world."""
         if self.tasks.tools is not None:
             return True
+        if self.tasks.world is not None:
+            return not WORLDS.get(self.tasks.world).judges_at_once
         if self.tasks.source == PROCEDURAL:
             return self.tasks.procedural.live
         return self.tasks.source == "bfcl" and all(name.startswith(MULTI_TURN) for name in self.tasks.categories)

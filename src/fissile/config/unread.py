@@ -69,7 +69,7 @@ ALWAYS = frozenset(
     {
         *("output", "method", "seed"),
         *("model.path", "model.dtype", "model.adapter", "model.dialect", "model.template_options"),
-        *("tasks.source", "tasks.tools", "tasks.max_prompt_tokens"),
+        *("tasks.source", "tasks.tools", "tasks.world", "tasks.max_prompt_tokens"),
         *("cold_start.examples", "training.steps", "training.report_to", "injection.rate"),
         *("engine.name", "engine.max_rows", "engine.remembered_tokens"),
         *("evaluation.split", "evaluation.tasks", "evaluation.samples", "evaluation.temperature"),

@@ -28,10 +28,9 @@ def step_figures(plan: Plan, scored: Sequence[Scored]) -> dict[str, float]:
         figures["fission/repeat"] = sum(rollout.repeats for rollout in rollouts) / len(rollouts)
     elif injected := sum(bool(context.depth) for context in plan.contexts):
         figures[f"{prefix}/injected"] = injected / len(plan.contexts)
-    if plan.contexts[0].task.world is not None:  # what is cut counts as wrong
+    if not rollouts[0].judged_at_once:  # what is cut counts as wrong
         for end in (End.STEP_LIMIT, End.CONTEXT_LIMIT):
             figures[f"{prefix}/{end.value}"] = sum(rollout.end is end for rollout in rollouts) / len(rollouts)
-    if any(rollout.verdicts for rollout in rollouts):
         figures[f"{prefix}/silent_failures"] = float(sum(len(rollout.silent) for rollout in rollouts))
         figures[f"{prefix}/steps"] = len(attempts) / len(rollouts)
     kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)

@@ -56,6 +56,8 @@ def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
         return Reading(PROCEDURAL, [task for side in procedural_split(settings.procedural) for task in side])
     if tools is not None:
         return read_tasks(settings.source, hub_split=settings.hub_split, tools=tools.tools, world=World("python"))
+    if settings.world is not None:
+        return read_tasks(settings.source, hub_split=settings.hub_split, world=World(settings.world))
     if config.is_live:
         loaded = load_bfcl_multi_turn(settings.categories, docs=settings.docs)
         return Reading(settings.source, list(loaded.tasks), remarks=loaded.remarks)
@@ -124,7 +126,7 @@ def _whole_split(config: RunConfig, tasks: Sequence[Task]) -> Split:
     settings = config.tasks
     if settings.source == PROCEDURAL:
         return procedural_split(settings.procedural)
-    if settings.tools is not None:
+    if settings.tools is not None or settings.world is not None:
         return split_by_task(tasks, seed=settings.split_seed)
     split = split_scenarios(tasks, held_out=settings.held_out, seed=settings.split_seed)
     if settings.reseed:
