@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import Verdict
+from fissile.environments.base import ToolEnvironment, Verdict
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Task, Turn, World
 from fissile.tools import Tool
@@ -34,7 +34,7 @@ LIVE = Task(
 
 
 @dataclass
-class Tally:
+class Tally(ToolEnvironment):
     """A world of one number."""
 
     number: int = 0
