@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fissile.calls import Attempt, FailedTurn, ToolCall
-from fissile.corrections import Correction, CorrectionBuffer, Decision
-from fissile.errors import ConfigError, RunError
+from fissile.calls import Attempt, ToolCall
+from fissile.contexts import Exchange
+from fissile.corrections import Correction, CorrectionBuffer, Decision, failure_id
+from fissile.errors import ConfigError, ErrorKind, RunError, ToolError
 
 
 def correction(name: str, step: int = 0, leaked: str = "", task_id: str = "t") -> Correction:
-    turn = FailedTurn(Attempt(name, (ToolCall(name, {}, name),)), "error")
-    return Correction(task_id, (1, 2, 3), (turn,), step, "rules", leaked)
+    attempt = Attempt(name, (ToolCall(name, {}, name),), (ToolError(ErrorKind.WRONG_VALUE, "no"),))
+    identifier = failure_id(task_id, (), attempt)
+    return Correction(identifier, task_id, step, "rules", (1, 2, 3), (Exchange(attempt, ("error",)),), None, leaked)
 
 
 def names(corrections) -> list[str]:

@@ -1,75 +1,108 @@
 import json
 
-from fissile.calls import Attempt, FailedTurn, ToolCall
-from fissile.corrections import Correction
-from fissile.contexts import Exchange, current_turn
+import pytest
+
+from fissile.calls import Attempt, ToolCall
+from fissile.contexts import Context, Exchange, current_turn
+from fissile.corrections import Correction, failure_id
 from fissile.errors import ErrorKind, ToolError
+from fissile.feedback import Feedback
+from fissile.serial import from_json, to_json
 from tally_world import LIVE
 
+ASKED = ({"role": "user", "content": "Next."},)
+CALL = ToolCall("area", {}, "")
 
-def turn(arguments: dict, text: str = "", feedback: str = "error") -> FailedTurn:
+
+def failed(arguments: dict, text: str = "") -> Attempt:
     errors = (ToolError(ErrorKind.WRONG_VALUE, "wrong", 0, "area", "base"),)
-    return FailedTurn(Attempt(text, (ToolCall("area", arguments, text),), errors), feedback)
+    return Attempt(text, (ToolCall("area", arguments, text),), errors)
+
+
+def turn(arguments: dict, text: str = "", feedback: str = "error") -> Exchange:
+    return Exchange(failed(arguments, text), (feedback,), wrote=(3, 4), read=(5,))
+
+
+def said(text: str, *calls: ToolCall, wrong: bool = False) -> Attempt:
+    return Attempt(text, calls, (ToolError(ErrorKind.WRONG_VALUE, "wrong"),) if wrong else ())
+
+
+def again(correction: Correction) -> Correction:
+    return from_json(Correction, json.loads(json.dumps(to_json(correction))))
 
 
 def test_round_trip_through_json():
-    one = Correction("t", (1, 2), (turn({"base": 1}), turn({"base": "\ud800"})), 7, "rules", "value")
-    assert Correction.from_dict(json.loads(json.dumps(one.to_dict()))) == one
-    assert one.depth == 2
+    one = Correction("1", "t", 7, "rules", (1, 2), (turn({"base": 1}), turn({"base": "\ud800"})), None, "value")
+    assert again(one) == one
+    assert len(one.history) == 2
+    assert one.context(LIVE).depth == 2
+    assert one.context(LIVE).prompt_ids == (1, 2, 3, 4, 5, 3, 4, 5)
 
 
-def test_the_id_is_that_of_the_failure_not_of_its_spelling_feedback_or_step():
-    one = Correction("t", (1,), (turn({"base": 1, "height": 2}, "one spelling"),), 1, "rules")
-    same = Correction("t", (9,), (turn({"height": 2, "base": 1}, "another", "other words"),), 5, "service", "value")
-    assert one.id == same.id
+def test_the_id_is_that_of_the_failure_not_of_its_spelling():
+    one = failed({"base": 1, "height": 2}, "one spelling")
+    same = failed({"height": 2, "base": 1}, "another")
+    assert failure_id("t", (), one) == failure_id("t", (), same)
+
+
+def test_nor_of_what_was_said_to_the_failures_before():
+    before, same = turn({"base": 3}, "one spelling"), turn({"base": 3}, "another", "other words")
+    assert failure_id("t", (before,), failed({"base": 1})) == failure_id("t", (same,), failed({"base": 1}))
 
 
 def test_the_id_is_stable_across_processes():
-    assert Correction("t", (), (turn({"base": 1}),), 0, "rules").id == "e8dd53fa2cd94139"
+    assert failure_id("t", (), failed({"base": 1})) == "e8dd53fa2cd94139"
 
 
 def test_other_task_call_or_history_other_id():
     ids = {
-        Correction("t", (), (turn({"base": 1}),), 0, "rules").id,
-        Correction("u", (), (turn({"base": 1}),), 0, "rules").id,
-        Correction("t", (), (turn({"base": 2}),), 0, "rules").id,
-        Correction("t", (), (turn({"base": 1}), turn({"base": 1})), 0, "rules").id,
+        failure_id("t", (), failed({"base": 1})),
+        failure_id("u", (), failed({"base": 1})),
+        failure_id("t", (), failed({"base": 2})),
+        failure_id("t", (turn({"base": 1}),), failed({"base": 1})),
+        failure_id("t", (Exchange(said("", CALL), ("1",)),), failed({"base": 1})),
     }
-    assert len(ids) == 4
+    assert len(ids) == 5
 
 
-def test_a_live_correction_carries_its_turn_dialogue_and_state_through_json():
-    call = ToolCall("area", {"base": 1}, "text")
-    said = (
-        Exchange("one", (call,), ("1",), (), failed=True),
-        Exchange("done", (), (), ({"role": "user", "content": "Next."},)),
+def test_calls_of_an_earlier_turn_do_not_enter_the_id():
+    ended = (Exchange(said("", CALL), ("1",)), Exchange(said("done"), (), ASKED))
+    assert failure_id("t", ended, failed({"base": 1})) == failure_id("t", (), failed({"base": 1}))
+
+
+@pytest.mark.parametrize("state", [0, {"calls": [["area", {"base": 1}, None]], "ends": [1]}])
+def test_a_correction_carries_its_dialogue_and_state_through_json(state):
+    dialogue = (
+        Exchange(said("one", ToolCall("area", {"base": 1}, "text"), wrong=True), ("1",)),
+        Exchange(said("done"), (), ASKED),
+        turn({"base": 1}),
     )
-    for state in (0, {"calls": [["area", {"base": 1}, None]], "ends": [1]}):
-        live = Correction("t", (1, 2), (turn({"base": 1}),), 7, "environment", "", 1, said, state)
-        assert Correction.from_dict(json.loads(json.dumps(live.to_dict()))) == live
-        assert live.context(LIVE).dialogue == said
-        assert Correction.of(live.context(LIVE), 7, "environment").state == state
+    made = Correction.of("1", Context(LIVE, (1, 2), dialogue, state), 7, Feedback("error", "environment"))
+    assert again(made) == made
+    assert made.context(LIVE).dialogue == dialogue
+    assert made.context(LIVE).turn == 1
+    assert [one.attempt for one in made.history] == [failed({"base": 1})]
+    assert made.state == state
 
 
-def test_a_single_step_correction_is_written_as_before_there_were_worlds():
-    assert {"turn", "dialogue", "state"}.isdisjoint(Correction("t", (), (turn({}),), 0, "rules").to_dict())
+def test_what_has_its_default_is_not_written():
+    plain = Correction("1", "t", 0, "rules", (), (turn({}),))
+    assert {"state", "leaked", "fallback"}.isdisjoint(to_json(plain))
 
 
 def test_where_turns_end_and_what_reached_the_world():
-    call = ToolCall("area", {}, "")
-    asked = ({"role": "user", "content": "Next."},)
-    assert not Exchange("", (call,), ("1",)).ends_turn
-    assert Exchange("", (), (), asked).ends_turn
-    assert Exchange("", ()).ends_turn  # nobody answered
-    assert Exchange("", (call,), ("1",)).executed == (call,)
-    assert Exchange("", (call,), ("no",), failed=True).executed == ()
-    assert Exchange("", (call, call), ("1", "no"), failed=True).executed == (call, call)
-    assert Exchange("", (call, call), ("a diagnosis",), failed=True).executed == ()
+    assert not Exchange(said("", CALL), ("1",)).ends_turn
+    assert Exchange(said(""), (), ASKED).ends_turn
+    assert Exchange(said("")).ends_turn  # nobody answered
+    assert Exchange(said("", CALL), ("1",)).executed == (CALL,)
+    assert Exchange(said("", CALL, wrong=True), ("no",)).executed == ()
+    assert Exchange(said("", CALL, CALL, wrong=True), ("1", "no")).executed == (CALL, CALL)
+    assert Exchange(said("", CALL, CALL, wrong=True), ("a diagnosis",)).executed == ()
 
 
 def test_the_exchanges_of_the_current_turn():
-    call, asked = ToolCall("area", {}, ""), ({"role": "user", "content": "Next."},)
-    before, end, after = Exchange("a", (call,), ("1",)), Exchange("b", (), (), asked), Exchange("c", (call,), ("2",))
+    before, after = Exchange(said("a", CALL), ("1",)), Exchange(said("c", CALL), ("2",))
+    end = Exchange(said("b"), (), ASKED)
     assert current_turn([before, before]) == (before, before)
     assert current_turn([before, end, after, after]) == (after, after)
     assert current_turn([before, end]) == current_turn([]) == ()

@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fissile.calls import Attempt, FailedTurn, ToolCall
+from fissile.calls import Attempt, ToolCall
+from fissile.contexts import Exchange
 from fissile.corrections import Correction, CorrectionPool
-from fissile.errors import RunError
+from fissile.errors import ErrorKind, RunError, ToolError
 
 
 def correction(number: int) -> Correction:
     call = ToolCall("area", {"side": number}, f'{{"side":{number}}}')
-    return Correction(f"t{number}", (number,), (FailedTurn(Attempt(call.text, (call,)), "no"),), 0, "rules")
+    attempt = Attempt(call.text, (call,), (ToolError(ErrorKind.WRONG_VALUE, "no"),))
+    return Correction(f"id-{number}", f"t{number}", 0, "rules", (number,), (Exchange(attempt, ("no",)),))
 
 
 def pool(size: int, seed: int = 0) -> CorrectionPool:
