@@ -16,8 +16,8 @@ from typing import Protocol
 
 from fissile.calls import Attempt, ParsedResponse, ToolCall
 from fissile.contexts import Context
-from fissile.environments.base import Environment, Verdict
-from fissile.errors import InfrastructureError
+from fissile.environments.base import Answer, Environment, Verdict
+from fissile.errors import ConfigError, InfrastructureError
 from fissile.rollouts.record import Completion, End, Response, Rollout, Step, StopReason
 from fissile.tasks import Task, Turn
 
@@ -176,6 +176,11 @@ class OpenRollout:
     def _take(self, context: Context, response: Response) -> None:
         truncated = response.completion.stop is StopReason.LENGTH
         answer = self.environment.answer(response.parsed, truncated, context.task.at_turn(context.turn))
+        if not isinstance(answer, Answer):
+            raise ConfigError(
+                f"The world {type(self.environment).__name__} neither answers nor ends: its answer() gave {answer!r}. "
+                "Return an Answer of fissile.environments.base, with results to go on, or without any to end the turn."
+            )
         attempt = Attempt(response.text, response.parsed.calls, answer.errors, truncated)
         step = Step(
             context,
