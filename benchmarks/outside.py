@@ -75,12 +75,12 @@ def _time_the_model(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
 
 def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     """What the project adds to a step. The rest of the time outside is TRL's: tensors, metrics, bookkeeping."""
-    from fissile.contexts import Context
-    from fissile.engines.attempts import Attempter
+    from fissile.engines.token_policy import TokenPolicy
     from fissile.feedback import get_source
-    from fissile.feedback.base import Failure
+    from fissile.feedback.base import Failure, NoDiagnosis
     from fissile.methods import FissionGRPO, FissionSettings
-    from fissile.rollouts import Completion, Step
+    from fissile.rollouts import OpenRollout
+    from fissile.training import step_sampler
 
     settings = FissionSettings()
     source = get_source(settings.feedback)
@@ -88,24 +88,19 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     class TimedSource:
         name = source.name
 
-        def diagnose(self, failures: Sequence[Failure]) -> list[str]:
+        def diagnose(self, failures: Sequence[Failure]) -> Sequence[str | NoDiagnosis]:
             with watch.part("feedback"):
                 return source.diagnose(failures)
 
-    method = FissionGRPO(settings, TimedSource(), trainer.sampler.extend, trainer.tasks)
+    method = FissionGRPO(settings, TimedSource(), trainer.sampler.writer, trainer.tasks)
     method.diagnoser.diagnose = watch.timed("diagnosis", method.diagnoser.diagnose)  # type: ignore[method-assign]
     method.plan = watch.timed("plan", method.plan)  # type: ignore[method-assign]
     method.observe = watch.timed("observe, buffer", method.observe)  # type: ignore[method-assign]
     trainer.method = method
 
-    class TimedAttempter(Attempter):
-        def judge(self, context: Context, completion: Completion) -> Step:
-            with watch.part("parse, judge"):
-                return super().judge(context, completion)
-
-    assert isinstance(trainer.sampler, Attempter)
-    trainer.sampler = TimedAttempter(trainer.sampler.chat, trainer.sampler.environment)
-    trainer._score = watch.timed("reward", trainer._score)  # type: ignore[method-assign]
+    TokenPolicy._read = watch.timed("parse", TokenPolicy._read)  # type: ignore[method-assign]
+    OpenRollout.answer = watch.timed("judge", OpenRollout.answer)  # type: ignore[method-assign]
+    step_sampler.rollout_reward = watch.timed("reward", step_sampler.rollout_reward)
 
 
 def shares(case: Case, replies: Sequence[Reply]) -> Mapping[str, Any]:

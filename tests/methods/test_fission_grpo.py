@@ -1,5 +1,5 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from fissile.feedback import Failure, NoDiagnosis, get_source
 from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored
 from fissile.rewards import Reward
 from fissile.rollouts import Completion, Rollout, Step
-from fissile.tasks import ExpectedCall, Task
+from fissile.tasks import ExpectedCall, Task, Turn
 from fissile.tools import Tool
 
 AREA = Tool("area", "Area of a square.", {"type": "object", "properties": {"side": {"type": "integer"}}})
@@ -36,16 +36,29 @@ def attempt(side: object, *, right: bool) -> Attempt:
 
 def scored(context: Context, made: Attempt) -> Scored:
     correctness = 1.0 if made.failed else 2.0
-    return Scored(Rollout((Step(context, Completion((7,)), made),)), Reward(1.0, 1.0, correctness, 1.0))
+    rollout = Rollout((Step(context, Completion((7,)), made),), judged_at_once=True)
+    return Scored(rollout, Reward(1.0, 1.0, correctness, 1.0))
+
+
+class Counts:
+    """Writes a diagnosis as the tokens that one wants; by default as one, its length."""
+
+    def __init__(self, said: Callable[[str], Sequence[int]] = lambda text: (len(text),)) -> None:
+        self._said = said
+
+    def open(self, task: Task) -> tuple[int, ...]:
+        return ()
+
+    def reply(self, completion: Completion, results: Sequence[str], turn: Turn | None = None) -> tuple[int, ...]:
+        return tuple(self._said("".join(results)))
+
+    def completion(self, text: str) -> Completion:
+        return Completion((7,))
 
 
 def fission(journal: list[dict[str, Any]] | None = None, **settings: Any) -> FissionGRPO:
     lines: list[dict[str, Any]] = [] if journal is None else journal
-
-    def extend(step: Step, feedback: str) -> tuple[int, ...]:
-        return (*step.context.prompt_ids, *step.completion.ids, len(feedback))
-
-    return FissionGRPO(FissionSettings(**settings), get_source("rules"), extend, TASKS, lines.append)
+    return FissionGRPO(FissionSettings(**settings), get_source("rules"), Counts(), TASKS, lines.append)
 
 
 def outcome(plan: Plan, *, wrong: Sequence[object] = (9, 9, 8)) -> list[Scored]:
@@ -119,18 +132,16 @@ def test_a_failed_recovery_fissions_again_only_up_to_the_depth(max_depth: int, d
         plan = method.plan(EXPLORE, SAMPLES, step)
         method.observe(plan, outcome(plan), step)
     assert len(method.buffer) == deeper
-    assert all(correction.depth == 2 for correction in method.buffer.pop(9, 2))
+    assert all(len(correction.history) == 2 for correction in method.buffer.pop(9, 2))
 
 
 def test_a_failure_that_leaves_no_room_for_an_answer_is_left_out_counted_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lines: list[dict[str, Any]] = []
-
-    def extend(step: Step, feedback: str) -> tuple[int, ...]:
-        return (*step.context.prompt_ids, *range(9 if step.context.task.id == "t0" else 3))
-
-    method = FissionGRPO(FissionSettings(), get_source("rules"), extend, TASKS, lines.append, room=5)
+    source = Asked(lambda failed: "long" if failed.task.id == "t0" else "short")
+    writer = Counts(lambda text: range(9 if text == "long" else 3))  # behind a prompt of one token and an answer of one
+    method = FissionGRPO(FissionSettings(), source, writer, TASKS, lines.append, room=5)
     for step in range(2):
         plan = Plan(Phase.EXPLORE, EXPLORE, SAMPLES)
         method.observe(plan, outcome(plan), step)
@@ -179,20 +190,19 @@ class Asked:
 
     name = "asked"
 
-    def __init__(self) -> None:
+    def __init__(self, says: Callable[[Failure], str]) -> None:
         self.batches: list[list[Failure]] = []
+        self._says = says
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
         self.batches.append(list(failures))
-        return [NoDiagnosis("tired") if failed.task.id == "t2" else f"see {failed.task.id}" for failed in failures]
+        return [self._says(failed) or NoDiagnosis("tired") for failed in failures]
 
 
 def asking(journal: list[dict[str, Any]] | None = None, **settings: Any) -> tuple[FissionGRPO, Asked]:
     lines: list[dict[str, Any]] = [] if journal is None else journal
-    source = Asked()
-    return FissionGRPO(
-        FissionSettings(**settings), source, lambda step, text: (len(text),), TASKS, lines.append
-    ), source
+    source = Asked(lambda failed: "" if failed.task.id == "t2" else f"see {failed.task.id}")
+    return FissionGRPO(FissionSettings(**settings), source, Counts(), TASKS, lines.append), source
 
 
 def test_the_source_is_asked_once_a_step_and_never_twice_for_a_failure() -> None:

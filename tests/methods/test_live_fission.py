@@ -11,19 +11,19 @@ import pytest
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
-from fissile.engines.live import LiveSampler
+from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.feedback import get_source
 from fissile.feedback.environment import UNSATISFIED
 from fissile.methods import FissionGRPO, FissionSettings, Phase, Plan, Scored
-from fissile.rewards import RewardConfig
-from fissile.rollouts import CLOSING, Completion, OpenRollout, Response, Rollout, StopReason, rollout_reward
+from fissile.rewards import RewardConfig, rollout_reward
+from fissile.rollouts import CLOSING, Completion, OpenRollout, Response, Rollout, StopReason
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
 
 HERMES = HermesDialect()
 CHAT = ChatFormat(tiny_tokenizer(), HERMES)
-SAMPLER = LiveSampler(CHAT, lambda task: Tally())
+SAMPLER = Sampler(CHAT, lambda task: Tally())
 TASKS = {f"t{n}": replace(LIVE, id=f"t{n}", later=()) for n in range(2)}
 EXPLORE = tuple(SAMPLER.context(task) for task in TASKS.values())
 SAMPLES = 2
@@ -66,7 +66,7 @@ def scored(*rollouts: Rollout) -> list[Scored]:
 def fission(journal: list[dict[str, Any]] | None = None, feedback: str = "environment", **settings: Any) -> FissionGRPO:
     lines = [] if journal is None else journal
     chosen = FissionSettings(feedback=feedback, **settings)
-    return FissionGRPO(chosen, get_source(feedback), SAMPLER.extend, TASKS, lines.append)
+    return FissionGRPO(chosen, get_source(feedback), SAMPLER.writer, TASKS, lines.append)
 
 
 def explored(method: FissionGRPO, *responses: tuple[str, ...]) -> Plan:
@@ -102,8 +102,8 @@ def test_errors_and_silent_failures_fission(texts: tuple[str, ...], state: int, 
     method = fission(journal, interval=1)
     explored(method, texts, RIGHT)
     (correction,) = held(method)
-    assert (correction["state"], correction["turn"]) == (state, 0)
-    assert correction["history"][-1]["feedback"] == feedback
+    assert correction["state"] == state
+    assert correction["dialogue"][-1]["results"] == [feedback]
     assert [record["event"] for record in journal] == ["intercepted"]
     assert json.loads(json.dumps(journal)) == journal
 
@@ -146,7 +146,7 @@ def test_a_second_failure_of_a_turn_branches_only_with_more_depth() -> None:
     for depth in (1, 2):
         journal: list[dict[str, Any]] = []
         explored(fission(journal, max_depth=depth, per_group=4), twice, RIGHT)
-        depths[depth] = [len(record["history"]) for record in journal]
+        depths[depth] = [sum(bool(part["attempt"].get("errors")) for part in record["dialogue"]) for record in journal]
     assert depths == {1: [1], 2: [1, 2]}
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context
+from fissile.dialects import ChatFormat, HermesDialect
+from fissile.engines.token_policy import TokenWriter
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import get_source
 from fissile.methods import FissionSettings, OfflineGRPO, OfflineSettings, Phase, Plan, Scored
 from fissile.rewards import Reward
 from fissile.rollouts import Completion, Rollout, Step
-from tiny import squares
+from tiny import squares, tiny_tokenizer
 
 TASKS = {task.id: task for task in squares(8)}
 CONTEXTS = tuple(Context(task, (number,)) for number, task in enumerate(TASKS.values()))
@@ -20,19 +22,16 @@ SAMPLES = 4
 
 def offline(journal: list[dict[str, Any]] | None = None, tasks: int = 6) -> OfflineGRPO:
     lines: list[dict[str, Any]] = [] if journal is None else journal
-
-    def extend(step: Step, feedback: str) -> tuple[int, ...]:
-        return (*step.context.prompt_ids, *step.completion.ids, len(feedback))
-
     settings = OfflineSettings(tasks=tasks, samples=2)
-    return OfflineGRPO(FissionSettings(), settings, get_source("rules"), extend, TASKS, lines.append)
+    writer = TokenWriter(ChatFormat(tiny_tokenizer(), HermesDialect()))
+    return OfflineGRPO(FissionSettings(), settings, get_source("rules"), writer, TASKS, lines.append)
 
 
 def all_wrong(plan: Plan) -> list[Scored]:
     def wrong(context: Context) -> Scored:
         call = ToolCall("area", {"side": 99}, '{"side":99}')
         attempt = Attempt(call.text, (call,), (ToolError(ErrorKind.WRONG_VALUE, "side is wrong", 0, "area", "side"),))
-        return Scored(Rollout((Step(context, Completion((7,)), attempt),)), Reward(1.0, 1.0, 1.0, 1.0))
+        return Scored(Rollout((Step(context, Completion((7,)), attempt),), judged_at_once=True), Reward(1.0, 1.0, 1.0, 1.0))
 
     return [wrong(context) for context in plan.contexts for _ in range(plan.samples)]
 
