@@ -9,18 +9,11 @@ import pytest
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.contexts import Context
+from fissile.corrections.branch import corrective_context
 from fissile.dialects import HermesDialect
 from fissile.engines.scripted_policies import OraclePolicy
-from fissile.rewards import Reward, RewardConfig
-from fissile.rollouts import (
-    Completion,
-    OpenRollout,
-    Response,
-    Rollout,
-    StopReason,
-    corrective_context,
-    rollout_reward,
-)
+from fissile.rewards import Reward, RewardConfig, rollout_reward
+from fissile.rollouts import Completion, OpenRollout, Response, Rollout, StopReason
 from tally_world import LIVE, Tally
 
 HERMES = HermesDialect()
@@ -53,7 +46,7 @@ def reward(record: Rollout, **config: Any) -> Reward:
 def after(*texts: str) -> Context:
     """The corrective context of the one failure among some responses."""
     ((step, attempt),) = run(*texts).failures
-    return corrective_context(step, attempt, "Something is wrong.", (1,))
+    return corrective_context(step, attempt, "Something is wrong.", OraclePolicy(HERMES))
 
 
 @pytest.mark.parametrize("texts", [(calls(1, 2, 1), STOP), (calls(4), STOP), (calls("x"), calls(1, 3), STOP)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.environments.bfcl import BFCLWorld
-from fissile.errors import ErrorKind
-from fissile.feedback import Diagnoser, get_source
+from fissile.errors import ErrorKind, ToolError
+from fissile.feedback import Diagnoser, Feedback, get_source
 from fissile.feedback.environment import UNDONE, UNSATISFIED
 from fissile.rollouts import CLOSING, Completion, OpenRollout, Response, Rollout, Step
 from fissile.serial import from_json, to_json
@@ -122,8 +123,8 @@ def test_the_child_of_a_child(task: Task) -> None:
 def test_a_correction_survives_json_and_its_recovery_is_the_same(task: Task, mistake: str) -> None:
     record = run(begun(task), *MISTAKES[mistake](task))
     ((step, attempt),) = record.failures
-    made = Correction.of(branch(step, attempt, "environment"), 3, "environment")
-    read = Correction.from_dict(json.loads(json.dumps(made.to_dict())))
+    made = Correction.of("1", branch(step, attempt, "environment"), 3, Feedback("", "environment"))
+    read = from_json(Correction, json.loads(json.dumps(to_json(made))))
     assert read == made
     recoveries = []
     for correction in (made, read):
@@ -160,8 +161,15 @@ def test_what_a_failure_shows_is_what_was_said(task: Task) -> None:
     assert failure.task.later == ()
 
 
-def dialogue(*exchanges: Exchange, turn: int = 0) -> Context:
-    return Context(LIVE, (), turn=turn, dialogue=exchanges, state=0)
+def dialogue(*exchanges: Exchange) -> Context:
+    return Context(LIVE, (), exchanges, 0)
+
+
+WRONG = (ToolError(ErrorKind.DOMAIN_ERROR, "no"),)
+
+
+def made(*calls: ToolCall, results: tuple[str, ...] = (), failed: bool = False) -> Exchange:
+    return Exchange(Attempt("", calls, WRONG if failed else ()), results)
 
 
 def add(n: int) -> ToolCall:
@@ -169,20 +177,20 @@ def add(n: int) -> ToolCall:
 
 
 def left(context: Context) -> list[int]:
-    return [made.arguments["n"] for made in context.goal.oracle_calls() if made.arguments]
+    return [wanted.arguments["n"] for wanted in context.goal.oracle_calls() if wanted.arguments]
 
 
 def test_what_is_left_of_a_turn() -> None:
     assert left(dialogue()) == [1, 2, 1]
-    assert left(dialogue(Exchange("", (add(1), add(9)), ("1", "10")))) == [2, 1]
-    assert left(dialogue(Exchange("", (add(1),), ("no",), failed=True))) == [1, 2, 1]
-    both = Exchange("", (add(1), add(2)), ("1", "no"), failed=True)  # the world keeps what worked
+    assert left(dialogue(made(add(1), add(9), results=("1", "10")))) == [2, 1]
+    assert left(dialogue(made(add(1), results=("no",), failed=True))) == [1, 2, 1]
+    both = made(add(1), add(2), results=("1", "no"), failed=True)  # the world keeps what worked
     assert left(dialogue(both)) == [1]
-    restored = Exchange("", (add(1), add(2)), ("a diagnosis",), failed=True)
+    restored = made(add(1), add(2), results=("a diagnosis",), failed=True)
     assert left(dialogue(restored)) == [1, 2, 1]
-    ended = Exchange("", (), (), LIVE.later[0].messages)
-    done = remaining_goal(dialogue(Exchange("", (add(5),), ("5",)), ended, Exchange("", (), ()), turn=2))
-    assert [made.name for made in done.oracle_calls()] == ["double", "add"]
+    ended = Exchange(Attempt(""), (), LIVE.later[0].messages)
+    done = dialogue(made(add(5), results=("5",)), ended, made()).goal
+    assert [wanted.name for wanted in done.oracle_calls()] == ["double", "add"]
 
 
 def test_a_recovery_in_a_middle_turn_goes_on_to_the_end() -> None:

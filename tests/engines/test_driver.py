@@ -11,8 +11,9 @@ import pytest
 from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.live import LiveSampler, roll_out
+from fissile.engines.driver import roll_out
 from fissile.engines.policy import Response
+from fissile.engines.sampler import Sampler
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, ScriptedPolicy
 from fissile.environments.base import Environment
@@ -123,11 +124,11 @@ def test_what_has_finished_stays_finished_when_a_thread_fails() -> None:
 # --- the sampler -------------------------------------------------------------------------------------------------
 
 
-def sampler(limits: Limits | None = None) -> LiveSampler:
+def sampler(limits: Limits | None = None) -> Sampler:
     def make(task: Task) -> Environment:
         return Tally()
 
-    return LiveSampler(CHAT, make, limits=limits or Limits())
+    return Sampler(CHAT, make, limits=limits or Limits())
 
 
 def answers_right(prompt: tuple[int, ...], sample: int) -> tuple[int, ...]:

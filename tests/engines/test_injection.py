@@ -14,24 +14,16 @@ from pydantic import ValidationError
 from fissile.calls import ToolCall
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.live import roll_out
+from fissile.engines.driver import roll_out
+from fissile.engines.injection import InjectionSettings, Injector
 from fissile.engines.scripted_policies import OraclePolicy, ScriptedPolicy, StubbornPolicy
 from fissile.engines.token_policy import TokenWriter
+from fissile.environments.base import EnvironmentMaker, ErrorProtocol
+from fissile.environments.worlds import obeying
 from fissile.errors import InfrastructureError
 from fissile.faults import Fault
-from fissile.rewards import RewardConfig
-from fissile.rollouts import (
-    Completion,
-    End,
-    ErrorProtocol,
-    InjectionSettings,
-    Limits,
-    LiveInjector,
-    OpenRollout,
-    Response,
-    Rollout,
-    rollout_reward,
-)
+from fissile.rewards import RewardConfig, rollout_reward
+from fissile.rollouts import Completion, End, Limits, OpenRollout, Response, Rollout, Writer
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
@@ -46,8 +38,13 @@ rates = st.floats(0, 1)
 rows = st.integers(1, 2)
 
 
-def injector(asked: InjectionSettings) -> LiveInjector:
-    return LiveInjector(asked, HERMES, lambda task: Tally())
+def injector(
+    asked: InjectionSettings,
+    writer: Writer,
+    make: EnvironmentMaker = lambda task: Tally(),
+    limits: Limits | None = None,
+) -> Injector:
+    return Injector(asked, HERMES, writer, make, limits or Limits())
 
 
 def rolled(
@@ -60,11 +57,13 @@ def rolled(
     """One episode of each of some tasks that differ by their id alone, in their order."""
     records: list[Rollout] = []
     begun = []
+    make = obeying(lambda task: Tally(), protocol.policy)
     for task in (replace(LIVE, id=f"live-{n}") for n in range(tasks)):
-        rollout = OpenRollout(Tally(), policy, protocol, limits or Limits())
+        rollout = OpenRollout(make(task), policy, limits or Limits())
         rollout.begin(task)
         begun.append(rollout)
-    roll_out(policy, begun, Sampling(), records.append, inject=injector(asked).begin_turn)
+    force = injector(asked, policy, make, limits).begin_turn
+    roll_out(policy, begun, Sampling(), records.append, inject=force)
     return sorted(records, key=lambda record: int(record.context.task.id.removeprefix("live-")))
 
 
@@ -222,7 +221,7 @@ class Broken(Tally):
 def test_a_world_in_which_nothing_can_be_tried_stays_uninjected() -> None:
     rollout = OpenRollout(Tally(), OraclePolicy(HERMES))
     rollout.begin(LIVE)
-    LiveInjector(ALWAYS, HERMES, lambda task: Broken()).begin_turn(rollout)
+    injector(ALWAYS, OraclePolicy(HERMES), lambda task: Broken()).begin_turn(rollout)
     assert rollout.record().steps == ()
 
 
@@ -233,7 +232,7 @@ def with_tokens(responses: Iterator[str], task: Task, asked: InjectionSettings) 
     """An episode over tokens, each sampled one with the log-probability -1."""
     rollout = OpenRollout(Tally(), TokenWriter(CHAT))
     rollout.begin(task)
-    force = injector(asked).begin_turn
+    force = injector(asked, TokenWriter(CHAT)).begin_turn
     force(rollout)
     while rollout.context is not None:
         text = next(responses)

@@ -6,27 +6,28 @@ from collections.abc import Sequence
 
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.engines.attempts import Attempter
-from fissile.engines.injection import LiveContextInjector, SingleStepInjector
-from fissile.engines.live import LiveSampler
-from fissile.environments import SingleStep
+from fissile.engines.injection import InjectionSettings, Injector
+from fissile.engines.sampler import Sampler
 from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, get_source
-from fissile.rollouts import InjectionSettings
 from fissile.tasks import Task, instances
 from tally_world import LIVE, Tally
 from tiny import squares, tiny_tokenizer
 
 HERMES = HermesDialect()
 CHAT = ChatFormat(tiny_tokenizer(), HERMES)
-SINGLE = Attempter(CHAT, SingleStep(HERMES))
-SAMPLER = LiveSampler(CHAT, lambda task: Tally())
+SINGLE = Sampler(CHAT)
+SAMPLER = Sampler(CHAT, lambda task: Tally())
 ALWAYS = InjectionSettings(rate=1.0)
 TASKS = squares(60)
 EXPLORE = [SINGLE.context(task) for task in TASKS]
 
 
-def single(settings: InjectionSettings) -> SingleStepInjector:
-    return SingleStepInjector(settings, SINGLE, Diagnoser(get_source("rules")))
+def injector(settings: InjectionSettings, sampler: Sampler, diagnoser: Diagnoser | None = None) -> Injector:
+    return Injector(settings, HERMES, sampler.writer, sampler.make_environment, sampler.limits, diagnoser)
+
+
+def single(settings: InjectionSettings) -> Injector:
+    return injector(settings, SINGLE, Diagnoser(get_source("rules")))
 
 
 def test_a_forced_failure_and_its_diagnosis_become_part_of_the_prompt() -> None:
@@ -68,7 +69,7 @@ class Counting:
 def test_several_in_a_row_are_diagnosed_together_round_by_round() -> None:
     source = Counting()
     settings = InjectionSettings(rate=1.0, in_a_row=2)
-    made = SingleStepInjector(settings, SINGLE, Diagnoser(source)).inject(EXPLORE[:9])
+    made = injector(settings, SINGLE, Diagnoser(source)).inject(EXPLORE[:9])
     assert [context.depth for context in made] == [2] * 9
     assert source.batches == [9, 9]
 
@@ -92,7 +93,7 @@ def test_the_next_response_is_a_recovery_to_sampler_and_reward() -> None:
 def test_a_turn_of_a_live_task_begins_with_the_answer_of_its_world() -> None:
     explore = [SAMPLER.context(instance) for instance in instances(LIVE)]
     assert [context.turn for context in explore] == [0, 2]
-    made = LiveContextInjector(ALWAYS, SAMPLER).inject(explore)
+    made = injector(ALWAYS, SAMPLER).inject(explore)
     for before, context in zip(explore, made, strict=True):
         (turn,) = context.history
         assert turn.attempt.failed
@@ -100,12 +101,12 @@ def test_a_turn_of_a_live_task_begins_with_the_answer_of_its_world() -> None:
         assert context.prompt_ids[: len(before.prompt_ids)] == before.prompt_ids
         assert context.dialogue[:-1] == before.dialogue
         assert turn.feedback in CHAT.tokenizer.decode(context.prompt_ids[len(before.prompt_ids) :])
-    assert LiveContextInjector(InjectionSettings(), SAMPLER).inject(explore) == explore
+    assert injector(InjectionSettings(), SAMPLER).inject(explore) == explore
 
 
 def test_a_live_rollout_goes_on_from_there() -> None:
     (explore, _) = [SAMPLER.context(instance) for instance in instances(LIVE)]
-    (context,) = LiveContextInjector(InjectionSettings(rate=1.0, in_a_row=2), SAMPLER).inject([explore])
+    (context,) = injector(InjectionSettings(rate=1.0, in_a_row=2), SAMPLER).inject([explore])
     assert context.depth == 2
     said = iter([HERMES.render_calls(context.task.oracle_calls()), "Done."])
     (rollout,) = SAMPLER.sample(

@@ -10,18 +10,18 @@ import pytest
 from fissile.calls import ParsedResponse, ToolCall, ToolResult
 from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
-from fissile.engines.live import LiveSampler
+from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
-from fissile.environments.base import Verdict
+from fissile.environments.base import Answer, Environment, ErrorPolicy, ErrorProtocol, Verdict
 from fissile.errors import ErrorKind, InfrastructureError
-from fissile.rollouts import Completion, End, ErrorProtocol, Limits, OpenRollout, Response, Rollout, StopReason
+from fissile.rollouts import Completion, End, Limits, OpenRollout, Response, Rollout, StopReason
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
 from tiny import tiny_tokenizer
 
 HERMES = HermesDialect()
 CHAT = ChatFormat(tiny_tokenizer(), HERMES)
-RECOVERY, OFFICIAL = ErrorProtocol
+RECOVERY, OFFICIAL = (protocol.policy for protocol in ErrorProtocol)
 MALFORMED = '<tool_call>{"name": "add", "arguments": {"n": </tool_call>'
 CUT = '<tool_call>{"name": "add", "argu'
 
@@ -47,10 +47,13 @@ LOST = Response("", ParsedResponse(()), Completion((), None, StopReason.INFRASTR
 
 
 def begun(
-    task: Task = LIVE, protocol: ErrorProtocol = RECOVERY, world: Tally | None = None, **limits: int
+    task: Task = LIVE, errors: ErrorPolicy = RECOVERY, world: Environment | None = None, **limits: int
 ) -> OpenRollout:
-    rollout = OpenRollout(world or Tally(), TokenWriter(CHAT), protocol, Limits(**limits))
-    rollout.begin(task, LiveSampler(CHAT, lambda task: Tally()).demonstrate)
+    made = world or Tally()
+    if isinstance(made, Tally):
+        made.errors = errors
+    rollout = OpenRollout(made, TokenWriter(CHAT), Limits(**limits))
+    rollout.begin(task, Sampler(CHAT, lambda task: Tally()).demonstrate)
     return rollout
 
 
@@ -84,7 +87,7 @@ def test_a_malformed_call_is_answered_or_ends_the_turn() -> None:
     (step,) = record.steps
     assert kinds(record) == [["malformed_call"]]
     assert "cannot be parsed" in step.results[0].content
-    rollout = begun(protocol=OFFICIAL)
+    rollout = begun(errors=OFFICIAL)
     record = run(MALFORMED, rollout=rollout)
     assert kinds(record) == [["malformed_call"]]
     assert record.steps[0].results == ()
@@ -99,7 +102,7 @@ def test_the_well_formed_calls_beside_a_malformed_one() -> None:
     assert [result.error is None for result in step.results] == [True, False]
     assert [error.call_index for error in step.attempt.errors] == [1]
     assert (step.changed, rollout.environment.snapshot()) == (True, 1)
-    rollout = begun(protocol=OFFICIAL)
+    rollout = begun(errors=OFFICIAL)
     run(both, rollout=rollout)
     assert rollout.environment.snapshot() == 0
 
@@ -113,7 +116,7 @@ def test_a_cut_response(text: str, index: int | None) -> None:
     assert "length limit" in step.results[-1].content
     assert rollout.context is not None
     assert (rollout.context.turn, rollout.context.depth) == (0, 1)
-    official = begun(protocol=OFFICIAL)
+    official = begun(errors=OFFICIAL)
     assert kinds(run(said(text, StopReason.LENGTH), rollout=official)) == [["truncated"]]
     assert official.context is not None
     assert official.context.turn == 1
@@ -130,7 +133,7 @@ def test_a_held_out_tool_is_refused_until_it_is_revealed() -> None:
     assert [(error.kind, error.tool) for error in step.attempt.errors] == [(ErrorKind.UNKNOWN_TOOL, "double")]
     assert step.results[0].content == "Error: no tool is named 'double'."
     assert run(FOUR, STOP, STOP, DOUBLE, calls(5), STOP, rollout=rollout).correct
-    permissive = begun(protocol=OFFICIAL)
+    permissive = begun(errors=OFFICIAL)
     assert not run(calls(2), DOUBLE, rollout=permissive).steps[-1].attempt.failed
     assert permissive.environment.snapshot() == 4
 
@@ -141,7 +144,7 @@ def test_a_long_name_is_shortened_in_its_message() -> None:
 
 
 def test_too_many_calls_in_one_response() -> None:
-    rollout = begun(calls_per_response=2)
+    rollout = begun(errors=replace(RECOVERY, calls_per_response=2))
     (step,) = run(calls(1, 2, 1), rollout=rollout).steps
     assert [result.call_index for result in step.results] == [0, 1, 2]
     assert [(error.kind, error.call_index) for error in step.attempt.errors] == [(ErrorKind.EXTRA_CALL, 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fissile.calls import Attempt, ToolCall
-from fissile.contexts import Context
+from fissile.contexts import Context, Exchange
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
 from fissile.rollouts import Completion, End, Rollout, Step
@@ -19,15 +19,16 @@ LAST = replace(LIVE, later=(), start=0)
 
 
 def step(attempt: Attempt, turn: int = 0, task: object = LAST) -> Step:
-    return Step(Context(task, (1,), turn=turn), Completion((2,)), attempt)  # type: ignore[arg-type]
+    ended = tuple(Exchange(Attempt("")) for _ in range(turn))
+    return Step(Context(task, (1,), ended), Completion((2,)), attempt)  # type: ignore[arg-type]
 
 
 def test_a_single_step_rollout_is_its_attempt() -> None:
     single = replace(LAST, world=None)
     for attempt in (FINE, FAILED):
-        record = Rollout((step(attempt, task=single),))
+        record = Rollout((step(attempt, task=single),), verdicts=(Verdict(attempt.errors),), judged_at_once=True)
         assert record.correct is not attempt.failed
-        assert record.outcome is record.attempt is attempt
+        assert record.outcome == record.attempt == attempt
         assert [pair[1] for pair in record.failures] == ([FAILED] if attempt.failed else [])
 
 

@@ -8,15 +8,26 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fissile.corrections.correction import Correction
-from fissile.corrections.store import COUNTS, Decision, admitted, no_counts
 from fissile.errors import ConfigError, RunError
 from fissile.serial import from_json, to_json
 
 Order = Literal["lifo", "fifo", "random"]
 """Which correction leaves first: the newest, the oldest, or any."""
+
+COUNTS = ("intercepted", "deduplicated", "evicted", "stale", "used", "leaked")
+"""What becomes of failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a correction, and why: "new", or "seen" for a failure that was offered before."""
+
+    kept: bool
+    reason: str
 
 
 class CorrectionBuffer:
@@ -30,7 +41,7 @@ class CorrectionBuffer:
             leaked counts the intercepted ones whose own feedback the guard blocked.
 
     Args:
-        capacity: corrections held at most.
+        capacity: corrections held at most; None for no limit.
         order: which one `pop` gives first.
         max_staleness: a correction made more than this many optimizer steps ago is dropped unused; None for no limit.
         seed: of the random order.
@@ -40,9 +51,9 @@ class CorrectionBuffer:
     """
 
     def __init__(
-        self, capacity: int = 256, order: Order = "lifo", max_staleness: int | None = None, seed: int = 0
+        self, capacity: int | None = 256, order: Order = "lifo", max_staleness: int | None = None, seed: int = 0
     ) -> None:
-        if capacity < 1:
+        if capacity is not None and capacity < 1:
             raise ConfigError(f"The correction buffer's capacity is {capacity}. Make it 1 or more.")
         if order not in get_args(Order):
             raise ConfigError(
@@ -53,7 +64,7 @@ class CorrectionBuffer:
         self.capacity = capacity
         self.order = order
         self.max_staleness = max_staleness
-        self.counts = no_counts()
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
         self._held: list[Correction] = []  # oldest first
         self._seen: dict[str, None] = {}  # ids, in the order in which they were met
         self._rng = random.Random(seed)
@@ -68,10 +79,14 @@ class CorrectionBuffer:
 
     def admit(self, identifier: str) -> Decision:
         """Whether a correction of this id would be taken; counts the failure."""
-        return admitted(identifier, self._seen, self.counts)
+        self.counts["intercepted"] += 1
+        if identifier in self._seen:
+            self.counts["deduplicated"] += 1
+            return Decision(False, "seen")
+        return Decision(True, "new")
 
     def push(self, correction: Correction) -> Decision:
-        """Take a correction, unless its failure was seen before in this run."""
+        """Take a correction, unless its failure was seen before in this run; counts the failure."""
         decision = self.admit(correction.id)
         if decision.kept:
             self.counts["leaked"] += bool(correction.leaked)
@@ -83,7 +98,7 @@ class CorrectionBuffer:
         return decision
 
     def available(self, step: int) -> int:
-        """Corrections that could be popped at this optimizer step. Changes nothing."""
+        """Corrections that `pop` could give at this optimizer step. Changes nothing."""
         return sum(not self._is_stale(correction, step) for correction in self._held)
 
     def pop(self, n: int, step: int) -> list[Correction]:
@@ -119,9 +134,9 @@ class CorrectionBuffer:
             self._rng.setstate((version, tuple(internal), gauss_next))
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"The checkpoint's correction buffer cannot be read ({error!r}). Resume from another one."
+                f"The checkpoint's corrections cannot be read ({error!r}). Resume from another one."
             ) from error
-        if len(held) > self.capacity:
+        if self.capacity is not None and len(held) > self.capacity:
             raise RunError(
                 f"The checkpoint holds {len(held)} corrections, more than the capacity {self.capacity}. "
                 f"Set the capacity to {len(held)} or more."
@@ -140,3 +155,53 @@ class CorrectionBuffer:
 
     def _is_stale(self, correction: Correction, step: int) -> bool:
         return self.max_staleness is not None and step - correction.step > self.max_staleness
+
+
+class CorrectionPool(CorrectionBuffer):
+    """Keeps every distinct correction, whatever its age, and gives them again and again, in random order.
+
+    Drawing is without replacement until each was drawn, then over again in another order; one draw never holds a
+    correction twice. Nothing is evicted or stale, and what is drawn twice was used twice.
+
+    Args:
+        seed: of the order.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(capacity=None)
+        self._waiting: list[str] = []  # ids of this round, the next one last
+        self._seed = seed
+        self._rounds = 0
+
+    def pop(self, n: int, step: int) -> list[Correction]:
+        """Draw up to `n` different corrections; they stay in the pool."""
+        drawn: dict[str, None] = {}
+        while len(drawn) < min(n, len(self)):
+            if not self._waiting:
+                self._begin_round(last=drawn)
+            drawn[self._waiting.pop()] = None
+        self.counts["used"] += len(drawn)
+        kept = {correction.id: correction for correction in self._held}
+        return [kept[identifier] for identifier in drawn]
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `CorrectionBuffer`."""
+        return {**super().state_dict(), "waiting": list(self._waiting), "rounds": self._rounds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `CorrectionBuffer`."""
+        super().load_state_dict(state)
+        try:
+            waiting, rounds = [str(identifier) for identifier in state["waiting"]], int(state["rounds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"The checkpoint's pool cannot be read ({error!r}). Resume from another one.") from error
+        if not {correction.id for correction in self._held} >= set(waiting):
+            raise RunError("The checkpoint's pool of corrections misses some of them. Resume from another one.")
+        self._waiting, self._rounds = waiting, rounds
+
+    def _begin_round(self, last: Mapping[str, None]) -> None:
+        """All of them in a new order; those that the draw at hand already holds come last."""
+        order = [correction.id for correction in self._held]
+        random.Random(f"{self._seed}/{self._rounds}").shuffle(order)
+        self._rounds += 1
+        self._waiting = sorted(order, key=lambda identifier: identifier not in last)

@@ -13,7 +13,6 @@ from fissile.corrections import (
     Branching,
     Correction,
     CorrectionBuffer,
-    CorrectionStore,
     Failed,
     Trigger,
     failure_id,
@@ -111,7 +110,7 @@ class FissionGRPO:
         writer: Writer,
         tasks: Mapping[str, Task],
         journal: Journal = lambda record: None,
-        buffer: CorrectionStore | None = None,
+        buffer: CorrectionBuffer | None = None,
         room: int | None = None,
     ) -> None:
         """Wire the loop.
@@ -128,7 +127,7 @@ class FissionGRPO:
         """
         self.settings = settings
         self.diagnoser = Diagnoser(source)
-        self.buffer: CorrectionStore = (
+        self.buffer: CorrectionBuffer = (
             buffer
             if buffer is not None
             else CorrectionBuffer(

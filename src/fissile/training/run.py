@@ -24,7 +24,7 @@ from trl import GRPOConfig
 from fissile.calls import JSON
 from fissile.config import RunConfig
 from fissile.config.unread import told_unread
-from fissile.corrections.store import COUNTS
+from fissile.corrections import COUNTS
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.errors import DataError
 from fissile.evaluation.losses import counted
