@@ -12,13 +12,13 @@ from fissile.config import RunConfig, load_config, parse_config
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
 from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
-from fissile.evaluation import LiveEpisode
+from fissile.evaluation import EpisodeRecord
 from fissile.evaluation.bfcl import cluster
-from fissile.rollouts import Completion, StopReason
+from fissile.rollouts import Completion, End, StopReason
 from fissile.serial import to_json
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.cold_start import Shown
-from fissile.training.course import Course, LiveCourse, make_course
+from fissile.training.course import Course
 from fissile.training.folder import told_shown
 from fissile.training.policy import load_model
 from tiny import tiny_tokenizer
@@ -43,15 +43,13 @@ def shop(folder: Path, ids: str) -> RunConfig:
     return config(tasks=tasks, cold_start={"examples": 4})
 
 
-def live(settings: RunConfig, positions: int | None = None) -> LiveCourse:
-    made = make_course(settings, CHAT, positions)
-    assert isinstance(made, LiveCourse)
-    return made
+def course(settings: RunConfig, positions: int | None = None) -> Course:
+    return Course(settings, CHAT, positions)
 
 
 def test_bfcl_is_split_by_domain_and_trained_turn_by_turn(bfcl: Path) -> None:
     tasks = {"categories": ["multi_turn_base"], "docs": "brief", "max_prompt_tokens": 100_000, "held_out": "vehicle"}
-    made = live(config(tasks=tasks))
+    made = course(config(tasks=tasks))
     assert {scenario_index(task) for task in made.evaluated} == set(DOMAINS["vehicle"])
     assert all(scenario_index(task) not in DOMAINS["vehicle"] for task in made.train)
     assert all(task.start == len(task.turns) - 1 for task in made.train)
@@ -62,7 +60,7 @@ def test_bfcl_is_split_by_domain_and_trained_turn_by_turn(bfcl: Path) -> None:
 def test_the_word_none_holds_out_no_domain(bfcl: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('[tasks]\ncategories = ["multi_turn_base"]\nheld_out = "none"\nmax_prompt_tokens = 100000\n')
-    made = live(load_config(recipe, ["fission.max_staleness=none"]))
+    made = course(load_config(recipe, ["fission.max_staleness=none"]))
     trained = {scenario_index(task) for task in made.train}
     tested = {scenario_index(task) for task in made.evaluated}
     assert not trained & tested
@@ -71,10 +69,10 @@ def test_the_word_none_holds_out_no_domain(bfcl: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ids", ["order#{}", "{}_request", "a_{}"])
 def test_ids_of_any_form_keep_their_cold_start_and_their_clusters(tmp_path: Path, ids: str) -> None:
-    made = live(shop(tmp_path, ids))
+    made = course(shop(tmp_path, ids))
     assert len(made.examples()) == 4
-    record = LiveEpisode("buy_1", "", False, "", "done", (), ())
-    other = LiveEpisode("sell_1", "", False, "", "done", (), ())
+    record = EpisodeRecord("buy_1", "", False, End.DONE)
+    other = EpisodeRecord("sell_1", "", False, End.DONE)
     assert cluster(record) != cluster(other)
 
 
@@ -92,8 +90,8 @@ def test_the_shortest_context_that_anything_allows_is_the_limit(
     settings = shop(tmp_path, "t{}").model_dump(mode="json")
     settings["engine"] |= engine
     settings["world"] |= world
-    made = live(parse_config(settings), positions=8000)
-    assert made.trainer_settings["limits"].context_tokens == expected
+    made = course(parse_config(settings), positions=8000)
+    assert made.sampler.limits.context_tokens == expected
 
 
 def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
@@ -103,7 +101,7 @@ def test_a_live_evaluation_has_one_episode_a_task(tmp_path: Path) -> None:
 
 
 def test_an_episode_that_the_engine_lost_is_no_wrong_one_of_the_record(tmp_path: Path) -> None:
-    made = live(shop(tmp_path, "t{}"))
+    made = course(shop(tmp_path, "t{}"))
     assert len(made.evaluated) > 1
     gone = made.sampler.context(made.evaluated[0]).prompt_ids
 
@@ -124,7 +122,7 @@ def test_live_tasks_without_their_tools_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({**row, "world": {"name": "python"}}) + "\n", encoding="utf-8")
     with pytest.raises(DataError, match="--tools"):
-        make_course(config(tasks={"source": str(file)}), CHAT, None)
+        course(config(tasks={"source": str(file)}))
 
 
 def test_a_model_is_put_on_the_accelerator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +149,8 @@ class FailingEngine:
 def courses(folder: Path) -> Iterator[Course]:
     make_world(folder)
     tasks = {"source": str(folder / "tasks.jsonl"), "max_prompt_tokens": 4096}
-    yield make_course(parse_config({"tasks": tasks}), CHAT, None)
-    yield live(shop(folder, "t{}"))
+    yield course(parse_config({"tasks": tasks}))
+    yield course(shop(folder, "t{}"))
 
 
 def test_an_evaluation_that_lost_everything_has_no_figures(tmp_path: Path) -> None:
@@ -170,10 +168,10 @@ def test_an_evaluation_that_lost_a_part_counts_it(tmp_path: Path) -> None:
 
 def test_demonstrations_are_counted_and_too_long_ones_are_left_out(tmp_path: Path) -> None:
     settings = shop(tmp_path, "t{}")
-    whole, shown = live(settings), Shown()
+    whole, shown = course(settings), Shown()
     lengths = sorted(len(example["input_ids"]) for example in whole.examples(shown))
     assert (shown.examples, shown.recoveries, sum(shown.left_out.values())) == (4, 0, 0)
-    cut, shown = live(settings, positions=lengths[-1] - 1), Shown()
+    cut, shown = course(settings, positions=lengths[-1] - 1), Shown()
     kept = [len(example["input_ids"]) for example in cut.examples(shown)]
     assert max(kept) < lengths[-1]
     assert (shown.examples, sum(shown.left_out.values())) == (len(kept), 4 - len(kept))
@@ -183,7 +181,7 @@ def test_demonstrations_are_counted_and_too_long_ones_are_left_out(tmp_path: Pat
 def test_recoveries_are_those_that_were_demonstrated(tmp_path: Path) -> None:
     make_world(tmp_path)
     tasks = {"source": str(tmp_path / "tasks.jsonl"), "max_prompt_tokens": 4096}
-    made = make_course(parse_config({"tasks": tasks, "cold_start": {"recovery_share": 1.0}}), CHAT, None)
+    made = course(parse_config({"tasks": tasks, "cold_start": {"recovery_share": 1.0}}))
     shown = Shown()
     made.examples(shown)
     told = told_shown(shown.to_dict(518, 0.5))
@@ -198,8 +196,8 @@ def test_turns_that_are_not_trained_on_or_need_many_calls_are_told(tmp_path: Pat
     thanks = {"messages": [{"role": "user", "content": "Thank you."}], "ground_truth": []}
     twice = [{**row, "ground_truth": row["ground_truth"] * 2, "turns": [*row.get("turns", []), thanks]} for row in rows]
     file.write_text("".join(json.dumps(row) + "\n" for row in twice), encoding="utf-8")
-    made = live(settings)
+    made = course(settings)
     scenarios = made.summary.split()[0]
     assert f"; {scenarios} more turns expect no call" in made.summary
     few = settings.model_copy(update={"world": settings.world.model_copy(update={"steps_per_turn": 1})})
-    assert f"; {scenarios} turns need more calls than world.steps_per_turn = 1" in live(few).summary
+    assert f"; {scenarios} turns need more calls than world.steps_per_turn = 1" in course(few).summary

@@ -14,7 +14,7 @@ from fissile.config import load_config
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.errors import InputError, RunError
 from fissile.training.callbacks import LearningWatch
-from fissile.training.course import make_course
+from fissile.training.course import Course
 from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
@@ -36,13 +36,13 @@ def test_what_makes_no_update_is_refused_before_anything_is_computed(
 ) -> None:
     chat = ChatFormat(tiny_tokenizer(), HermesDialect())
     with pytest.raises(InputError, match=message):
-        make_course(load_config(make_world(tmp_path), [override]), chat, None)
+        Course(load_config(make_world(tmp_path), [override]), chat, None)
 
 
 def test_a_single_step_within_the_warm_up_is_refused(tmp_path: Path) -> None:
     chat = ChatFormat(tiny_tokenizer(), HermesDialect())
     with pytest.raises(InputError, match="warmup_steps = 0"):
-        make_course(load_config(make_world(tmp_path, 1), ["training.warmup_steps=1"]), chat, None)
+        Course(load_config(make_world(tmp_path, 1), ["training.warmup_steps=1"]), chat, None)
 
 
 def test_a_recipe_without_training_is_refused_by_the_command(tmp_path: Path) -> None:

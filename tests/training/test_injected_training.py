@@ -16,15 +16,14 @@ from fissile import FissionGRPOTrainer
 from fissile.config import RunConfig, parse_config
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import ScriptedEngine
-from fissile.engines.attempts import Attempter
-from fissile.engines.injection import SingleStepInjector
-from fissile.environments import SingleStep
+from fissile.engines.injection import InjectionSettings, Injector
+from fissile.engines.token_policy import TokenWriter
+from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, get_source
 from fissile.methods import Scored
 from fissile.reports.records import StageReport
-from fissile.rollouts import InjectionSettings
-from fissile.training.course import make_course
+from fissile.training.course import Course
 from fissile.training.progress import recovery_table
 from idle_training import train_idly
 from tiny import squares, tiny_tokenizer
@@ -94,10 +93,10 @@ def test_a_single_step_course_trains_and_evaluates_with_forced_failures(tmp_path
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tasks = {"source": str(file), "max_prompt_tokens": 100_000}
-    course = make_course(run_config(tasks=tasks, injection={"rate": 1.0, "seed": 5}), CHAT, None)
-    injector = course.trainer_settings["injector"]
+    course = Course(run_config(tasks=tasks, injection={"rate": 1.0, "seed": 5}), CHAT, None)
+    assert course.injector is not None
     explore = [course.sampler.context(task) for task in course.train]
-    assert {context.depth for context in injector.inject(explore)} == {1}
+    assert {context.depth for context in course.injector.inject(explore)} == {1}
     records, report = course.evaluate(ScriptedEngine(silent), lambda done, total: None)
     assert {"rate": 1.0, "seed": 5, "in_a_row": 1}.items() <= report["injection"].items()
     count = len(course.evaluated)
@@ -106,22 +105,23 @@ def test_a_single_step_course_trains_and_evaluates_with_forced_failures(tmp_path
     told = f"injected failures: rate 1, seed 5, at most 1 in a row; {count} of {count} drawn turns"
     assert told in str(recovery_table({"model": report}).title)
     assert StageReport.from_dict("model", json.loads(json.dumps(report))).injection == told
-    plain = make_course(run_config(tasks=tasks), CHAT, None)
-    assert "injector" not in plain.trainer_settings
+    plain = Course(run_config(tasks=tasks), CHAT, None)
+    assert plain.injector is None
     assert "injection" not in plain.evaluate(ScriptedEngine(silent), lambda done, total: None)[1]
 
 
 def test_a_live_course_trains_and_evaluates_with_forced_failures() -> None:
     tasks = {"source": str(EXAMPLES / "shop.jsonl"), "tools": str(EXAMPLES / "shop.py"), "max_prompt_tokens": 100_000}
-    course = make_course(run_config(tasks=tasks, injection={"rate": 1.0}), CHAT, None)
+    course = Course(run_config(tasks=tasks, injection={"rate": 1.0}), CHAT, None)
     (first, *_) = course.train
-    (context,) = course.trainer_settings["injector"].inject([course.sampler.context(first)], 7)
+    assert course.injector is not None
+    (context,) = course.injector.inject([course.sampler.context(first)], 7)
     assert (context.depth, context.turn) == (1, first.start)
     records, report = course.evaluate(ScriptedEngine(silent), lambda done, total: None)
     assert report["injection"] == report["suite"]["injection"]
     assert report["injected"]["failures"] > 0
     assert report["injected"]["answered_rate"]["num"] == 0  # the policy gave up every time
-    forced = [step for record in records["rollouts"] for step in record["steps"] if step["injected"]]
+    forced = [step for record in records["rollouts"] for step in record["steps"] if step.get("injected")]
     assert len(forced) == report["injected"]["failures"] == report["injected_turns"]["forced"]
     assert all(step["attempt"]["errors"] and step["results"] for step in forced)
 
@@ -131,7 +131,7 @@ def test_a_live_course_trains_and_evaluates_with_forced_failures() -> None:
 
 def trainer(folder: Path, injection: InjectionSettings, method: str) -> FissionGRPOTrainer:
     torch.manual_seed(0)
-    single = Attempter(CHAT, SingleStep(CHAT.dialect))
+    diagnoser = Diagnoser(get_source("rules"))
     return FissionGRPOTrainer(
         model=get_peft_model(
             tiny_llama(267, max_position_embeddings=2048),
@@ -154,7 +154,7 @@ def trainer(folder: Path, injection: InjectionSettings, method: str) -> FissionG
         train_dataset=squares(8),
         processing_class=CHAT.tokenizer,
         method=method,
-        injector=SingleStepInjector(injection, single, Diagnoser(get_source("rules"))),
+        injector=Injector(injection, CHAT.dialect, TokenWriter(CHAT), make_environment, diagnoser=diagnoser),
     )
 
 

@@ -14,7 +14,7 @@ from trl import GRPOConfig
 from fissile import FissionGRPOTrainer, FissionSettings
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
-from fissile.engines.live import LiveSampler
+from fissile.engines.sampler import Sampler
 from fissile.environments.python import PythonTools, PythonWorld
 from fissile.errors import ConfigError, InfrastructureError
 from fissile.methods import Phase
@@ -222,7 +222,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
             raise InfrastructureError("worker", "the worker cannot be started")
 
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
-    made.groups.sampler = LiveSampler(CHAT, lambda task: Lost(TOOLS), limits=Limits(steps_per_turn=3))
+    made.groups.sampler = Sampler(CHAT, lambda task: Lost(TOOLS), limits=Limits(steps_per_turn=3))
     train_idly(made)
     ends = [scored.rollout.end for scored in made._scored]
     assert ends == [End.INFRASTRUCTURE] * 3 + [End.DONE]
@@ -232,7 +232,7 @@ def test_a_lost_world_leaves_the_batch_without_a_reward(tmp_path: Path) -> None:
 
 def test_a_context_without_room_learns_nothing(tmp_path: Path) -> None:
     made = trainer(tmp_path, TextEngine(Explore()), [turn("shop-0", 0)], args={"max_steps": 1})
-    made.groups.sampler = LiveSampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
+    made.groups.sampler = Sampler(CHAT, lambda task: PythonWorld(TOOLS), limits=Limits(context_tokens=10))
     train_idly(made)
     assert {scored.rollout.end for scored in made._scored} == {End.CONTEXT_LIMIT}
     assert made.state.log_history[0]["loss"] == 0
