@@ -114,9 +114,10 @@ def test_python_passes_strict_type_checking_without_a_plugin(tmp_path: Path, mon
     every_setting = (  # a call with one field, as people write it
         "from fissile import FissionSettings, RewardConfig\n"
         "from fissile.config import EngineConfig, ModelConfig, RunConfig, TasksConfig, TrainingConfig\n"
+        "from fissile.engines.injection import InjectionSettings\n"
         "from fissile.evaluation.suite import SuiteSettings\n"
         "from fissile.methods import OfflineSettings\n"
-        "from fissile.rollouts import InjectionSettings, Limits\n"
+        "from fissile.rollouts import Limits\n"
         "from fissile.tasks.procedural import ProceduralSettings\n"
         'FissionSettings(feedback="rules"), RewardConfig(), Limits(), OfflineSettings(tasks=4)\n'
         'RunConfig(model=ModelConfig(path="x"), tasks=TasksConfig(source="bfcl"), training=TrainingConfig(steps=2))\n'

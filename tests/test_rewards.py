@@ -21,12 +21,12 @@ TASK = Task("t", USER, (F, G), (EXPECTED_F,))
 BOTH = Task("both", USER, (F, G), (EXPECTED_F, ExpectedCall.exactly("g", {})))
 NOTHING = Task("nothing", USER, (F, G), ())
 CONFIG = RewardConfig()
-ROOM = SingleStep(HermesDialect())
+HERMES, ROOM = HermesDialect(), SingleStep()
 
 
 def attempt(task: Task, *calls: tuple[str, dict], truncated: bool = False) -> Attempt:
     text = HermesDialect().render_calls([ToolCall(name, arguments, "") for name, arguments in calls])
-    return ROOM.attempt(task, text, truncated)
+    return ROOM.attempt(task, text, HERMES, truncated)
 
 
 def reward(judged: Attempt, task: Task = TASK, config: RewardConfig = CONFIG, **options):
@@ -66,7 +66,8 @@ def test_alpha_moves_between_names_and_arguments():
 
 
 def test_a_malformed_call_counts_as_a_call():
-    mixed = ROOM.attempt(TASK, '<tool_call>{</tool_call><tool_call>{"name": "f", "arguments": {"x": 1, "y": 2}}')
+    text = '<tool_call>{</tool_call><tool_call>{"name": "f", "arguments": {"x": 1, "y": 2}}'
+    mixed = ROOM.attempt(TASK, text, HERMES)
     assert correctness(mixed, TASK) == pytest.approx(2 * 0.5 * 1 / 2)
 
 
@@ -93,7 +94,7 @@ def test_a_failure_that_only_the_judge_sees_does_not_earn_the_full_reward():
     ],
 )
 def test_format(task, text, truncated, fmt):
-    assert reward(ROOM.attempt(task, text, truncated), task).fmt == fmt
+    assert reward(ROOM.attempt(task, text, HERMES, truncated), task).fmt == fmt
 
 
 # --- R_len ---
@@ -143,12 +144,12 @@ def test_total_by_hand():
     assert reward(right).total == pytest.approx((2 * 1 + 1 * 2 + 1) / 3)
     assert reward(right, progress=1.0).total == pytest.approx((1 * 1 + 2 * 2 + 1) / 3)
     assert reward(half, progress=0.5).total == pytest.approx((1.5 * 1 + 1.5 * 1.5 + 1) / 3)
-    assert reward(ROOM.attempt(TASK, "no"), completion_length=80).total == pytest.approx(math.exp(-0.5) / 3)
+    assert reward(ROOM.attempt(TASK, "no", HERMES), completion_length=80).total == pytest.approx(math.exp(-0.5) / 3)
 
 
 def test_a_repeat_of_the_failed_call_earns_nothing_where_that_is_set():
     parent = attempt(TASK, ("f", {"x": 1, "y": 3}))
-    spaced = ROOM.attempt(TASK, '<tool_call>{ "arguments": {"y":3, "x":1}, "name": "f" }</tool_call>')
+    spaced = ROOM.attempt(TASK, '<tool_call>{ "arguments": {"y":3, "x":1}, "name": "f" }</tool_call>', HERMES)
     better = attempt(TASK, ("f", {"x": 1, "y": 2}))
     strict = RewardConfig(repeat_earns_nothing=True)
     repeat = reward(spaced, config=strict, parent=parent)

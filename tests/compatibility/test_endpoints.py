@@ -13,6 +13,7 @@ import pytest
 
 from compatibility.page import Row, assert_section
 from fault_server import Act, completion, cuts, free_port, refuses, says, sends, serving
+from fissile.calls import Attempt
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
@@ -20,6 +21,7 @@ from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSett
 from fissile.engines.endpoint_client import proxy_for
 from fissile.errors import ConfigError
 from fissile.rollouts import Response, StopReason
+from fissile.serial import from_json, to_json
 from fissile.tasks import Task
 from fissile.tools import Tool
 
@@ -66,9 +68,9 @@ def sent_back(act: Act, dialect: str | None = None, **settings: Any) -> dict[str
     with serving(act) as server:
         asked = policy(server.url, dialect, **settings)
         (response,) = asked.respond([CONTEXT], SAMPLING)
-        calls = response.parsed.calls
-        exchange = Exchange(response.text, calls, ("9",) * len(calls), (), False, response.provider)
-        kept = Exchange.from_dict(json.loads(json.dumps(exchange.to_dict())))
+        said = Attempt(response.text, response.parsed.calls)
+        exchange = Exchange(said, ("9",) * len(said.calls), provider=response.provider)
+        kept = from_json(Exchange, json.loads(json.dumps(to_json(exchange))))
         asked.respond([replace(CONTEXT, dialogue=(kept,))], SAMPLING)
         (found,) = [said for said in server.bodies[-1]["messages"] if said["role"] == "assistant"]
     return found

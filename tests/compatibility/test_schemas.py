@@ -57,7 +57,7 @@ def row(call: dict[str, Any], *right: dict[str, Any]) -> Callable[[], None]:
         (task,) = tasks_from_rows([{"messages": said, "tools": [tool], "ground_truth": [{"name": "f", **call}]}])
         dialect = HermesDialect()
         texts = [dialect.render_calls([ToolCall.of("f", arguments)]) for arguments in right]
-        assert [SingleStep(dialect).attempt(task, text).errors for text in texts] == [()] * len(right)
+        assert [SingleStep().attempt(task, text, dialect).errors for text in texts] == [()] * len(right)
 
     return check
 

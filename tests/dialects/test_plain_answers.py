@@ -53,7 +53,7 @@ def test_a_plain_answer_is_content(name, text):
     assert parsed.calls == ()
     assert parsed.content == text.strip()
     task = Task("t", ({"role": "user", "content": "Who is it?"},), (AREA,), ())
-    assert not SingleStep(get_dialect(name)).attempt(task, text).failed
+    assert not SingleStep().attempt(task, text, get_dialect(name)).failed
 
 
 NO_ARGUMENTS = {

@@ -56,12 +56,12 @@ TASK = Task(
     ),
 )
 RIGHT = {"base": 10, "height": 5, "scale": 0.25}
-ENVIRONMENT = SingleStep(HermesDialect())
+HERMES, ENVIRONMENT = HermesDialect(), SingleStep()
 
 
 def failure(arguments: dict, name: str = "calculate_area", task: Task = TASK) -> Failure:
     text = HermesDialect().render_calls([ToolCall(name, arguments, "")])
-    return Failure(task, ENVIRONMENT.attempt(task, text))
+    return Failure(task, ENVIRONMENT.attempt(task, text, HERMES))
 
 
 def said(source: str, failed: Failure) -> str:
@@ -174,7 +174,7 @@ def test_of_many_tools_only_the_closest_are_named():
 
 def test_a_malformed_call_names_reason_and_place():
     text = '<tool_call>\n{"name": "calculate_area" "arguments": {}}\n</tool_call>'
-    failed = Failure(TASK, ENVIRONMENT.attempt(TASK, text))
+    failed = Failure(TASK, ENVIRONMENT.attempt(TASK, text, HERMES))
     position = text.index('"arguments"')
     assert said("rules", failed).startswith(
         f"SyntaxError: the tool call cannot be parsed (Expecting ',' delimiter at character {position})."
@@ -183,10 +183,10 @@ def test_a_malformed_call_names_reason_and_place():
 
 
 def test_no_call_too_few_and_too_many():
-    none = Failure(TASK, ENVIRONMENT.attempt(TASK, "Hello!"))
+    none = Failure(TASK, ENVIRONMENT.attempt(TASK, "Hello!", HERMES))
     assert said("rules", none).startswith("RuntimeError: no tool was called; the tools are 'calculate_area'")
     twice = HermesDialect().render_calls([ToolCall("calculate_area", RIGHT, "")] * 2)
-    many = Failure(TASK, ENVIRONMENT.attempt(TASK, twice))
+    many = Failure(TASK, ENVIRONMENT.attempt(TASK, twice, HERMES))
     assert said("rules", many).endswith("call: RuntimeError: more tools were called than the user asked for.")
     pair = Task("t", TASK.messages, TASK.tools, TASK.ground_truth * 2)
     few = failure(RIGHT, task=pair)
@@ -284,7 +284,7 @@ def assert_harmless_and_to_the_point(task: Task, fault: Fault, seed: int, guard:
     faulty = corrupt(task, HermesDialect(), random.Random(seed), fault)
     if faulty is None:
         return
-    failed = Failure(task, ENVIRONMENT.attempt(task, faulty.text))
+    failed = Failure(task, ENVIRONMENT.attempt(task, faulty.text, HERMES))
     right = HermesDialect().parse(HermesDialect().render_calls(task.oracle_calls()))
     for source in ("rules", "service"):
         text = said(source, failed)

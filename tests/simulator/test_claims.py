@@ -67,7 +67,7 @@ def real_failure(row, tasks, live) -> Failure:
         return Failure(live[row["task"]].at_turn(0), attempt, (), tuple(row["answers"]), (), row.get("silent", False))
     text = row["text"] if "text" in row else HermesDialect().render_calls(calls)
     task = tasks[row["task"]]
-    return Failure(task, SingleStep(HermesDialect()).attempt(task, text))
+    return Failure(task, SingleStep(None).attempt(task, text, HermesDialect()))
 
 
 def disagreements(row, failure) -> list[str]:

@@ -22,8 +22,8 @@ SAID = "TypeError: 'side' must be an integer."
 
 
 def failures(count: int) -> list[Failure]:
-    judge = SingleStep(DIALECT)
-    return [Failure(task, judge.attempt(task, TEXT)) for task in squares(count)]
+    judge = SingleStep()
+    return [Failure(task, judge.attempt(task, TEXT, DIALECT)) for task in squares(count)]
 
 
 def say(prompt: tuple[int, ...], sample: int) -> Sequence[int]:

@@ -48,7 +48,7 @@ RIGHT = {"base": 10, "height": 5, "unit": "cm"}
 
 
 def failure(text: str) -> Failure:
-    return Failure(TASK, SingleStep(HermesDialect()).attempt(TASK, text))
+    return Failure(TASK, SingleStep().attempt(TASK, text, HermesDialect()))
 
 
 def called(arguments: dict, name: str = "calculate_area") -> Failure:
@@ -186,7 +186,7 @@ def test_lengths_leaks_and_emptiness():
     assert (found.words, found.lines, found.characters, found.is_empty) == (3, 2, 14, False)
     assert assess(" \n", FAILURES["value"]).is_empty
     secret = Task("s", (), (AREA,), (ExpectedCall("calculate_area", {"owner": ["Ann Lee"]}),))
-    wrong = Failure(secret, SingleStep(HermesDialect()).attempt(secret, "hm"))
+    wrong = Failure(secret, SingleStep().attempt(secret, "hm", HermesDialect()))
     assert assess("'owner' should be Ann Lee", wrong).leak == "value"
     assert assess("'owner' should be Ann Lee", wrong).to_dict()["leak"] == "value"
 

@@ -35,7 +35,8 @@ TASK = Task("t", ({"role": "user", "content": "Two nights\nin Bari."},), (BOOK, 
 
 
 def failure(text: str, task: Task = TASK) -> Failure:
-    attempt = SingleStep(HermesDialect()).attempt(task, f"<tool_call>\n{text}\n</tool_call>" if text else "Hello.")
+    said = f"<tool_call>\n{text}\n</tool_call>" if text else "Hello."
+    attempt = SingleStep().attempt(task, said, HermesDialect())
     assert attempt.failed
     return Failure(task, attempt)
 

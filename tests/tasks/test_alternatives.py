@@ -37,7 +37,7 @@ def load(call: dict[str, Any]) -> Task:
 
 def kinds(task: Task, arguments: dict[str, Any]) -> list[tuple[str, str | None]]:
     dialect = HermesDialect()
-    attempt = SingleStep(dialect).attempt(task, dialect.render_calls([ToolCall.of("book", arguments)]))
+    attempt = SingleStep().attempt(task, dialect.render_calls([ToolCall.of("book", arguments)]), dialect)
     assert (correctness(attempt, task) == 2) is not attempt.failed
     return [(error.kind.value, error.argument) for error in attempt.errors]
 

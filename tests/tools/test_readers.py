@@ -44,7 +44,7 @@ TASK = Task("t", SAID, (BOOK,), (ExpectedCall.exactly("book", RIGHT),))
 
 def failure(task: Task, arguments: dict[str, Any]) -> Failure:
     dialect = HermesDialect()
-    attempt = SingleStep(dialect).attempt(task, dialect.render_calls([ToolCall.of("book", arguments)]))
+    attempt = SingleStep().attempt(task, dialect.render_calls([ToolCall.of("book", arguments)]), dialect)
     return Failure(task, attempt)
 
 
@@ -88,7 +88,7 @@ def test_rules_about_a_whole_call_quote_them():
 def test_faults_apply_to_arguments_that_stand_elsewhere(fault):
     wrong = corrupt(TASK, HermesDialect(), random.Random(0), fault)
     assert wrong is not None
-    errors = SingleStep(HermesDialect()).attempt(TASK, wrong.text).errors
+    errors = SingleStep().attempt(TASK, wrong.text, HermesDialect()).errors
     assert errors
     assert all(error.argument for error in errors)
 
