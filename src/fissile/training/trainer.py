@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,24 +26,14 @@ from fissile.engines.injection import Injector
 from fissile.engines.live import EnvironmentMaker, LiveSampler
 from fissile.engines.samplers import make_sampler
 from fissile.environments.worlds import make_environment
-from fissile.feedback import FeedbackSource
-from fissile.methods import (
-    GRPO,
-    FissionSettings,
-    Method,
-    OfflineGRPO,
-    OfflineSettings,
-    Phase,
-    Plan,
-    Scored,
-    make_method,
-)
+from fissile.feedback import FeedbackSource, get_source
+from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
 from fissile.training.callbacks import BudgetWatch
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
-from fissile.training.figures import step_figures
+from fissile.training.figures import log_report, step_figures
 from fissile.training.groups import (
     check_loss_mask,
     in_row_order,
@@ -53,16 +43,17 @@ from fissile.training.groups import (
     refuse_split_groups,
     room_for_context,
 )
+from fissile.training.hooks import apply_credit, checked_plan, checked_revision, with_rewards
 from fissile.training.spending import Budget, Limit, Spent
-from fissile.training.step_sampler import Sampled, StepSampler
+from fissile.training.step_sampler import StepSampler
 from fissile.training.task_trainer import TaskGRPOTrainer
-from fissile.training.updates import Learning
+from fissile.training.updates import Learning, has_advantage
 
 
 class FissionGRPOTrainer(TaskGRPOTrainer):
-    """GRPO on tool calls, with fission of the failed ones.
+    """GRPO on tool calls, by the hooks of a method; by default with fission of the failed ones.
 
-    Takes what `trl.GRPOTrainer` takes, in its order, and the fission settings; what it does not take it refuses by name
+    Takes what `trl.GRPOTrainer` takes, in its order, and a method; what it does not take it refuses by name
     (`fissile.training.trl_settings`). Rows of `train_dataset` and `eval_dataset` are tasks: `messages`, `tools`,
     `ground_truth` (or `Task` objects). `reward_funcs` are added to the composite reward and receive the columns of the
     dataset, and `task` and `attempt`.
@@ -86,9 +77,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         quantization_config: Any = None,
         peft_config: Any = None,
         *,
-        fission: FissionSettings | None = None,
-        source: FeedbackSource | None = None,
-        method: str = "fission_grpo",
+        method: Method | str | None = None,
+        source: FeedbackSource | str | None = None,
         reward: RewardConfig | None = None,
         dialect: str = "hermes",
         template_options: Mapping[str, Any] | None = None,
@@ -98,9 +88,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         make_environment: EnvironmentMaker = make_environment,
         limits: Limits | None = None,
         injector: Injector | None = None,
-        offline: OfflineSettings | None = None,
         budget: Budget | None = None,
-        refills: int = 0,
         **others: Any,
     ) -> None:
         """Build the trainer.
@@ -118,26 +106,23 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             optimizers: as for TRL.
             quantization_config: as for TRL.
             peft_config: as for TRL; adapters of virtual tokens cannot be sampled from.
-            fission: the knobs of Fission-GRPO.
-            source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
+            method: `FissionGRPO(per_group=2)`, an object of your own, or a name of `fissile.methods` for its default
+                settings; "fission_grpo" by default, and "grpo" for the same run without fission.
+            source: writes the diagnoses, whatever the method's settings say: a name, a simulator of
                 `fissile.simulator.sources.make_source`, or any object of your own that is a `FeedbackSource`. It may
                 fail as it likes; the leak guard stands over it, and `rules` stands in for it.
-            method: "fission_grpo", "grpo" for the same run without fission, or "offline_grpo" for corrections of the
-                starting policy only.
             reward: the composite reward.
             dialect: the tool-call format.
             template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3; the same as
                 `GRPOConfig.chat_template_kwargs`.
-            journal: receives one record for each intercepted failure and each fission.
+            journal: receives the method's records, such as one for each intercepted failure.
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
                 `use_vllm=True` TRL samples.
             make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
             limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
             injector: forces failures in the explore contexts of training; see `fissile.engines.injection`.
-            offline: what "offline_grpo" collects.
             budget: the training ends after the update that spends it, if that is before `max_steps`. For one process.
-            refills: rounds of dynamic sampling in an explore step at most; see `StepSampler.refilled`.
             others: arguments of `trl.GRPOTrainer` that are refused.
 
         Raises:
@@ -147,10 +132,11 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         """
         self._fingerprint = fingerprint
         self._budget = budget or Budget()
-        self._refills = refills
         self._progress = 0.0
         self.spent = Spent()
-        self._scored: list[Scored] = []
+        self._scored: Sequence[Scored] = ()
+        self._rewards = torch.empty(0)  # of the rollouts at hand, as TRL weights and sums them
+        self._begun = False
         self.updates: Counter[str] = Counter()
         self.steps_without_signal = 0
         super().__init__(
@@ -175,27 +161,28 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         room = room_for_context(self.model, self.max_completion_length)
         limits = limits or Limits(context_tokens=room)
         sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
+        self.method = make_method(method)
         refuse_several_processes(
             self.accelerator.num_processes,
-            in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or refills > 0),
+            in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or self.method.samples_again),
             counted=self._budget != Budget(),
         )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         self._prepare_packing(self.args.cast_lm_head_to_fp32)
         self.engine: Engine = self._engine(make_engine)
-        self.method: Method = make_method(
-            method,
-            fission or FissionSettings(),
-            offline or OfflineSettings(),
-            source,
-            sampler.extend,
-            self.tasks,
-            journal,
-            room,
+        self.method.attach(
+            Host(
+                self.tasks,
+                sampler.extend,
+                get_source(source) if isinstance(source, str) else source,
+                journal,
+                self.groups.draw,
+                room,
+                self.args.per_device_train_batch_size * self.args.steps_per_generation,
+                self.num_generations,
+                self.args.seed,
+            )
         )
-        if not isinstance(self.method, GRPO):
-            rollouts = self.args.per_device_train_batch_size * self.args.steps_per_generation
-            (fission or FissionSettings()).refuse_remainder(rollouts, self.num_generations)
         self.add_callback(BudgetWatch(lambda: self._budget.reached(self.spent) is not None))
 
     @property
@@ -223,7 +210,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             saved = load_state(str(checkpoint), self._fingerprint, self.accelerator.process_index)
-            spent = Spent(**saved.get("spent", {}))
+            spent = Spent(**saved["spent"])
             steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
             if state.global_step >= steps or self._budget.reached(spent):
                 self._load_from_checkpoint(str(checkpoint))
@@ -235,32 +222,40 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
     # --- the overrides -------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Choose the contexts of the step, let TRL sample and score, then let the method observe."""
+        """Choose the contexts of the step, let TRL sample and score, give credit, then let the method observe."""
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
+        method = self.method if training else Method()  # an evaluation only explores
         self._progress = self._share_done()
         refuse_split_evaluation(len(inputs), group)
         explore = [self.groups.context(self._rows.task(row)) for row in inputs[::group]]
-        method: Method = self.method if training else GRPO()
-        if training:
-            self._collect()
-        sampled = self._sampled(method.plan(explore, group, self.state.global_step))
-        plan, self._scored = sampled.plan, sampled.scored
+        if training and not self._begun:
+            method.begin(self.groups.draw, partial(self._sample, forced=False))
+            self._begun = True
+        batch = self._sample(checked_plan(method, method.plan(explore, group, self.state.global_step), len(inputs)))
+        batch = checked_revision(method, method.revise(batch, self._sample), len(inputs))
+        plan, self._scored = batch.plan, batch.scored
         rows = [self._rows.row(context) for context in plan.contexts for _ in range(plan.samples)]
         with self._group_size(plan.samples):
-            batch: dict[str, Any] = super()._generate_and_score_completions(rows)
-        check_loss_mask(batch, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
-        method.observe(*sampled.observed, self.state.global_step)
+            tensors: dict[str, Any] = super()._generate_and_score_completions(rows)
+        check_loss_mask(tensors, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
+        apply_credit(method, with_rewards(batch, self._rewards), tensors, self.beta)
+        method.observe(batch, self.state.global_step)
         if training:
-            if self._refills and plan.phase is Phase.EXPLORE:
-                self._metrics["train"]["explore/refilled"].append(float(len(sampled.discarded)))
-            self.learning.count(batch, [scored.rollout.lost for scored in self._scored])
-            self._count(plan, batch["advantages"])
+            self.learning.count(tensors, [scored.rollout.lost for scored in self._scored])
+            self._count(plan, tensors["advantages"])
         else:
             for name, value in step_figures(plan, self._scored).items():
                 self._metrics["eval"][name.removeprefix("explore/")].append(value)
-        batch["row"] = torch.arange(len(rows), device=batch["advantages"].device)
-        return batch
+        tensors["row"] = torch.arange(len(rows), device=tensors["advantages"].device)
+        return tensors
+
+    def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:
+        """TRL's [rows, functions]; what they sum up to is kept for the method."""
+        rewards: torch.Tensor = super()._calculate_rewards(*arguments)
+        weighted = rewards * self.reward_weights.to(rewards.device)
+        self._rewards = weighted.nansum(dim=1).masked_fill(rewards.isnan().all(dim=1), torch.nan)
+        return rewards
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """TRL's, with the rows of a group side by side again: TRL shuffles them over the micro-batches."""
@@ -287,33 +282,26 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
         }
 
-    def _sampled(self, plan: Plan) -> Sampled:
-        """The rollouts of a plan; in training with what is forced, and with others in the place of silent groups."""
-        step = self.state.global_step
-        if self.model.training:
-            plan = self.groups.injected(plan, step)
-        sampled = Sampled(plan, self._sample(plan))
-        if self.model.training and self._refills and plan.phase is Phase.EXPLORE:
-            sampled = self.groups.refilled(sampled, self._refills, step, f"refill/{self._step_key()}", self._sample)
-        return sampled
+    def _sample(self, plan: Plan, key: str = "", *, forced: bool = True) -> Batch:
+        """The rewarded rollouts of a plan, in training with the failures that are forced in explore contexts.
 
-    def _sample(self, plan: Plan, draw: str = "") -> list[Scored]:
-        """The rewarded rollouts of a plan; `draw` tells several draws of a step apart."""
+        Args:
+            plan: the groups.
+            key: tells several draws of a step apart.
+            forced: False for no forced failures.
+        """
+        step = self.state.global_step
         if not self.model.training:  # every batch of an evaluation its own numbers
-            draw = f"evaluation/{plan.contexts[0].task.id}"
-        sampling = replace(self._sampling, seed=self._step_seed(draw))
+            key = f"evaluation/{plan.contexts[0].task.id}"
+        elif forced:
+            plan = self.groups.injected(plan, step)
+        sampling = replace(self._sampling, seed=self._step_seed(key))
         scored = self.groups.sample(self.engine, plan, sampling, self._progress)
         if isinstance(self.engine, TransformersEngine):
             self.engine.forget()  # the weights are about to change, and the update needs the memory
         if self.model.training:
             self.spent.add(entry.rollout for entry in scored)
-        return scored
-
-    def _collect(self) -> None:
-        """Before the first update: the corrections of the starting policy, where the method asks for them."""
-        if isinstance(self.method, OfflineGRPO) and not self.method.collected:
-            contexts = self.groups.draw(self.method.offline.tasks, f"collection/{self.args.seed}")
-            self.method.collect(contexts, lambda plan: self._sample(plan, f"collection/{plan.contexts[0].task.id}"))
+        return Batch(plan, tuple(scored), step, self._step_key())
 
     def _share_done(self) -> float:
         """Share of the training that is done, in [0, 1]: by steps, or by a budget where that is more."""
@@ -333,16 +321,13 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     def _count(self, plan: Plan, advantages: torch.Tensor) -> None:
         """Log what the plan gave. Rates are per rollout or per group of this process."""
-        groups = advantages.view(-1, plan.samples)
-        silent = int((groups == 0).all(dim=1).sum())
+        groups = has_advantage(advantages).view(-1, plan.samples)
+        silent = int((~groups.any(dim=1)).sum())
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
         log[f"{plan.phase.value}/zero_variance_groups"].append(silent / len(groups))
-        for name, value in (step_figures(plan, self._scored) | self.method.figures()).items():
-            log[name].append(value)
-        for name, count in self.method.counts().items():
-            log[f"corrections/{name}"].append(float(count))
+        log_report(log, step_figures(plan, self._scored) | self.method.report())
         for name, count in self.spent.to_dict().items():
             log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
 
@@ -377,13 +362,14 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         state = load_state(resume_from_checkpoint, self._fingerprint, self.accelerator.process_index)
+        self._begun = True
         self.method.load_state_dict(state["method"])
         if "injector" in state and self.injector is not None and self.injector.diagnoser is not None:
             self.injector.diagnoser.load_state_dict(state["injector"])
         self.updates = Counter(state["updates"])
         self.steps_without_signal = state["steps_without_signal"]
-        self.learning = Learning(**state.get("learning", {"steps": 1, "with_signal": 1}))  # older ones did not count
-        self.spent = Spent(**state.get("spent", {}))
+        self.learning = Learning(**state["learning"])
+        self.spent = Spent(**state["spent"])
 
     def _injector_state(self) -> dict[str, Any]:
         """The counts of the injector's diagnoses."""
