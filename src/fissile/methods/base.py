@@ -232,6 +232,11 @@ class Method:
             )
         self.settings = settings.model_copy(update={"name": self.name})
 
+    @property
+    def samples_again(self) -> bool:
+        """Whether `revise` may sample: a number of rounds that may differ between processes."""
+        return type(self).revise is not Method.revise
+
     def attach(self, host: Host) -> None:
         """Once, before anything else: what the method may use."""
         self.settings.check_shape(host.rollouts, host.group_size)

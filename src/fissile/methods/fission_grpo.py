@@ -118,6 +118,11 @@ class FissionGRPO(Method):
         self._in_flight: tuple[Correction, ...] = ()
         self._figures: dict[str, float] = {}  # of the latest step
 
+    @property
+    def samples_again(self) -> bool:
+        """Only where it refills."""
+        return bool(self.settings.refills)
+
     def store(self) -> CorrectionStore:
         """What keeps the corrections."""
         knobs = self.settings

@@ -37,7 +37,11 @@ class OfflineGRPO(FissionGRPO):
     name = "offline_grpo"
     stage = "offline"
     Settings = OfflineSettings
-    max_depth = 1
+
+    @property
+    def max_depth(self) -> int:
+        """A recovery is never branched from."""
+        return 1
 
     def store(self) -> CorrectionStore:
         """A pool that nothing leaves."""

@@ -7,16 +7,13 @@ which contexts a step samples from, how the outcome is observed, and how log-pro
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from fissile.dialects import ChatFormat, get_dialect
@@ -30,8 +27,6 @@ from fissile.feedback import FeedbackSource, get_source
 from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
-from fissile.training.callbacks import BudgetWatch
-from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import log_report, step_figures
 from fissile.training.groups import (
@@ -44,13 +39,13 @@ from fissile.training.groups import (
     room_for_context,
 )
 from fissile.training.hooks import apply_credit, checked_plan, checked_revision, with_rewards
-from fissile.training.spending import Budget, Limit, Spent
+from fissile.training.resumable_trainer import ResumableTrainer
+from fissile.training.spending import Budget
 from fissile.training.step_sampler import StepSampler
-from fissile.training.task_trainer import TaskGRPOTrainer
-from fissile.training.updates import Learning, has_advantage
+from fissile.training.updates import has_advantage
 
 
-class FissionGRPOTrainer(TaskGRPOTrainer):
+class FissionGRPOTrainer(ResumableTrainer):
     """GRPO on tool calls, by the hooks of a method; by default with fission of the failed ones.
 
     Takes what `trl.GRPOTrainer` takes, in its order, and a method; what it does not take it refuses by name
@@ -61,7 +56,6 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     _tag_names = ("trl", "grpo", "fissile")
     _buffered_inputs: list[dict[str, Any]] | None  # TRL's: the micro-batches of the rollouts at hand
-    _is_saving = False
 
     def __init__(
         self,
@@ -130,15 +124,9 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
                 cannot make an update, an unknown method, dialect or feedback, or what several processes cannot do.
             DataError: a row that is no task.
         """
-        self._fingerprint = fingerprint
-        self._budget = budget or Budget()
         self._progress = 0.0
-        self.spent = Spent()
         self._scored: Sequence[Scored] = ()
         self._rewards = torch.empty(0)  # of the rollouts at hand, as TRL weights and sums them
-        self._begun = False
-        self.updates: Counter[str] = Counter()
-        self.steps_without_signal = 0
         super().__init__(
             model=model,
             reward_funcs=reward_funcs,
@@ -152,7 +140,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             quantization_config=quantization_config,
             peft_config=peft_config,
             template_options=template_options,
-            least_rollouts=self._budget.rollouts,
+            fingerprint=fingerprint,
+            budget=budget,
             others=others,
         )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
@@ -161,7 +150,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         room = room_for_context(self.model, self.max_completion_length)
         limits = limits or Limits(context_tokens=room)
         sampler = make_sampler(self.chat, list(self.tasks.values()), make_environment, limits)
-        self.method = make_method(method)
+        self.method: Method = make_method(method)
         refuse_several_processes(
             self.accelerator.num_processes,
             in_rounds=self.use_vllm and (isinstance(sampler, LiveSampler) or self.method.samples_again),
@@ -183,41 +172,10 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
                 self.args.seed,
             )
         )
-        self.add_callback(BudgetWatch(lambda: self._budget.reached(self.spent) is not None))
-
     @property
     def sampler(self) -> Sampler:
         """Makes the contexts of tasks and continues them."""
         return self.groups.sampler
-
-    @property
-    def injector(self) -> Injector | None:
-        """Forces failures in the explore contexts of training."""
-        return self.groups.injector
-
-    @property
-    def ended_by(self) -> Limit | Literal["steps"] | None:
-        """Which limit of the training is reached, a budget before the steps; None as long as it goes on."""
-        steps = self.args.max_steps if self.args.max_steps > 0 else self.state.max_steps
-        return self._budget.reached(self.spent) or ("steps" if 0 < steps <= self.state.global_step else None)
-
-    def train_from(self, checkpoint: Path | None) -> None:
-        """Train to the end, from a checkpoint on if there is one. Where that is the last, it is only loaded.
-
-        Raises:
-            RunError: the checkpoint is incomplete, or was written under another configuration; or no update was made.
-        """
-        if checkpoint is not None:
-            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-            saved = load_state(str(checkpoint), self._fingerprint, self.accelerator.process_index)
-            spent = Spent(**saved["spent"])
-            steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
-            if state.global_step >= steps or self._budget.reached(spent):
-                self._load_from_checkpoint(str(checkpoint))
-                self.state = state
-                self.require_update()
-                return
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     # --- the overrides -------------------------------------------------------------------------------------------
 
@@ -226,7 +184,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
         method = self.method if training else Method()  # an evaluation only explores
-        self._progress = self._share_done()
+        self._progress = self.share_done
         refuse_split_evaluation(len(inputs), group)
         explore = [self.groups.context(self._rows.task(row)) for row in inputs[::group]]
         if training and not self._begun:
@@ -239,7 +197,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         with self._group_size(plan.samples):
             tensors: dict[str, Any] = super()._generate_and_score_completions(rows)
         check_loss_mask(tensors, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
-        apply_credit(method, with_rewards(batch, self._rewards), tensors, self.beta)
+        apply_credit(method, with_rewards(batch, self._rewards, self.accelerator.process_index), tensors, self.beta)
         method.observe(batch, self.state.global_step)
         if training:
             self.learning.count(tensors, [scored.rollout.lost for scored in self._scored])
@@ -303,11 +261,6 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             self.spent.add(entry.rollout for entry in scored)
         return Batch(plan, tuple(scored), step, self._step_key())
 
-    def _share_done(self) -> float:
-        """Share of the training that is done, in [0, 1]: by steps, or by a budget where that is more."""
-        steps: float = self.state.global_step / max(1, self.state.max_steps)
-        return max(steps, self._budget.share(self.spent))
-
     def _step_key(self) -> str:
         """Independent of the global random state, so that a resumed run draws the same."""
         micro_step = self._step % self.args.gradient_accumulation_steps  # TRL's own count starts anew on a resume
@@ -330,51 +283,6 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         log_report(log, step_figures(plan, self._scored) | self.method.report())
         for name, count in self.spent.to_dict().items():
             log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
-
-    # --- checkpoints ---------------------------------------------------------------------------------------------
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """TRL's, but none beside a checkpoint that stays on disk: it would name no model."""
-        if not self._is_saving or self.args.push_to_hub or self.hub_model_id is not None:
-            super().create_model_card(*args, **kwargs)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
-        folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
-        self._is_saving = True
-        with explained_disk_errors(folder):
-            super()._save_checkpoint(model, trial)
-        self._is_saving = False
-        save_state(
-            folder,
-            {
-                "fingerprint": self._fingerprint,
-                "method": self.method.state_dict(),
-                **self._injector_state(),
-                "updates": dict(self.updates),
-                "steps_without_signal": self.steps_without_signal,
-                "learning": self.learning.to_dict(),
-                "spent": self.spent.to_dict(),
-            },
-            process_index=self.accelerator.process_index,
-        )
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        state = load_state(resume_from_checkpoint, self._fingerprint, self.accelerator.process_index)
-        self._begun = True
-        self.method.load_state_dict(state["method"])
-        if "injector" in state and self.injector is not None and self.injector.diagnoser is not None:
-            self.injector.diagnoser.load_state_dict(state["injector"])
-        self.updates = Counter(state["updates"])
-        self.steps_without_signal = state["steps_without_signal"]
-        self.learning = Learning(**state["learning"])
-        self.spent = Spent(**state["spent"])
-
-    def _injector_state(self) -> dict[str, Any]:
-        """The counts of the injector's diagnoses."""
-        diagnoser = None if self.injector is None else self.injector.diagnoser
-        return {} if diagnoser is None else {"injector": diagnoser.state_dict()}
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
