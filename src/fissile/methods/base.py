@@ -158,9 +158,9 @@ class Host:
     """
 
     tasks: Mapping[str, Task] = field(default_factory=dict)
-    extend: Callable[[Step, str], tuple[int, ...]] = lambda step, feedback: step.context.prompt_ids  # noqa: ARG005
+    extend: Callable[[Step, str], tuple[int, ...]] = lambda step, feedback: step.context.prompt_ids
     source: FeedbackSource | None = None
-    journal: Callable[[dict[str, Any]], None] = lambda record: None  # noqa: ARG005
+    journal: Callable[[dict[str, Any]], None] = lambda record: None
     draw: Draw = no_draw
     room: int | None = None
     rollouts: int = 0
@@ -218,7 +218,7 @@ class Method:
         cls.stage = vars(cls).get("stage", cls.name)
 
     def __init__(self, settings: MethodSettings | None = None, **fields: Any) -> None:
-        """From its settings, or from their fields: `FissionGRPO(FissionSettings(interval=2))`, `FissionGRPO(interval=2)`.
+        """From its settings, or their fields: `FissionGRPO(FissionSettings(interval=2))` or `FissionGRPO(interval=2)`.
 
         Raises:
             ConfigError: the settings are another method's.
@@ -245,7 +245,7 @@ class Method:
     def begin(self, draw: Draw, sample: Sample) -> None:
         """Once, before the first update; not again in a run that is resumed."""
 
-    def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:  # noqa: ARG002
+    def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
         """The groups to sample at `step`, given the explore contexts that the data loader offers: these.
 
         A plan has exactly `len(explore) * samples` rollouts, whatever its phase, so that methods of equal steps are
@@ -253,11 +253,11 @@ class Method:
         """
         return Plan(Phase.EXPLORE, tuple(explore), samples)
 
-    def revise(self, batch: Batch, sample: Sample) -> Batch:  # noqa: ARG002
+    def revise(self, batch: Batch, sample: Sample) -> Batch:
         """What is learned from, of as many rollouts: here all that was sampled."""
         return batch
 
-    def credit(self, batch: Batch) -> Credit | None:  # noqa: ARG002
+    def credit(self, batch: Batch) -> Credit | None:
         """What the policy's tokens are worth; None for TRL's: each group's rewards less their mean, over their std."""
         return None
 

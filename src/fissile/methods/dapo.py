@@ -42,7 +42,7 @@ class DAPO(Method):
         """The groups with a signal."""
         return refilled(batch, sample, self.host.draw, self.settings.refills)
 
-    def observe(self, batch: Batch, step: int) -> None:  # noqa: ARG002
+    def observe(self, batch: Batch, step: int) -> None:
         """Count what gave way."""
         self._refilled = len(batch.discarded)
 

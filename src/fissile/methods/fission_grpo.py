@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -105,7 +105,7 @@ class FissionGRPO(Method):
 
     name = "fission_grpo"
     stage = "fission"
-    Settings = FissionSettings
+    Settings: ClassVar[type[MethodSettings]] = FissionSettings
     settings: Any  # FissionSettings; a subclass has its own
 
     def attach(self, host: Host) -> None:

@@ -13,7 +13,7 @@ COLLECTED_AT_ONCE = 64
 
 
 class OfflineSettings(CorrectiveSettings):
-    """How much corrective data is collected before the first update; `seed` is also of the order in which it is drawn."""
+    """How much corrective data is collected before the first update; `seed` is of the order in which it is drawn."""
 
     collect_tasks: int = Field(
         default=256, ge=1, description="Training tasks that the starting policy is sampled on, at most."

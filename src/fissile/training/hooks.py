@@ -43,6 +43,12 @@ def checked_revision(method: Method, revised: Batch, rows: int) -> Batch:
             "one. Put others in the place of those that are dropped, or give them an advantage of 0 in credit()."
         )
     checked_plan(method, revised.plan, rows)
+    for context, group in zip(revised.plan.contexts, revised.groups, strict=True):
+        if any(entry.rollout.context.task.id != context.task.id for entry in group):
+            raise RunError(
+                f"The method '{method.name}' puts rollouts of another task under the context of '{context.task.id}'. "
+                "Its revise() must give each group the context that it was sampled from."
+            )
     return revised
 
 

@@ -45,6 +45,7 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     _active_rows: torch.Tensor | None = None  # those with an advantage, during the loss
     _packs = True
+    beta: float  # TRL's
 
     def _prepare_packing(self, keep_head: bool) -> None:
         """Fit policy and reference model for packed rows; `keep_head` leaves them TRL's head."""
@@ -119,9 +120,9 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         finally:
             self.beta = beta
-            active, self._active_rows = self._active_rows, None
-        if active is not None:
+            read, self._active_rows = self._active_rows, None
+        if read is not None:
             mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
             log = self._metrics["train" if self.model.training else "eval"]
-            log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
+            log["entropy"][-1] *= (mask.sum() / mask[read].sum().clamp(min=1)).item()
         return loss

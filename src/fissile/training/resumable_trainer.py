@@ -1,4 +1,4 @@
-"""`ResumableTrainer`: counts what a training spends and learns, ends it with its budget, and keeps it in checkpoints."""
+"""`ResumableTrainer`: counts what a training spends, ends it with its budget, and keeps it in checkpoints."""
 
 from __future__ import annotations
 

@@ -172,6 +172,7 @@ class FissionGRPOTrainer(ResumableTrainer):
                 self.args.seed,
             )
         )
+
     @property
     def sampler(self) -> Sampler:
         """Makes the contexts of tasks and continues them."""
@@ -280,7 +281,7 @@ class FissionGRPOTrainer(ResumableTrainer):
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
         log[f"{plan.phase.value}/zero_variance_groups"].append(silent / len(groups))
-        log_report(log, step_figures(plan, self._scored) | self.method.report())
+        log_report(log, {**step_figures(plan, self._scored), **self.method.report()})
         for name, count in self.spent.to_dict().items():
             log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
 

@@ -87,10 +87,10 @@ class Learning:
     quiet_lost: int = 0
 
     def count(self, batch: dict[str, Any], lost: Sequence[str]) -> None:
-        """Count a batch of TRL's: `advantages` [rows] or [rows, tokens], masks [rows, tokens]; and why each rollout was lost, if it was.
+        """Count a batch of TRL's, and why each of its rollouts was lost, if it was.
 
         Args:
-            batch: what is learned from.
+            batch: what is learned from: `advantages` [rows] or [rows, tokens], masks [rows, tokens].
             lost: as `fissile.rollouts.Completion.lost`, for each rollout.
         """
         learned = loss_mask(batch).any(dim=1) & has_advantage(batch["advantages"])
