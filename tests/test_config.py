@@ -39,8 +39,8 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_recovery_groups_must_fill_a_step() -> None:
-    with pytest.raises(ConfigError, match=r"fission.samples = 5 does not divide .* = 32"):
-        parse_config({"fission": {"samples": 5}})
+    with pytest.raises(ConfigError, match=r"method.samples = 5 does not divide the 32 rollouts"):
+        parse_config({"method": {"samples": 5}})
 
 
 def test_checkpoints_must_not_split_the_updates_on_one_batch() -> None:
@@ -74,9 +74,11 @@ def test_copies_of_a_greedy_episode_are_refused(greedy: dict[str, Any]) -> None:
 def test_evaluation_must_not_use_the_feedback_that_was_trained_with() -> None:
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config({"evaluation": {"feedback": "rules"}})
-    assert parse_config({"method": "grpo", "evaluation": {"feedback": "rules"}}).method == "grpo"
+    assert parse_config({"method": {"name": "grpo"}, "evaluation": {"feedback": "rules"}}).method.name == "grpo"
     with pytest.raises(ConfigError, match="also trained with"):
-        parse_config({"method": "grpo", "cold_start": {"recovery_share": 0.5}, "evaluation": {"feedback": "rules"}})
+        parse_config(
+            {"method": {"name": "grpo"}, "cold_start": {"recovery_share": 0.5}, "evaluation": {"feedback": "rules"}}
+        )
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_overrides_are_toml(override: str, expected: int) -> None:
 
 
 def test_a_bare_word_is_a_string() -> None:
-    assert load_config(None, ["method=grpo"]).method == "grpo"
+    assert load_config(None, ["method.name=grpo"]).method.name == "grpo"
 
 
-@pytest.mark.parametrize("override", ["training.steps", "=3", "method.steps=3"])
+@pytest.mark.parametrize("override", ["training.steps", "=3", "seed.steps=3"])
 def test_a_broken_override_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
-        load_config(None, ["method=grpo", override])
+        load_config(None, ["seed=3", override])
 
 
 def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_the_fingerprint_ignores_the_folder_and_the_loggers_alone() -> None:
 SERVER = {"endpoint": {"server": {"model": "m"}}}
 
 
-@pytest.mark.parametrize("section", ["fission", "cold_start", "evaluation"])
+@pytest.mark.parametrize("section", ["method", "cold_start", "evaluation"])
 def test_a_source_that_is_a_model_needs_its_table(section: str) -> None:
     with pytest.raises(ConfigError, match=r"\[simulator.endpoint.server\] with base_url and model"):
         parse_config({section: {"feedback": "endpoint"}})
@@ -130,14 +132,14 @@ def test_a_source_that_is_a_model_needs_its_table(section: str) -> None:
 
 
 def test_what_stands_in_for_a_simulator_is_trained_with_too() -> None:
-    learned = {"fission": {"feedback": "learned"}, "simulator": {"learned": {"adapter": "somewhere"}}}
+    learned = {"method": {"feedback": "learned"}, "simulator": {"learned": {"adapter": "somewhere"}}}
     assert parse_config(learned).trained_with == {"learned", "rules"}
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config({**learned, "evaluation": {"feedback": "rules"}})
 
 
 def test_evaluation_must_not_use_the_simulator_that_was_trained_with() -> None:
-    both = {"fission": {"feedback": "endpoint"}, "evaluation": {"feedback": "endpoint"}, "simulator": SERVER}
+    both = {"method": {"feedback": "endpoint"}, "evaluation": {"feedback": "endpoint"}, "simulator": SERVER}
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config(both)
 
@@ -149,22 +151,23 @@ def test_an_unknown_key_inside_an_optional_table_is_named_with_the_known_ones() 
 
 def test_the_sources_of_a_run_are_those_that_it_asks() -> None:
     def sources(**fields: Any) -> frozenset[str]:
-        return parse_config({"fission": {"feedback": "fixed"}, **fields}).sources
+        return parse_config(fields).sources
 
-    assert sources() == {"fixed", "service"}
-    assert sources(method="grpo") == {"service"}
-    assert sources(method="offline_grpo") == {"fixed", "service"}
-    assert sources(training={"steps": 0}) == {"service"}
-    assert sources(evaluation={"retries": 0}) == {"fixed"}
-    assert sources(cold_start={"recovery_share": 0.5}) == {"fixed", "service", "rules"}
-    assert sources(tasks={"categories": ["multi_turn_base"]}, cold_start={"recovery_share": 0.5}) == {"fixed"}
+    fixed = {"method": {"feedback": "fixed"}}
+    assert sources(**fixed) == {"fixed", "service"}
+    assert sources(method={"name": "grpo"}) == {"service"}
+    assert sources(method={"name": "offline_grpo", "feedback": "fixed"}) == {"fixed", "service"}
+    assert sources(**fixed, training={"steps": 0}) == {"service"}
+    assert sources(**fixed, evaluation={"retries": 0}) == {"fixed"}
+    assert sources(**fixed, cold_start={"recovery_share": 0.5}) == {"fixed", "service", "rules"}
+    live = {"categories": ["multi_turn_base"]}
+    assert sources(**fixed, tasks=live, cold_start={"recovery_share": 0.5}) == {"fixed"}
 
 
 def test_offline_corrections_are_trained_with_and_shape_no_other_method() -> None:
-    offline = {"method": "offline_grpo", "offline": {"tasks": 9}}
+    offline = {"method": {"name": "offline_grpo", "collect_tasks": 9}}
     assert parse_config(offline).trained_with == {"rules"}
-    assert parse_config(offline).fingerprint != parse_config({"method": "offline_grpo"}).fingerprint
-    assert parse_config({"offline": {"tasks": 9}}).fingerprint == RunConfig().fingerprint
+    assert parse_config(offline).fingerprint != parse_config({"method": {"name": "offline_grpo"}}).fingerprint
     with pytest.raises(ConfigError, match="also trained with"):
         parse_config({**offline, "evaluation": {"feedback": "rules"}})
 
@@ -175,7 +178,7 @@ def test_the_fingerprint_knows_what_a_simulator_says_and_not_where_it_stands(tmp
 
     def fingerprint(*overrides: str, feedback: str = "endpoint") -> str:
         endpoint = {"server": {"model": "m"}, "prompt_file": str(prompt)}
-        fields = {"fission": {"feedback": feedback}, "simulator": {"endpoint": endpoint}}
+        fields = {"method": {"feedback": feedback}, "simulator": {"endpoint": endpoint}}
         for override in overrides:
             _apply(fields, f"simulator.endpoint.{override}")
         return parse_config(fields).fingerprint
@@ -196,7 +199,7 @@ def test_the_fingerprint_knows_what_a_simulator_says_and_not_where_it_stands(tmp
         ("model.template-options={}", "model.template-options: unknown key; .*did you mean 'template_options'"),
         ("simulator.endpoint.server.Concurency=3", r"server.Concurency: unknown key; .*did you mean 'concurrency'"),
         ("tasks.procedural.lvie=true", "tasks.procedural.lvie: unknown key; .*did you mean 'live'"),
-        ("tasks.max_staleness=3", "tasks.max_staleness: unknown key; .*is it 'fission.max_staleness'"),
+        ("tasks.max_staleness=3", "tasks.max_staleness: unknown key; .*is it 'method.max_staleness'"),
         ("temperatur=3", "temperatur: unknown key; known here: output"),
     ],
 )

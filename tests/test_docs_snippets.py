@@ -116,10 +116,11 @@ def test_python_passes_strict_type_checking_without_a_plugin(tmp_path: Path, mon
         "from fissile.config import EngineConfig, ModelConfig, RunConfig, TasksConfig, TrainingConfig\n"
         "from fissile.engines.injection import InjectionSettings\n"
         "from fissile.evaluation.suite import SuiteSettings\n"
-        "from fissile.methods import OfflineSettings\n"
+        "from fissile.methods import FissionGRPO, OfflineSettings\n"
         "from fissile.rollouts import Limits\n"
         "from fissile.tasks.procedural import ProceduralSettings\n"
-        'FissionSettings(feedback="rules"), RewardConfig(), Limits(), OfflineSettings(tasks=4)\n'
+        'FissionSettings(feedback="rules"), RewardConfig(), Limits(), OfflineSettings(collect_tasks=4)\n'
+        "FissionGRPO(interval=2), FissionGRPO(FissionSettings(interval=2))\n"
         'RunConfig(model=ModelConfig(path="x"), tasks=TasksConfig(source="bfcl"), training=TrainingConfig(steps=2))\n'
         "EngineConfig(), SuiteSettings(policy='oracle'), InjectionSettings(rate=0.5), ProceduralSettings(seed=1)\n"
     )

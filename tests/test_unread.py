@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from fissile.config import RunConfig, load_config, parse_config
+from fissile.config import RunConfig, fields_of, load_config, parse_config
 from fissile.config.loading import section_of
 from fissile.config.unread import ALWAYS, NEEDS, needs_of, told_unread, unread
 
@@ -15,7 +15,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def keys(table: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, entry in table.model_fields.items():
+    for name, entry in fields_of(table).items():
         inner = section_of(entry.annotation)
         yield from [f"{prefix}{name}"] if inner is None else keys(inner, f"{prefix}{name}.")
 
@@ -30,10 +30,10 @@ def test_the_table_has_every_key_and_none_that_does_not_exist() -> None:
 @pytest.mark.parametrize(
     ("fields", "key", "words"),
     [
-        ({"method": "grpo", "fission": {"capacity": 8}}, "fission.capacity", "method 'fission_grpo' or"),
-        ({"method": "offline_grpo", "fission": {"order": "fifo"}}, "fission.order", "method 'fission_grpo'"),
-        ({"fission": {"seed": 3}}, "fission.seed", "fission.order = 'random'"),
-        ({"offline": {"tasks": 9}}, "offline.tasks", "offline_grpo"),
+        ({"method": {"seed": 3}}, "method.seed", "method.order = 'random'"),
+        ({"method": {"capacity": 9}, "training": {"steps": 0}}, "method.capacity", "training.steps above 0"),
+        ({"method": {"name": "grpo"}, "reward": {"repeat_earns_nothing": True}},
+         "reward.repeat_earns_nothing", "recoveries in training"),
         ({"tasks": {"categories": ["multi_turn_base"]}, "evaluation": {"retries": 3}}, "evaluation.retries", "answers"),
         ({"tasks": {"tools": "t.py"}, "cold_start": {"recovery_share": 0.5, "feedback": "fixed"}},
          "cold_start.feedback", "live world answers itself"),
@@ -62,7 +62,7 @@ def test_what_is_set_and_not_read_is_told(fields: dict[str, Any], key: str, word
 
 def test_what_is_read_is_not_told() -> None:
     assert not told_unread(RunConfig())
-    read = {"method": "offline_grpo", "fission": {"per_group": 2, "seed": 1}, "offline": {"tasks": 9}}
+    read = {"method": {"name": "offline_grpo", "per_group": 2, "seed": 1, "collect_tasks": 9}}
     assert not told_unread(parse_config(read))
 
 

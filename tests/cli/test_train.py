@@ -173,9 +173,9 @@ def test_the_trained_adapter_evaluates_alike_on_its_own(finished: Path, tmp_path
         ("model.path=./no/such/model", "There is no model at './no/such/model'"),
         ("model.adapter=./no/such/adapter", "Can't find 'adapter_config.json' at './no/such/adapter'"),
         ("model.dialect=klingon", "klingon"),
-        ("fission.feedback=oracle", "oracle"),
+        ("method.feedback=oracle", "oracle"),
         ("tasks.source=none.jsonl", "none.jsonl"),
-        ("fission.samples=3", "does not divide"),
+        ("method.samples=3", "does not divide"),
         ("tasks.max_prompt_tokens=16", "No training task is left"),
     ],
 )

@@ -40,7 +40,7 @@ save_steps = 2
 [world]
 steps_per_turn = 2
 evaluation_steps_per_turn = 2
-[fission]
+[method]
 feedback = "environment"
 [evaluation]
 tasks = 3

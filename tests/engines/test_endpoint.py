@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fissile.engines.live import roll_out
 from pydantic import ValidationError
 
 from fault_server import (
@@ -33,7 +34,6 @@ from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
-from fissile.engines.live import roll_out
 from fissile.errors import ConfigError
 from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task

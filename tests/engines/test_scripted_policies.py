@@ -6,13 +6,13 @@ import random
 from dataclasses import replace
 
 import pytest
+from fissile.engines.live import roll_out
 
 from fissile.calls import Attempt, FailedTurn, ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import DIALECTS, HermesDialect
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
-from fissile.engines.live import roll_out
 from fissile.engines.plausible_values import Borrowed, plausible_arguments
 from fissile.engines.scripted_policies import (
     CorruptedOraclePolicy,

@@ -10,13 +10,13 @@ from functools import cache
 from typing import Any
 
 import pytest
+from fissile.engines.live import LiveSampler, roll_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fissile.calls import JSON, ParseError, ToolCall, canonical_json
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.live import LiveSampler, roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments import judge
@@ -25,8 +25,7 @@ from fissile.environments.procedural.complaints import described, shape
 from fissile.environments.worlds import make_environment
 from fissile.errors import DataError, ErrorKind
 from fissile.faults import Fault, corrupt
-from fissile.feedback import get_source
-from fissile.methods import FissionGRPO, FissionSettings, Phase, Scored
+from fissile.methods import Batch, FissionGRPO, Host, Phase, Scored
 from fissile.rewards import RewardConfig
 from fissile.rollouts import InjectionSettings, LiveInjector, OpenRollout, Rollout, rollout_reward
 from fissile.tasks import ExpectedCall, Task, World
@@ -493,13 +492,8 @@ def fails_then_recovers(task: Task) -> ScriptedEngine:
 def test_fission_branches_from_a_failure_and_recovers() -> None:
     task = next(task for task in tasks_of(7) if len(task.ground_truth) > 1)
     lines: list[dict[str, Any]] = []
-    method = FissionGRPO(
-        FissionSettings(feedback="environment", per_group=2),
-        get_source("environment"),
-        SAMPLER.extend,
-        {task.id: task},
-        lines.append,
-    )
+    method = FissionGRPO(feedback="environment", per_group=2)
+    method.attach(Host({task.id: task}, SAMPLER.extend, journal=lines.append))
     engine, sampling = fails_then_recovers(task), Sampling(max_new_tokens=2000)
     config = RewardConfig()
     plan = method.plan((SAMPLER.context(task),), 2, 0)
@@ -511,6 +505,6 @@ def test_fission_branches_from_a_failure_and_recovers() -> None:
             Scored(rollout, rollout_reward(rollout, progress=0.0, reference_length=9, config=config))
             for rollout in rollouts
         ]
-        method.observe(plan, scored, step)
+        method.observe(Batch(plan, tuple(scored), step), step)
         plan = method.plan((SAMPLER.context(task),), 2, step + 1)
     assert {line["event"] for line in lines} == {"intercepted", "fission"}

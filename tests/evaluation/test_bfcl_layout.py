@@ -19,8 +19,8 @@ from fissile import assets
 from fissile.calls import JSON, ToolCall
 from fissile.contexts import Context
 from fissile.dialects import HermesDialect, PythonDialect
-from fissile.engines.base import Sampling
 from fissile.engines.announcements import current_exchanges
+from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments.bfcl import function_names

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
+from fissile.evaluation.live import failure_reason
 
 from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context, current_turn
@@ -16,7 +17,6 @@ from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolic
 from fissile.environments.base import Verdict
 from fissile.errors import ErrorKind, ToolError
 from fissile.evaluation import LiveEpisode, evaluate_live
-from fissile.evaluation.live import failure_reason
 from fissile.rollouts import Completion, End, ErrorProtocol, Limits, Rollout, Step
 from fissile.tasks import Task
 from tally_world import LIVE, Tally

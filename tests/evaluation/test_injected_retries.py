@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fissile.engines.attempts import Attempter
+
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.engines.attempts import Attempter
 from fissile.environments import SingleStep
 from fissile.evaluation import evaluate_recovery
 from fissile.feedback import get_source

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from fissile.engines.attempts import Attempter
 
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.engines.attempts import Attempter
 from fissile.environments import SingleStep
 from fissile.evaluation import evaluate_recovery
 from fissile.feedback import Diagnoser, Failure, NoDiagnosis, get_source

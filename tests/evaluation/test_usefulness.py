@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from fissile.engines.attempts import Attempter
+
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.engines.attempts import Attempter
 from fissile.engines.injection import SingleStepInjector
 from fissile.environments import SingleStep
 from fissile.evaluation.usefulness import advantage, failed_first_attempts, next_attempts, usefulness_report

@@ -20,9 +20,9 @@ ARMS = """
 set = { training = { steps = 0 }, evaluation = { base = true } }
 [arms.grpo]
 label = "GRPO"
-set = { method = "grpo" }
+set = { method = { name = "grpo" } }
 [arms.fission]
-set = { fission = { feedback = "fixed" } }
+set = { method = { feedback = "fixed" } }
 """
 
 
@@ -144,7 +144,7 @@ def test_real_runs_are_those_of_fissile_train(tmp_path: Path) -> None:
     recipe = tmp_path / "alone.toml"
     shared = spec.read_text(encoding="utf-8").partition("[run.")[2].partition("[arms.")[0]
     recipe.write_text(f"[run.{shared}".replace("[run.", "["), encoding="utf-8")
-    overrides = ["--set", "seed=1", "--set", "fission.feedback=fixed", "--output", str(alone)]
+    overrides = ["--set", "seed=1", "--set", "method.feedback=fixed", "--output", str(alone)]
     assert fissile("train", recipe, *overrides).returncode == 0
     name = Path("evaluations") / "fission.episodes.jsonl"
     among = folder.run(RunKey("fission", 1))

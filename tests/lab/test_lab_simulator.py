@@ -13,9 +13,9 @@ from fissile.lab import Display, LabFolder, LabSpec, RunKey, load_spec, run_lab
 from fissile.lab.provenance import fingerprint
 
 ARMS = {
-    "grpo": {"set": {"method": "grpo"}},
-    "learned": {"set": {"fission": {"feedback": "learned"}}},
-    "longer": {"match": "learned", "set": {"method": "grpo"}},
+    "grpo": {"set": {"method": {"name": "grpo"}}},
+    "learned": {"set": {"method": {"feedback": "learned"}}},
+    "longer": {"match": "learned", "set": {"method": {"name": "grpo"}}},
 }
 SIMULATOR = {"data": {"source": "procedural", "teachers": ["rules"]}, "model": {"dtype": "float32"}}
 
@@ -28,9 +28,9 @@ data = { source = "procedural" }
 [run]
 evaluation = { feedback = "service" }
 [arms.grpo]
-set = { method = "grpo" }
+set = { method = { name = "grpo" } }
 [arms.learned]
-set = { fission = { feedback = "learned" } }
+set = { method = { feedback = "learned" } }
 """
 
 

@@ -17,7 +17,7 @@ from fissile.lab import Display, LabFolder, LabSpec, RunKey, run_lab
 
 
 def spec(folder: Path, *names: str, **fields: Any) -> LabSpec:
-    arms = {name: {"set": {"method": "grpo"}} for name in names}
+    arms = {name: {"set": {"method": {"name": "grpo"}}} for name in names}
     return LabSpec.model_validate({"output": str(folder / "lab"), "seeds": 2, "arms": arms, **fields})
 
 
@@ -112,7 +112,10 @@ def test_what_a_run_was_made_with_may_not_be_changed(tmp_path: Path) -> None:
 
 
 def test_a_matched_run_comes_first_and_gives_its_tokens(tmp_path: Path) -> None:
-    arms = {"longer": {"set": {"method": "grpo"}, "match": "grpo"}, "grpo": {"set": {"method": "grpo"}}}
+    arms = {
+        "longer": {"set": {"method": {"name": "grpo"}}, "match": "grpo"},
+        "grpo": {"set": {"method": {"name": "grpo"}}},
+    }
     lab = spec(tmp_path, arms=arms)
     folder = LabFolder(tmp_path / "lab")
     assert run(lab, only=["longer"], jobs=1)[0] == {}

@@ -22,10 +22,10 @@ steps = 7
 group_size = 4
 [arms.grpo]
 label = "GRPO"
-set = { method = "grpo" }
+set = { method = { name = "grpo" } }
 [arms.fission]
 seeds = 2
-set = { method = "fission_grpo", fission = { feedback = "fixed" }, training = { steps = 9 } }
+set = { method = { name = "fission_grpo", feedback = "fixed" }, training = { steps = 9 } }
 """
 
 
@@ -45,9 +45,9 @@ def test_an_arm_is_laid_over_what_all_runs_share(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path, TWO_ARMS))
     grpo = spec.run_config("grpo", 2, Path("here"))
     fission = spec.run_config("fission", 1, Path("there"))
-    assert (grpo.method, grpo.seed, grpo.training.steps, grpo.output) == ("grpo", 2, 7, "here")
-    assert (fission.method, fission.training.steps, fission.training.group_size) == ("fission_grpo", 9, 4)
-    assert fission.fission.feedback == "fixed"
+    assert (grpo.method.name, grpo.seed, grpo.training.steps, grpo.output) == ("grpo", 2, 7, "here")
+    assert (fission.method.name, fission.training.steps, fission.training.group_size) == ("fission_grpo", 9, 4)
+    assert fission.method.source == "fixed"
     assert [spec.seeds_of(arm) for arm in spec.arms] == [3, 2]
     assert [spec.label_of(arm) for arm in spec.arms] == ["GRPO", "fission"]
 
@@ -77,9 +77,9 @@ def test_overrides_reach_the_laboratory_the_runs_and_one_arm(tmp_path: Path) -> 
 
 
 def test_every_arm_is_validated_when_the_file_is_read(tmp_path: Path) -> None:
-    told = refused(tmp_path, TWO_ARMS, "arms.fission.set.fission.feedbak=rules", "arms.grpo.set.training.group_size=1")
+    told = refused(tmp_path, TWO_ARMS, "arms.fission.set.method.feedbak=rules", "arms.grpo.set.training.group_size=1")
     assert "arm 'fission' (seed 0) cannot be run" in told
-    assert "fission.feedbak: unknown key" in told
+    assert "method.feedbak: unknown key" in told
     assert "arm 'grpo' (seed 0) cannot be run" in told
     assert "training.group_size" in told
 

@@ -8,7 +8,7 @@ from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import Failure, NoDiagnosis, get_source
-from fissile.methods import GRPO, FissionGRPO, FissionSettings, Phase, Plan, Scored
+from fissile.methods import GRPO, Batch, FissionGRPO, Host, Phase, Plan, Scored
 from fissile.rewards import Reward
 from fissile.rollouts import Completion, Rollout, Step
 from fissile.tasks import ExpectedCall, Task, Turn
@@ -58,7 +58,16 @@ class Counts:
 
 def fission(journal: list[dict[str, Any]] | None = None, **settings: Any) -> FissionGRPO:
     lines: list[dict[str, Any]] = [] if journal is None else journal
-    return FissionGRPO(FissionSettings(**settings), get_source("rules"), Counts(), TASKS, lines.append)
+
+    method = FissionGRPO(**settings)
+    method.attach(Host(TASKS, Counts(), get_source("rules"), lines.append))
+    return method
+
+
+def counts(method: FissionGRPO) -> dict[str, Any]:
+    table = method.report()["corrections"]
+    assert isinstance(table, dict)
+    return table
 
 
 def outcome(plan: Plan, *, wrong: Sequence[object] = (9, 9, 8)) -> list[Scored]:
@@ -74,19 +83,19 @@ def test_explore_then_fission_with_the_same_number_of_rollouts() -> None:
     method = fission()
     plan = method.plan(EXPLORE, SAMPLES, step=0)
     assert plan.phase is Phase.EXPLORE
-    method.observe(plan, outcome(plan), step=0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     plan = method.plan(EXPLORE, SAMPLES, step=1)
     assert plan.phase is Phase.FISSION
     assert len(plan.contexts) * plan.samples == len(EXPLORE) * SAMPLES
     assert [context.task.id for context in plan.contexts] == ["t3", "t2", "t1", "t0"]  # newest first
-    method.observe(plan, outcome(plan), step=1)
+    method.observe(Batch(plan, tuple(outcome(plan)), 1), 1)
     assert method.plan(EXPLORE, SAMPLES, step=2).phase is Phase.EXPLORE
 
 
 def test_a_corrective_context_extends_its_parent() -> None:
     method = fission()
     plan = method.plan(EXPLORE, SAMPLES, 0)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     context = method.plan(EXPLORE, SAMPLES, 1).contexts[-1]
     (turn,) = context.history
     assert context.prompt_ids == (0, 7, len(turn.feedback))
@@ -97,7 +106,7 @@ def test_a_corrective_context_extends_its_parent() -> None:
 def test_recovery_groups_may_be_wider() -> None:
     method = fission(samples=8)
     plan = method.plan(EXPLORE, SAMPLES, 0)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     plan = method.plan(EXPLORE, SAMPLES, 1)
     assert (plan.phase, len(plan.contexts), plan.samples) == (Phase.FISSION, 2, 8)
 
@@ -106,14 +115,14 @@ def test_recovery_groups_may_be_wider() -> None:
 def test_one_group_gives_so_many_distinct_failures_at_most(per_group: int, kept: int) -> None:
     method = fission(per_group=per_group)
     plan = method.plan(EXPLORE, SAMPLES, 0)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     assert len(method.buffer) == kept
 
 
 def test_the_threshold_decides_what_failed() -> None:
     method = fission(failure_threshold=0.5)  # R_corr of the wrong ones is 1.0
     plan = method.plan(EXPLORE, SAMPLES, 0)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     assert len(method.buffer) == 0
 
 
@@ -121,7 +130,7 @@ def test_an_infrastructure_failure_is_never_intercepted() -> None:
     method = fission()
     plan = method.plan(EXPLORE, SAMPLES, 0)
     gone = [Scored(entry.rollout, None) for entry in outcome(plan)]
-    method.observe(plan, gone, 0)
+    method.observe(Batch(plan, tuple(gone), 0), 0)
     assert len(method.buffer) == 0
 
 
@@ -130,7 +139,7 @@ def test_a_failed_recovery_fissions_again_only_up_to_the_depth(max_depth: int, d
     method = fission(max_depth=max_depth)
     for step in range(2):
         plan = method.plan(EXPLORE, SAMPLES, step)
-        method.observe(plan, outcome(plan), step)
+        method.observe(Batch(plan, tuple(outcome(plan)), step), step)
     assert len(method.buffer) == deeper
     assert all(len(correction.history) == 2 for correction in method.buffer.pop(9, 2))
 
@@ -139,20 +148,22 @@ def test_a_failure_that_leaves_no_room_for_an_answer_is_left_out_counted_and_sai
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lines: list[dict[str, Any]] = []
+
     source = Asked(lambda failed: "long" if failed.task.id == "t0" else "short")
     writer = Counts(lambda text: range(9 if text == "long" else 3))  # behind a prompt of one token and an answer of one
-    method = FissionGRPO(FissionSettings(), source, writer, TASKS, lines.append, room=5)
+    method = FissionGRPO()
+    method.attach(Host(TASKS, writer, source, lines.append, room=5))
     for step in range(2):
         plan = Plan(Phase.EXPLORE, EXPLORE, SAMPLES)
-        method.observe(plan, outcome(plan), step)
+        method.observe(Batch(plan, tuple(outcome(plan)), step), step)
     assert [line["task_id"] for line in lines] == ["t1", "t2", "t3"]
-    assert method.counts() == {**method.buffer.counts, "too_long": 1}
+    assert method.report()["corrections"] == {**method.buffer.counts, "too_long": 1}
     assert [record.getMessage()[:55] for record in caplog.records] == [
         "A failure of task 't0' is left out: its corrective cont"
     ]
     restored = fission()
     restored.load_state_dict(json.loads(json.dumps(method.state_dict())))
-    assert restored.counts()["too_long"] == 1
+    assert counts(restored)["too_long"] == 1
 
 
 def test_the_journal_tells_what_became_of_a_correction() -> None:
@@ -160,7 +171,7 @@ def test_the_journal_tells_what_became_of_a_correction() -> None:
     method = fission(journal)
     for step in range(2):
         plan = method.plan(EXPLORE, SAMPLES, step)
-        method.observe(plan, outcome(plan), step)
+        method.observe(Batch(plan, tuple(outcome(plan)), step), step)
     used = [record for record in journal if record["event"] == "fission"]
     assert len(used) == 4
     assert [recovery["repeat"] for recovery in used[0]["recoveries"]] == [True, True, False, False]
@@ -170,11 +181,11 @@ def test_the_journal_tells_what_became_of_a_correction() -> None:
 def test_a_restored_method_goes_on_as_the_first_one() -> None:
     first = fission(order="random", per_group=2)
     plan = first.plan(EXPLORE, SAMPLES, 0)
-    first.observe(plan, outcome(plan), 0)
+    first.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     second = fission(order="random", per_group=2)
     second.load_state_dict(first.state_dict())
     assert second.plan(EXPLORE, SAMPLES, 1) == first.plan(EXPLORE, SAMPLES, 1)
-    assert second.counts() == first.counts()
+    assert counts(second) == counts(first)
 
 
 def test_grpo_only_explores() -> None:
@@ -182,7 +193,7 @@ def test_grpo_only_explores() -> None:
     for step in range(3):
         plan = method.plan(EXPLORE, SAMPLES, step)
         assert plan.phase is Phase.EXPLORE
-        method.observe(plan, outcome(plan), step)
+        method.observe(Batch(plan, tuple(outcome(plan)), step), step)
 
 
 class Asked:
@@ -201,8 +212,10 @@ class Asked:
 
 def asking(journal: list[dict[str, Any]] | None = None, **settings: Any) -> tuple[FissionGRPO, Asked]:
     lines: list[dict[str, Any]] = [] if journal is None else journal
-    source = Asked(lambda failed: "" if failed.task.id == "t2" else f"see {failed.task.id}")
-    return FissionGRPO(FissionSettings(**settings), source, Counts(), TASKS, lines.append), source
+    source = Asked()
+    method = FissionGRPO(**settings)
+    method.attach(Host(TASKS, lambda step, text: (len(text),), source, lines.append))
+    return method, source
 
 
 def test_the_source_is_asked_once_a_step_and_never_twice_for_a_failure() -> None:
@@ -210,48 +223,44 @@ def test_the_source_is_asked_once_a_step_and_never_twice_for_a_failure() -> None
     method, source = asking(journal, per_group=2, interval=9)
     for step in range(2):
         plan = method.plan(EXPLORE, SAMPLES, step)
-        method.observe(plan, outcome(plan, wrong=(9, 9, 8) if step == 0 else (9, 9, 7)), step)
+        method.observe(Batch(plan, tuple(outcome(plan, wrong=(9, 9, 8) if step == 0 else (9, 9, 7))), step), step)
     assert [len(batch) for batch in source.batches] == [8, 4]
     assert [failed.task.id for failed in source.batches[0]] == ["t0", "t0", "t1", "t1", "t2", "t2", "t3", "t3"]
     assert {failed.attempt.calls[0].arguments["side"] for failed in source.batches[1]} == {7}
-    assert method.counts()["intercepted"] == 16
-    assert method.counts()["deduplicated"] == 4
+    assert counts(method)["intercepted"] == 16
+    assert counts(method)["deduplicated"] == 4
     assert [record["task_id"] for record in journal[:8]] == [failed.task.id for failed in source.batches[0]]
 
 
 def test_the_same_failure_in_two_groups_of_a_step_is_one_question() -> None:
     method, source = asking()
     plan = Plan(Phase.EXPLORE, (EXPLORE[0], EXPLORE[0]), SAMPLES)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     assert [len(batch) for batch in source.batches] == [1]
-    assert (method.counts()["intercepted"], method.counts()["deduplicated"], len(method.buffer)) == (2, 1, 1)
+    assert (counts(method)["intercepted"], counts(method)["deduplicated"], len(method.buffer)) == (2, 1, 1)
 
 
 def test_a_failure_without_a_diagnosis_is_journaled_with_the_reason() -> None:
     journal: list[dict[str, Any]] = []
     method, _ = asking(journal)
     plan = method.plan(EXPLORE, SAMPLES, 0)
-    method.observe(plan, outcome(plan), 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     told = {record["task_id"]: (record["source"], record.get("fallback")) for record in journal}
     assert told == {"t0": ("asked", None), "t1": ("asked", None), "t2": ("rules", "tired"), "t3": ("asked", None)}
-    assert method.feedback() == {"source": "asked", "diagnosed": 4, "leaks": {}, "fallbacks": {"tired": 1}}
-    figures = method.figures()
+    assert method.report()["feedback"] == {"source": "asked", "diagnosed": 4, "leaks": {}, "fallbacks": {"tired": 1}}
+    figures = method.report()
     assert (figures["feedback/diagnosed"], figures["feedback/fallbacks"], figures["feedback/leaks"]) == (4, 1, 0)
     assert figures["feedback/seconds"] > 0
     plan = method.plan(EXPLORE, SAMPLES, 1)
-    method.observe(plan, outcome(plan), 1)
-    assert (plan.phase, method.figures()["feedback/seconds"]) == (Phase.FISSION, 0)
+    method.observe(Batch(plan, tuple(outcome(plan)), 1), 1)
+    assert (plan.phase, method.report()["feedback/seconds"]) == (Phase.FISSION, 0)
 
 
-def test_counts_of_diagnoses_survive_a_checkpoint_and_older_ones_are_read() -> None:
+def test_counts_of_diagnoses_survive_a_checkpoint() -> None:
     first, _ = asking()
     plan = first.plan(EXPLORE, SAMPLES, 0)
-    first.observe(plan, outcome(plan), 0)
-    state = json.loads(json.dumps(first.state_dict()))
+    first.observe(Batch(plan, tuple(outcome(plan)), 0), 0)
     second, _ = asking()
-    second.load_state_dict(state)
-    assert second.feedback() == first.feedback()
-    third, _ = asking()
-    third.load_state_dict({name: part for name, part in state.items() if name != "feedback"})
-    assert third.feedback()["diagnosed"] == 0
-    assert third.counts() == first.counts()
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert second.report()["feedback"] == first.report()["feedback"]
+    assert counts(second) == counts(first)

@@ -15,7 +15,7 @@ from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
 from fissile.feedback import get_source
 from fissile.feedback.environment import UNSATISFIED
-from fissile.methods import FissionGRPO, FissionSettings, Phase, Plan, Scored
+from fissile.methods import Batch, FissionGRPO, Host, Phase, Plan, Scored
 from fissile.rewards import RewardConfig, rollout_reward
 from fissile.rollouts import CLOSING, Completion, OpenRollout, Response, Rollout, StopReason
 from tally_world import LIVE, Tally
@@ -55,25 +55,26 @@ def lost(context: Context) -> Rollout:
     return rollout.record()
 
 
-def scored(*rollouts: Rollout) -> list[Scored]:
+def scored(*rollouts: Rollout) -> tuple[Scored, ...]:
     config = RewardConfig()
-    return [
+    return tuple(
         Scored(rollout, rollout_reward(rollout, progress=0.0, reference_length=9, config=config))
         for rollout in rollouts
-    ]
+    )
 
 
 def fission(journal: list[dict[str, Any]] | None = None, feedback: str = "environment", **settings: Any) -> FissionGRPO:
     lines = [] if journal is None else journal
-    chosen = FissionSettings(feedback=feedback, **settings)
-    return FissionGRPO(chosen, get_source(feedback), SAMPLER.writer, TASKS, lines.append)
+    method = FissionGRPO(feedback=feedback, **settings)
+    method.attach(Host(TASKS, SAMPLER.writer, get_source(feedback), lines.append))
+    return method
 
 
 def explored(method: FissionGRPO, *responses: tuple[str, ...]) -> Plan:
     """Observe a plan whose first group answers so, its second group all right; the next plan."""
     plan = method.plan(EXPLORE, SAMPLES, 0)
     first = [run(plan.contexts[0], *texts) for texts in responses]
-    method.observe(plan, scored(*first, *[run(plan.contexts[1], *RIGHT)] * SAMPLES), 0)
+    method.observe(Batch(plan, (scored(*first, *[run(plan.contexts[1], *RIGHT)] * SAMPLES)), 0), 0)
     return method.plan(EXPLORE, SAMPLES, 1)
 
 
@@ -126,7 +127,7 @@ def test_what_became_of_a_correction_is_journaled() -> None:
     plan = explored(method, SILENT, EXPLICIT)
     recoveries = [run(plan.contexts[0], *RIGHT), run(plan.contexts[0], add("z"), add(4), CLOSING)]
     repeated = [run(plan.contexts[1], plan.contexts[1].history[-1].attempt.text, CLOSING)] * 2
-    method.observe(plan, scored(*recoveries, *repeated), 1)
+    method.observe(Batch(plan, (scored(*recoveries, *repeated)), 1), 1)
     records = [record for record in journal if record["event"] == "fission"]
     assert [len(record["recoveries"]) for record in records] == [2, 2]
     assert [recovery["repeat"] for recovery in records[1]["recoveries"]] == [True, True]
@@ -154,7 +155,7 @@ def test_a_failed_engine_teaches_nothing() -> None:
     method = fission()
     plan = method.plan(EXPLORE, SAMPLES, 0)
     rollouts = [lost(plan.contexts[0]) for _ in range(SAMPLES)]
-    method.observe(plan, scored(*rollouts, *[run(plan.contexts[1], *RIGHT)] * SAMPLES), 0)
+    method.observe(Batch(plan, (scored(*rollouts, *[run(plan.contexts[1], *RIGHT)] * SAMPLES)), 0), 0)
     assert held(method) == []
 
 
@@ -169,7 +170,7 @@ def test_a_restored_buffer_recovers_alike() -> None:
     method, other = fission(per_group=2), fission(per_group=2)
     explored_plan = method.plan(EXPLORE, SAMPLES, 0)
     rollouts = [run(explored_plan.contexts[0], *texts) for texts in (SILENT, EXPLICIT)]
-    method.observe(explored_plan, scored(*rollouts, *[run(explored_plan.contexts[1], *RIGHT)] * SAMPLES), 0)
+    method.observe(Batch(explored_plan, (scored(*rollouts, *[run(explored_plan.contexts[1], *RIGHT)] * SAMPLES)), 0), 0)
     other.load_state_dict(json.loads(json.dumps(method.state_dict())))
     plans = [made.plan(EXPLORE, SAMPLES, 1) for made in (method, other)]
     assert plans[0] == plans[1]

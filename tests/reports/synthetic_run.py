@@ -39,7 +39,7 @@ def write_run(path: Path, method: str = "fission_grpo", steps: int = 48, finishe
     config = RunConfig.model_validate(
         {
             "output": str(path),
-            "method": method,
+            "method": {"name": method},
             "seed": 3,
             "training": {"steps": 48, "learning_rate": 2e-4},
             "cold_start": {"recovery_share": 0.25},

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fissile.engines.live import roll_out
+
 from fissile.contexts import Context
 from fissile.dialects import Dialect
 from fissile.engines.base import Sampling
-from fissile.engines.live import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
 from fissile.environments.bfcl.limits import CUT, MAX_RESULT

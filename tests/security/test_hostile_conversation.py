@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from fissile.engines.live import roll_out
 
 from dialects.families import NATIVE, tokenizer_of
 from fissile.dialects import ChatFormat
 from fissile.engines.base import Sampling
-from fissile.engines.live import roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy
 from fissile.rollouts import OpenRollout

@@ -8,13 +8,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from fissile.evaluation.live import LiveEpisode
 
 from fissile.calls import JSON, ToolCall
 from fissile.dialects import get_dialect
 from fissile.environments.bfcl import BFCLWorld
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.errors import ErrorKind
-from fissile.evaluation.live import LiveEpisode
 from fissile.rollouts import End, ErrorProtocol
 from fissile.tasks import ExpectedCall, Task, Turn, World, load_bfcl_multi_turn
 from security.execution_canary import nothing_runs

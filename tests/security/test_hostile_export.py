@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fissile.evaluation.live import LiveEpisode
 
 from fissile.calls import ToolCall
 from fissile.environments.bfcl import BFCLWorld, function_names
 from fissile.evaluation.bfcl_layout import INVALID_CALL, call_text, write_official_results
-from fissile.evaluation.live import LiveEpisode
 from fissile.reports import write_report
 from fissile.rollouts import ErrorProtocol
 from fissile.tasks import Task, load_bfcl_multi_turn

@@ -60,7 +60,7 @@ def test_bfcl_is_split_by_domain_and_trained_turn_by_turn(bfcl: Path) -> None:
 def test_the_word_none_holds_out_no_domain(bfcl: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('[tasks]\ncategories = ["multi_turn_base"]\nheld_out = "none"\nmax_prompt_tokens = 100000\n')
-    made = course(load_config(recipe, ["fission.max_staleness=none"]))
+    made = course(load_config(recipe, ["method.max_staleness=none"]))
     trained = {scenario_index(task) for task in made.train}
     tested = {scenario_index(task) for task in made.evaluated}
     assert not trained & tested

@@ -28,11 +28,12 @@ from fault_server import (
     sends,
     serving,
 )
-from fissile import FissionGRPOTrainer, FissionSettings
+from fissile import FissionGRPOTrainer
 from fissile.cli.train import feedback_lines
 from fissile.config import load_config
 from fissile.errors import ConfigError
 from fissile.feedback import FIXED_MESSAGE, Failure
+from fissile.methods import FissionGRPO
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.settings import ServedSettings
 from fissile.training.folder import RunFolder
@@ -129,7 +130,7 @@ def test_with_a_healthy_server(tmp_path: Path) -> None:
     with serving(says(f"<think>3</think>{SAID}")) as server:
         made, rollouts = trained(tmp_path, source=source(server), journal=records.append)
     assert (dict(made.updates), rollouts) == HEALTHY
-    said = made.method.feedback()
+    said = made.method.report()["feedback"]
     assert said == {"source": "endpoint", "diagnosed": said["diagnosed"], "leaks": {}, "fallbacks": {}}
     intercepted = [record for record in records if record["event"] == "intercepted"]
     assert {record["history"][0]["feedback"] for record in intercepted} == {SAID}
@@ -150,7 +151,7 @@ def test_with_a_faulty_server(tmp_path: Path, fault: str) -> None:
         asked = source(server, deadline=0.3 if reason == "deadline" else 5.0)
         made, rollouts = trained(tmp_path, source=asked, journal=records.append)
     assert (dict(made.updates), rollouts) == HEALTHY
-    said = made.method.feedback()
+    said = made.method.report()["feedback"]
     assert said["source"] == "endpoint"
     assert said["fallbacks"][reason] > 0
     assert set(said["fallbacks"]) <= {reason, "gone"}
@@ -178,9 +179,9 @@ def test_with_every_passing_fault_in_turn_among_good_answers(tmp_path: Path) -> 
         hangs_up,
     ]
     with serving(*turns, says(SAID)) as server:
-        made, rollouts = trained(tmp_path, source=source(server), fission=FissionSettings(per_group=4))
+        made, rollouts = trained(tmp_path, source=source(server), method=FissionGRPO(per_group=4))
     assert (dict(made.updates), rollouts) == HEALTHY
-    said = made.method.feedback()
+    said = made.method.report()["feedback"]
     assert said["fallbacks"]["status 400"] == said["fallbacks"]["empty"] == 1
     assert 0 < sum(said["fallbacks"].values()) < said["diagnosed"]
 
@@ -210,12 +211,12 @@ class Mine:
 def test_with_a_source_of_the_users_own(tmp_path: Path, answers: tuple[Any, ...], reasons: set[str]) -> None:
     made, rollouts = trained(tmp_path, source=Mine(*answers))
     assert (dict(made.updates), rollouts) == HEALTHY
-    assert set(made.method.feedback()["fallbacks"]) == reasons
+    assert set(made.method.report()["feedback"]["fallbacks"]) == reasons
 
 
 def test_without_fission_nobody_is_asked(tmp_path: Path) -> None:
     made, _ = trained(tmp_path, method="grpo", source=Mine(RuntimeError()))
-    assert made.method.feedback() == {}
+    assert made.method.report() == {}
     assert logs(made) == []
 
 
@@ -226,7 +227,7 @@ def test_without_fission_nobody_is_asked(tmp_path: Path) -> None:
 def recipe(folder: Path, server: FaultServer, *overrides: str) -> Iterator[Run]:
     """A whole run of a few seconds in which every diagnosis is asked of a server."""
     chosen = [
-        "fission.feedback=endpoint",
+        "method.feedback=endpoint",
         "cold_start.feedback=endpoint",
         "evaluation.feedback=service",
         f'simulator.endpoint.server={{model = "m", base_url = "{server.url}", retries = 0}}',
@@ -270,7 +271,7 @@ def test_a_run_whose_server_is_dead_from_the_start_ends_normally(tmp_path: Path)
 
 
 def test_an_evaluation_never_falls_back_on_what_was_trained_with(tmp_path: Path) -> None:
-    changes = ["fission.feedback=rules", "cold_start.feedback=rules", "evaluation.feedback=endpoint"]
+    changes = ["method.feedback=rules", "cold_start.feedback=rules", "evaluation.feedback=endpoint"]
     with serving(refuses(500)) as server, recipe(tmp_path, server, *changes) as run:
         run.execute()
         stage = json.loads(run.folder.evaluation("fission").read_text(encoding="utf-8"))

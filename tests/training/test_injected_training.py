@@ -55,11 +55,11 @@ def test_injection_shapes_a_run_only_where_there_is_some() -> None:
 
 
 def test_a_source_that_diagnoses_forced_failures_is_trained_with() -> None:
-    grpo = {"method": "grpo", "injection": {"rate": 0.5}}
+    grpo = {"method": {"name": "grpo"}, "injection": {"rate": 0.5}}
     assert run_config(**grpo).trained_with == {"rules"}
     with pytest.raises(ConfigError, match="also trained with"):
         run_config(**grpo, evaluation={"feedback": "rules"})
-    measured = {"method": "grpo", "injection": {"rate": 0.5, "during": ["evaluation"]}}
+    measured = {"method": {"name": "grpo"}, "injection": {"rate": 0.5, "during": ["evaluation"]}}
     assert run_config(**measured, evaluation={"feedback": "rules"}).trained_with == frozenset()
     with pytest.raises(ConfigError, match="no feedback source 'oracle'"):
         run_config(injection={"feedback": "oracle"})
@@ -190,5 +190,5 @@ def test_forced_attempts_are_prompt_and_the_share_is_logged(tmp_path: Path) -> N
 def test_a_recovery_from_a_forced_failure_fissions_no_further_unless_asked(tmp_path: Path) -> None:
     made = trainer(tmp_path, InjectionSettings(rate=1.0), "fission_grpo")
     train_idly(made)
-    assert made.method.counts()["intercepted"] == 0  # fission.max_depth is 1
+    assert made.method.report()["corrections/intercepted"] == 0  # method.max_depth is 1
     assert dict(made.updates) == {"explore": 2}

@@ -11,13 +11,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from trl import GRPOConfig
 
-from fissile import FissionGRPOTrainer, FissionSettings
+from fissile import FissionGRPOTrainer
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
 from fissile.engines.sampler import Sampler
 from fissile.environments.python import PythonTools, PythonWorld
 from fissile.errors import ConfigError, InfrastructureError
-from fissile.methods import Phase
+from fissile.methods import FissionGRPO, Phase
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Completion, End, Limits
 from fissile.tasks import World, instances, load_jsonl
@@ -166,9 +166,7 @@ def test_recoveries_restart_in_the_world_before_the_failed_call(tmp_path: Path, 
     script = {0: both, 1: DONE, 2: call("put", item="milk", quantity=1), 3: DONE}
     engine = TextEngine(lambda number, index: script[number])
     records: list[dict[str, Any]] = []
-    made = trainer(
-        tmp_path, engine, [task], fission=FissionSettings(feedback=feedback, interval=1), journal=records.append
-    )
+    made = trainer(tmp_path, engine, [task], method=FissionGRPO(feedback=feedback, interval=1), journal=records.append)
     train_idly(made)
     assert dict(made.updates) == {"explore": 1, "fission": 1}
     (intercepted,) = (record for record in records if record["event"] == "intercepted")
@@ -192,7 +190,7 @@ def test_a_silent_failure_is_fissioned(tmp_path: Path) -> None:
         tmp_path,
         TextEngine(lambda number, index: script[number]),
         [turn("shop-0", 0)],
-        fission=FissionSettings(feedback="rules"),
+        method=FissionGRPO(feedback="rules"),
         journal=records.append,
     )
     train_idly(made)

@@ -11,7 +11,7 @@ from trl import GRPOConfig
 from fissile import FissionGRPOTrainer
 from fissile.engines import ScriptedEngine
 from fissile.errors import ConfigError
-from fissile.methods import OfflineGRPO, OfflineSettings, Scored
+from fissile.methods import DAPO, Batch, FissionGRPO, OfflineGRPO
 from fissile.training.meter import Meter
 from fissile.training.packed_trainer import PackedGRPOTrainer
 from fissile.training.spending import Budget, Spent
@@ -120,7 +120,7 @@ def test_the_reward_follows_the_budget(tmp_path: Path) -> None:
     seen: list[float] = []
     sample = made._sample
 
-    def watched(*arguments: Any) -> list[Scored]:
+    def watched(*arguments: Any) -> Batch:
         seen.append(made._progress)
         return sample(*arguments)
 
@@ -166,7 +166,7 @@ def silent_below(number: int) -> Any:
 
 
 def test_silent_groups_give_way_to_other_tasks(tmp_path: Path) -> None:
-    made = trainer(tmp_path, 4, LONG, method="grpo", refills=9)
+    made = trainer(tmp_path, 4, LONG, method=DAPO(refills=9))
     made.engine = silent_below(4)(made)
     tasks: list[list[str]] = []
     count = made._count
@@ -187,16 +187,16 @@ def test_silent_groups_give_way_to_other_tasks(tmp_path: Path) -> None:
 
 
 def test_what_stays_silent_is_kept_and_every_failure_is_intercepted(tmp_path: Path) -> None:
-    made = trainer(tmp_path, 1, LONG, refills=2)
+    made = trainer(tmp_path, 1, LONG, method=FissionGRPO(refills=2))
     made.engine = silent_below(99)(made)
     train_idly(made)
     (log,) = logs(made)
     assert (log["explore/zero_variance_groups"], log["explore/refilled"]) == (1, 2 * PROMPTS)
-    assert made.method.counts()["intercepted"] == 3 * PROMPTS  # the discarded ones, too
+    assert made.method.report()["corrections/intercepted"] == 3 * PROMPTS  # the discarded ones, too
 
 
 def test_refills_end_with_the_tasks(tmp_path: Path) -> None:
-    made = trainer(tmp_path, 1, LONG, method="grpo", refills=99)
+    made = trainer(tmp_path, 1, LONG, method=DAPO(refills=99))
     made.engine = silent_below(99)(made)
     train_idly(made)
     assert logs(made)[0]["explore/refilled"] == 8 - PROMPTS
@@ -207,10 +207,9 @@ def test_refills_end_with_the_tasks(tmp_path: Path) -> None:
 
 def test_offline_corrections_are_collected_before_the_first_update(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = []
-    settings = OfflineSettings(tasks=5, samples=3)
-    made = trainer(tmp_path, 4, method="offline_grpo", offline=settings, journal=records.append)
+    method = OfflineGRPO(collect_tasks=5, collect_samples=3)
+    made = trainer(tmp_path, 4, method=method, journal=records.append)
     made.train()
-    assert isinstance(made.method, OfflineGRPO)
     collected = [record for record in records if record["event"] == "intercepted"]
     assert {record["step"] for record in collected} == {0}
     assert len({record["task_id"] for record in collected}) == 5

@@ -20,11 +20,11 @@ from fissile.training.step_evaluations import StepEvaluations
 from tiny_world import make_world
 
 SETTINGS = (
-    "method=offline_grpo",
-    "offline.tasks=6",
+    "method.name=offline_grpo",
+    "method.collect_tasks=6",
     "cold_start.examples=0",
     "evaluation.base=false",
-    "training.refills=1",
+    "method.refills=1",
     "training.rollouts=56",  # 24 collected, at least 8 a step: not more than four steps of the six
 )
 TIMES = ("step_time", "seconds", "runtime", "per_second")

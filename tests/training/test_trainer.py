@@ -9,10 +9,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from trl import GRPOConfig, GRPOTrainer
 
-from fissile import FissionGRPOTrainer, FissionSettings
+from fissile import FissionGRPOTrainer
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.errors import ConfigError, RunError
-from fissile.methods import Phase
+from fissile.methods import FissionGRPO, Phase
 from fissile.rollouts import Completion
 from fissile.tasks import Task
 from fissile.training.groups import in_row_order, refuse_split_groups
@@ -85,7 +85,7 @@ def test_grpo_is_the_same_run_without_fission(tmp_path: Path) -> None:
     made = trainer(tmp_path, method="grpo")
     made.train()
     assert phases(made) == [False] * 4
-    assert made.method.counts() == {}
+    assert made.method.report() == {}
 
 
 def test_a_dataset_of_rows_is_as_good_as_tasks(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_dataset_of_rows_is_as_good_as_tasks(tmp_path: Path) -> None:
 
 
 def test_recovery_groups_of_another_size_are_normalised_among_themselves(tmp_path: Path) -> None:
-    made = trainer(tmp_path, {"max_steps": 2}, fission=FissionSettings(samples=8, per_group=2))
+    made = trainer(tmp_path, {"max_steps": 2}, method=FissionGRPO(samples=8, per_group=2))
     seen: list[tuple[Phase, torch.Tensor]] = []
     count = made._count
 
@@ -127,9 +127,9 @@ def test_recovery_groups_of_another_size_are_normalised_among_themselves(tmp_pat
 
 @pytest.mark.parametrize("samples", [3, 16])
 def test_recoveries_that_do_not_fill_a_step_are_refused_before_it(tmp_path: Path, samples: int) -> None:
-    with pytest.raises(ConfigError, match=rf"fission\.samples = {samples} does not divide the 8 rollouts of a step"):
-        trainer(tmp_path, fission=FissionSettings(samples=samples))
-    assert trainer(tmp_path, fission=FissionSettings(samples=samples), method="grpo").method.name == "grpo"
+    with pytest.raises(ConfigError, match=rf"method\.samples = {samples} does not divide the 8 rollouts of a step"):
+        trainer(tmp_path, method=FissionGRPO(samples=samples))
+    assert trainer(tmp_path, method="grpo").method.name == "grpo"
 
 
 def test_log_probabilities_equal_trls_padded_ones(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_an_engine_failure_leaves_the_batch_and_is_counted(tmp_path: Path) -> No
     log = next(log for log in made.state.log_history if "fission/is_fission" in log)
     assert log["explore/infrastructure"] == 1
     assert made.learning.reasons == {"out_of_memory": 1}
-    assert made.method.counts()["intercepted"] > 0
+    assert made.method.report()["corrections/intercepted"] > 0
 
 
 def test_users_rewards_are_added_and_see_task_and_attempt(tmp_path: Path) -> None:

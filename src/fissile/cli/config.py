@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.table import Column, Table
 
-from fissile.config import RunConfig, SimulatorRecipe, section_of
+from fissile.config import RunConfig, SimulatorRecipe, fields_of, section_of
 from fissile.console import PlainConsole
 from fissile.lab import LabSpec
 
@@ -36,7 +36,7 @@ def config() -> None:
 
 def reference(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(key, default, meaning) of every field, tables flattened; of tables of one kind, one stands for all."""
-    for name, entry in section.model_fields.items():
+    for name, entry in fields_of(section).items():
         table = section_of(entry.annotation)
         if table is not None:
             one = "<name>." if get_origin(entry.annotation) is dict else ""

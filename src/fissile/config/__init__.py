@@ -4,7 +4,7 @@ Help text stands once, under each field; the configuration reference (`fissile c
 """
 
 from fissile.config.engine import EngineConfig, WorldConfig
-from fissile.config.loading import Section, section_of
+from fissile.config.loading import Section, fields_of, section_of
 from fissile.config.run import (
     ColdStartConfig,
     EvaluationConfig,
@@ -30,6 +30,7 @@ __all__ = [
     "TasksConfig",
     "TrainingConfig",
     "WorldConfig",
+    "fields_of",
     "load_config",
     "load_simulator_recipe",
     "parse_config",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
+from fissile.config.method import TOLD, method_fields
 from fissile.errors import ConfigError
+from fissile.methods import MethodSettings
 from fissile.nearest import nearest
 
 
@@ -22,18 +26,27 @@ class Section(BaseModel):
 Table = TypeVar("Table", bound=BaseModel)
 
 
-def load(schema: type[Table], path: str | Path | None, overrides: Sequence[str] = ()) -> Table:
+Fields = dict[str, Any]
+
+
+def load(
+    schema: type[Table],
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    settle: Callable[[Fields, Fields], Fields] = lambda before, after: after,
+) -> Table:
     """A table from a TOML file (or the defaults) and `section.key=value` overrides.
 
-    Override values are TOML; bare words are strings.
+    Override values are TOML; bare words are strings. `settle` makes one of the keys before and after the overrides.
 
     Raises:
         ConfigError: the file is missing or no TOML, a key is unknown, or a value is out of range.
     """
-    fields = _read(path) if path is not None else {}
+    before = _read(path) if path is not None else {}
+    fields = copy.deepcopy(before)
     for override in overrides:
         _apply(fields, override)
-    return parse(schema, fields, str(path or "the command line"))
+    return parse(schema, settle(before, fields), str(path or "the command line"))
 
 
 def parse(schema: type[Table], fields: dict[str, Any], origin: str = "the config") -> Table:
@@ -73,7 +86,9 @@ def _apply(fields: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == TOLD:
+            yield problem["msg"]
+        elif problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"], root)
             name = str(problem["loc"][-1])
             hint = nearest(name, known) or _in_other_tables(name, root)
@@ -86,13 +101,13 @@ def _explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
 
 def _known_keys(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
     for part in location[:-1]:
-        if str(part) not in section.model_fields:
+        if str(part) not in fields_of(section):
             continue  # the name of one among tables of a kind
-        inner = section_of(section.model_fields[str(part)].annotation)
+        inner = section_of(fields_of(section)[str(part)].annotation)
         if inner is None:
             return []
         section = inner
-    return list(section.model_fields)
+    return list(fields_of(section))
 
 
 def _in_other_tables(name: str, root: type[BaseModel]) -> str:
@@ -102,12 +117,17 @@ def _in_other_tables(name: str, root: type[BaseModel]) -> str:
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, entry in section.model_fields.items():
+    for name, entry in fields_of(section).items():
         table = section_of(entry.annotation)
         if table is None:
             yield f"{prefix}{name}"
         else:
             yield from _keys(table, f"{prefix}{name}.")
+
+
+def fields_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a table; of the method's those of all methods."""
+    return method_fields() if section is MethodSettings else section.model_fields
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

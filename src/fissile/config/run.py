@@ -13,13 +13,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fissile.config import loggers
 from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
+from fissile.config.method import MethodTable, refuse_old_spelling, switched
 from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
 from fissile.environments.worlds import WORLDS
+from fissile.errors import ConfigError
 from fissile.feedback import SOURCES
 from fissile.feedback.phrasebooks import RULES
-from fissile.methods import CORRECTIVE, OfflineGRPO, OfflineSettings
-from fissile.methods.fission_grpo import FissionSettings, none_word
+from fissile.methods import FissionGRPO, FissionSettings
+from fissile.methods.fission_grpo import none_word
 from fissile.rewards import RewardConfig
 from fissile.simulator.settings import SimulatorSettings
 from fissile.simulator.sources import check_source
@@ -136,7 +138,7 @@ class ColdStartConfig(SupervisedConfig):
         "right call; the loss is on the right call only.",
     )
     feedback: str = Field(
-        default="rules", description="Source of the diagnosis in demonstrated recoveries; as in fission."
+        default="rules", description="Source of the diagnosis in demonstrated recoveries; as method.feedback."
     )
 
 
@@ -156,12 +158,6 @@ class TrainingConfig(Section):
         default=None,
         ge=1,
         description="As rollouts, of tokens: those of the contexts, once for each rollout, and the sampled.",
-    )
-    refills: int = Field(
-        default=0,
-        ge=0,
-        description="DAPO's dynamic sampling: groups of an explore step that all earn the same are replaced by "
-        "groups of other tasks, so many times at most.",
     )
     prompts_per_step: int = Field(default=4, ge=1, description="Groups of a step.")
     group_size: int = Field(default=8, ge=2, description="Rollouts of a group (G).")
@@ -218,7 +214,7 @@ class EvaluationConfig(Section):
     samples: int = Field(default=1, ge=1, description="Episodes of a task; intervals are clustered by task.")
     retries: int = Field(default=1, ge=0, description="Attempts after feedback at most (K).")
     feedback: str = Field(
-        default="service", description="Source of the feedback, as in fission; never the one trained with."
+        default="service", description="Source of the feedback, as method.feedback; never the one trained with."
     )
     temperature: float = Field(default=0.0, ge=0, description="0 is greedy.")
     top_k: int = Field(default=0, ge=0, description="0 keeps all tokens.")
@@ -237,9 +233,8 @@ class RunConfig(Section):
     """A whole run: base model, cold start, reinforcement learning, with an evaluation after each."""
 
     output: str = Field(default="runs/run", description="Run folder.")
-    method: Literal["grpo", "fission_grpo", "offline_grpo"] = Field(
-        default="fission_grpo",
-        description="'grpo' is the same run unfissioned; 'offline_grpo' corrects failures of the starting policy only.",
+    method: MethodTable = Field(
+        default=FissionSettings(name=FissionGRPO.name), description="The learning method and its own settings."
     )
     seed: int = Field(default=0, description="Of everything that is drawn.")
     model: ModelConfig = ModelConfig()
@@ -247,23 +242,24 @@ class RunConfig(Section):
     cold_start: ColdStartConfig = ColdStartConfig()
     training: TrainingConfig = TrainingConfig()
     reward: RewardConfig = RewardConfig()
-    fission: FissionSettings = FissionSettings()
-    offline: OfflineSettings = OfflineSettings()
     engine: EngineConfig = EngineConfig()
     world: WorldConfig = WorldConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     simulator: SimulatorSettings = SimulatorSettings()
     injection: InjectionConfig = InjectionConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_in_the_new_spelling(cls, fields: Any) -> Any:
+        return refuse_old_spelling(fields)
+
     @model_validator(mode="after")
-    def _recovery_groups_fill_a_step(self) -> RunConfig:
-        rollouts = self.training.prompts_per_step * self.training.group_size
-        recoveries = self.fission.samples or self.training.group_size
-        if rollouts % recoveries:
-            raise ValueError(
-                f"fission.samples = {recoveries} does not divide the rollouts of a step: training.prompts_per_step "
-                f"({self.training.prompts_per_step}) x training.group_size ({self.training.group_size}) = {rollouts}"
-            )
+    def _method_fits_a_step(self) -> RunConfig:
+        group = self.training.group_size
+        try:
+            self.method.check_shape(self.training.prompts_per_step * group, group)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @model_validator(mode="after")
@@ -273,9 +269,10 @@ class RunConfig(Section):
             WORLDS.get(self.tasks.world)
             if self.tasks.tools is not None or self.tasks.source in ("bfcl", PROCEDURAL):
                 raise ValueError("tasks.world is of tasks from a file or dataset, without tasks.tools; leave one out")
-        tables = (self.fission, self.cold_start, self.injection, self.evaluation)
-        for source in (table.feedback for table in tables):
-            check_source(source, self.simulator)
+        asked = (self.cold_start.feedback, self.injection.feedback, self.evaluation.feedback)
+        for source in (self.method.source, *asked):
+            if source:
+                check_source(source, self.simulator)
         return self
 
     @model_validator(mode="after")
@@ -335,20 +332,15 @@ class RunConfig(Section):
         return self.injection.feedback if trains else ""
 
     @property
-    def fission_feedback(self) -> str:
-        """Source that diagnoses the failures of training; "" for a method that corrects none."""
-        return self.fission.feedback if self.method in CORRECTIVE else ""
-
-    @property
     def trained_with(self) -> frozenset[str]:
         """Names of the feedback sources whose diagnoses are trained with, `rules` where it stands in for a model."""
-        named = {self.fission_feedback, self.cold_start_feedback, self.injection_feedback} - {""}
+        named = {self.method.source, self.cold_start_feedback, self.injection_feedback} - {""}
         return frozenset(named | ({RULES.name} if named - set(SOURCES) else set()))
 
     @property
     def sources(self) -> frozenset[str]:
         """Names of all feedback sources that the run asks."""
-        asked = {self.fission_feedback} - {""} if self.training.steps else set()
+        asked = {self.method.source} - {""} if self.training.steps else set()
         if self.is_live:  # demonstrations and evaluations are answered by the world
             return frozenset(asked)
         evaluation = self.evaluation.feedback if self.evaluation.retries else ""
@@ -365,8 +357,6 @@ class RunConfig(Section):
         )
         for name in ("report_to", "run_name", "project"):
             fields["training"].pop(name)
-        if self.method != OfflineGRPO.name:
-            fields.pop("offline")
         if self.tasks.source != PROCEDURAL:
             fields["tasks"].pop("procedural")
         if simulator := self.simulator.shaping(self.sources):
@@ -384,7 +374,7 @@ class RunConfig(Section):
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """A run's configuration from a TOML file (or the defaults) and overrides; see `fissile.config.loading.load`."""
-    return load(RunConfig, path, overrides)
+    return load(RunConfig, path, overrides, switched)
 
 
 def parse_config(fields: dict[str, Any], origin: str = "the config") -> RunConfig:

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from fissile.config.run import RunConfig
-from fissile.methods import CORRECTIVE, OfflineGRPO
-from fissile.methods.fission_grpo import FissionGRPO
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 
 LISTED = 3
@@ -28,16 +26,10 @@ TRAINS = Need("training.steps above 0", lambda run: run.training.steps > 0)
 SHOWS = Need("cold_start.examples above 0", lambda run: run.cold_start.examples > 0)
 UPDATES = Need("a cold start or a training", lambda run: bool(run.training.steps or run.cold_start.examples))
 FRESH = Need("a fresh adapter, without model.adapter", lambda run: run.model.adapter is None)
-CORRECTS = Need("method 'fission_grpo' or 'offline_grpo'", lambda run: run.method in CORRECTIVE)
-FISSIONS = Need("method 'fission_grpo'", lambda run: run.method == FissionGRPO.name)
-COLLECTS = Need("method 'offline_grpo'", lambda run: run.method == OfflineGRPO.name)
-DRAWS_CORRECTIONS = Need(
-    "fission.order = 'random' or method 'offline_grpo'",
-    lambda run: run.fission.order == "random" or run.method == OfflineGRPO.name,
-)
+DRAWS_CORRECTIONS = Need("method.order = 'random'", lambda run: getattr(run.method, "order", "random") == "random")
 REWARDS_RECOVERIES = Need(
     "recoveries in training: another method, or injection",
-    lambda run: run.method in CORRECTIVE or bool(run.injection.at("training").rate),
+    lambda run: bool(run.method.source) or bool(run.injection.at("training").rate),
 )
 MOVES = Need("a reward.schedule other than 'constant'", lambda run: run.reward.schedule != "constant")
 LIVE = Need("a live world", lambda run: run.is_live)
@@ -67,7 +59,7 @@ OF_TRAINING = (TRAINS, SHOWS, UPDATES, INJECTS_IN_TRAINING, LEARNED, SERVED)
 
 ALWAYS = frozenset(
     {
-        *("output", "method", "seed"),
+        *("output", "method.name", "seed"),
         *("model.path", "model.dtype", "model.adapter", "model.dialect", "model.template_options"),
         *("tasks.source", "tasks.tools", "tasks.world", "tasks.max_prompt_tokens"),
         *("cold_start.examples", "training.steps", "training.report_to", "injection.rate"),
@@ -102,13 +94,8 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "reward.correctness_weight_end": (MOVES,),
     "reward.repeat_earns_nothing": (REWARDS_RECOVERIES,),
     "reward.recovery_credit": (REWARDS_RECOVERIES,),
-    "fission": (TRAINS, CORRECTS),
-    "fission.capacity": (FISSIONS,),
-    "fission.order": (FISSIONS,),
-    "fission.max_staleness": (FISSIONS,),
-    "fission.max_depth": (FISSIONS,),
-    "fission.seed": (DRAWS_CORRECTIONS,),
-    "offline": (TRAINS, COLLECTS),
+    "method": (TRAINS,),
+    "method.seed": (DRAWS_CORRECTIONS,),
     "engine.max_model_len": (VLLM,),
     "engine.kv_cache_gb": (VLLM,),
     "engine.gpu_memory_utilization": (VLLM,),
@@ -157,7 +144,7 @@ def set_keys(table: BaseModel, prefix: str = "") -> Iterator[str]:
 
 
 def told_unread(run: RunConfig, evaluates_only: bool = False) -> str:
-    """`set, but not read here: fission.capacity (only with method 'fission_grpo'); ...`; "" where all is read.
+    """`set, but not read here: world.window (only with a live world); ...`; "" where all is read.
 
     Args:
         run: the configuration.

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from fissile.config import RunConfig, Section, SimulatorRecipe, parse_config
 from fissile.config.loading import load, parse
+from fissile.config.method import SPELLING, inline, respelled, shown, switched
 from fissile.config.start import StartConfig
 from fissile.errors import ConfigError
 from fissile.simulator.sources import LEARNED
@@ -44,7 +45,11 @@ class ArmSpec(Section):
         description="Another arm: a seed ends when it has spent the context and sampled tokens that this seed of the "
         "other arm spent; training.steps stays its upper limit.",
     )
-    set: dict[str, Any] = Field(default={}, description="Keys of a run, nested as in a recipe, over those in [run].")
+    set: dict[str, Any] = Field(
+        default={},
+        description="Keys of a run, nested as in a recipe, over those in [run]. "
+        "With another method.name, what that method does not have of [run.method] is left out.",
+    )
     group: str = Field(
         default="", description="Heading under which the report lists it apart, such as a knob; '' for main arms."
     )
@@ -151,7 +156,7 @@ class LabSpec(Section):
 
     def run_fields(self, arm: str, seed: int) -> dict[str, Any]:
         """The keys of a run's configuration, as `fissile.config.parse_config` takes them; without `output`."""
-        fields = merged(self.run, self.arms[arm].set)
+        fields = switched(self.run, merged(self.run, self.arms[arm].set))
         fields["seed"] = seed
         if _find(fields, "tasks.source") == PROCEDURAL:
             fields = merged(fields, {"tasks": {"procedural": {"seed": seed}}})
@@ -187,9 +192,20 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> LabSpec:
         ConfigError: the file cannot be read, or a key of it or of any of its runs is wrong; all arms are told at once.
     """
     spec = load(LabSpec, path, overrides)
+    if told := "\n\n".join(_respelled(spec)):
+        raise ConfigError(f"{path} is in an old spelling. {SPELLING} Write in their place\n\n{told}\n")
     if problems := list(_problems(spec)):
         raise ConfigError("\n".join(problems))
     return spec
+
+
+def _respelled(spec: LabSpec) -> Iterator[str]:
+    """The new spelling of what is in the old one: of the runs' method, and of what arms set."""
+    if (run := respelled(spec.run)) is not None:
+        yield shown(run, "run.")
+    for arm, settings in spec.arms.items():
+        if (new := respelled(settings.set)) is not None:
+            yield f"[arms.{arm}]\nset = {inline(new)}"
 
 
 def _problems(spec: LabSpec) -> Iterator[str]:

@@ -1,15 +1,30 @@
-"""What a method decides: which contexts a step samples from, and what it keeps of the outcome."""
+"""What a method is: which contexts a step samples from, what is learned from the outcome, and what is kept of it.
+
+A method overrides the hooks that make it one; all of them have working defaults, which are GRPO.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from fissile.calls import JSON
 from fissile.contexts import Context
+from fissile.errors import ConfigError
+from fissile.feedback import FeedbackSource
 from fissile.rewards import Reward
-from fissile.rollouts import Rollout
+from fissile.rollouts import Rollout, Writer
+from fissile.tasks import Task
+
+Report = dict[str, float | Mapping[str, JSON]]
+"""Log key to a number, which is logged with the step; name to a table, which `training.json` keeps at the end."""
+
+Share = float | Sequence[float | Sequence[float]]
+"""For one rollout: a number, or one entry for each of its own responses, a number or one for each of its tokens."""
 
 
 class Phase(StrEnum):
@@ -29,10 +44,6 @@ class Plan:
     contexts: tuple[Context, ...]
     samples: int
 
-    def groups(self, scored: Sequence[Scored]) -> list[Sequence[Scored]]:
-        """Its outcome, cut into the rollouts of each context."""
-        return [scored[start : start + self.samples] for start in range(0, len(scored), self.samples)]
-
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -41,40 +52,225 @@ class Scored:
     rollout: Rollout
     reward: Reward | None
 
+    @property
+    def total(self) -> float | None:
+        """The composite reward; None where there is none."""
+        return None if self.reward is None else self.reward.total
 
-class Method(Protocol):
-    """A learning method over the common trainer. Torch-free, deterministic, serialisable."""
 
-    name: str
+@dataclass(frozen=True)
+class Batch:
+    """What came of a plan: what all processes sampled, gathered.
+
+    Attributes:
+        plan: with the contexts that are learned from.
+        scored: `plan.samples` consecutive rollouts for each of them, in order.
+        step: the optimizer step.
+        key: of the draws of this step: the same for the same step of the same run, resumed or not.
+        discarded: groups that others took the place of, in order; observed, and not learned from.
+        rewards: what is learned from, one number a rollout, None where it has none: the composite reward and, once TRL
+            has asked them, the user's own reward functions, weighted.
+    """
+
+    plan: Plan
+    scored: tuple[Scored, ...]
+    step: int
+    key: str = ""
+    discarded: tuple[Sequence[Scored], ...] = ()
+    rewards: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.rewards:
+            object.__setattr__(self, "rewards", tuple(entry.total for entry in self.scored))
+
+    @property
+    def groups(self) -> list[Sequence[Scored]]:
+        """The rollouts of each context."""
+        size = self.plan.samples
+        return [self.scored[start : start + size] for start in range(0, len(self.scored), size)]
+
+    @property
+    def sampled(self) -> list[Sequence[Scored]]:
+        """The groups and the discarded ones, these last and so the newest."""
+        return [*self.groups, *self.discarded]
+
+    def regrouped(
+        self, contexts: Sequence[Context], groups: Sequence[Sequence[Scored]], discarded: Sequence[Sequence[Scored]]
+    ) -> Batch:
+        """The same step with other groups."""
+        return replace(
+            self,
+            plan=replace(self.plan, contexts=tuple(contexts)),
+            scored=tuple(entry for group in groups for entry in group),
+            discarded=tuple(discarded),
+            rewards=(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What each token that the policy wrote is worth; see `Share`. A rollout's own responses are `Rollout.own`.
+
+    Attributes:
+        advantages: one entry a rollout, in the order of the batch.
+        kl: the same for weights of beta's KL term, each 0 or more; None for 1 everywhere.
+    """
+
+    advantages: Sequence[Share]
+    kl: Sequence[Share] | None = None
+
+
+class Draw(Protocol):
+    """Gives the explore contexts of tasks."""
+
+    def __call__(self, count: int, key: str, without: Sequence[Context] = ()) -> list[Context]:
+        """Up to `count` tasks other than those of `without`, the same for the same key."""
+        ...
+
+
+class Sample(Protocol):
+    """Samples and rewards from the policy as it is now."""
+
+    def __call__(self, plan: Plan, key: str = "") -> Batch:
+        """What came of a plan; `key` tells several draws of a step apart."""
+        ...
+
+
+def no_draw(count: int, key: str, without: Sequence[Context] = ()) -> list[Context]:  # noqa: ARG001
+    """There are no other tasks."""
+    return []
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a running method may use, given by the trainer.
+
+    Attributes:
+        tasks: every training task by its id.
+        writer: writes corrective contexts as tokens.
+        source: writes the diagnoses, whatever the settings name; None for the one that they name.
+        journal: receives one JSON-ready record an event, for inspection.
+        draw: gives explore contexts.
+        room: tokens of the longest context that can be answered; None for no limit.
+        rollouts: of a step.
+        group_size: rollouts of an explore group (G).
+        seed: of the run.
+    """
+
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    writer: Writer | None = None
+    source: FeedbackSource | None = None
+    journal: Callable[[dict[str, Any]], None] = lambda record: None
+    draw: Draw = no_draw
+    room: int | None = None
+    rollouts: int = 0
+    group_size: int = 1
+    seed: int = 0
+
+
+class MethodSettings(BaseModel):
+    """The settings of a method; one without any needs no class of its own.
+
+    A method with a field `feedback` diagnoses failures with the source of that name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(default="", description="Which method; see `fissile.methods`.")
+
+    @property
+    def source(self) -> str:
+        """Name of the feedback source that it asks; "" for a method that diagnoses nothing."""
+        return str(getattr(self, "feedback", ""))
+
+    def check_shape(self, rollouts: int, group_size: int) -> None:
+        """Refuse a shape of the step that the method cannot fill.
+
+        Args:
+            rollouts: of a step.
+            group_size: of an explore group.
+
+        Raises:
+            ConfigError: with the setting to change.
+        """
+
+
+class Method:
+    """A learning method over the common trainer. Torch-free, deterministic, serialisable.
+
+    Attributes:
+        name: as a recipe says it.
+        Settings: class of its settings.
+        stage: name of its stage in `summary.json` and of the evaluation after it; by default its name.
+        settings: of this one.
+        host: what it may use; there from `attach` on.
+    """
+
+    name: ClassVar[str] = ""
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+    stage: ClassVar[str] = ""
+    settings: Any
+    host: Host
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = vars(cls).get("name", cls.__name__)
+        cls.stage = vars(cls).get("stage", cls.name)
+
+    def __init__(self, settings: MethodSettings | None = None, **fields: Any) -> None:
+        """From its settings, or their fields: `FissionGRPO(FissionSettings(interval=2))` or `FissionGRPO(interval=2)`.
+
+        Raises:
+            ConfigError: the settings are another method's.
+            ValidationError: a field is unknown or out of range.
+        """
+        settings = self.Settings(**fields) if settings is None else settings
+        if type(settings) is not self.Settings or settings.name not in ("", self.name):
+            raise ConfigError(
+                f"The method '{self.name}' takes {self.Settings.__name__}, and was given "
+                f"{type(settings).__name__}(name={settings.name!r}). Give it settings of its own."
+            )
+        self.settings = settings.model_copy(update={"name": self.name})
+
+    @property
+    def samples_again(self) -> bool:
+        """Whether `revise` may sample: a number of rounds that may differ between processes."""
+        return type(self).revise is not Method.revise
+
+    def attach(self, host: Host) -> None:
+        """Once, before anything else: what the method may use."""
+        self.settings.check_shape(host.rollouts, host.group_size)
+        self.host = host
+
+    def begin(self, draw: Draw, sample: Sample) -> None:
+        """Once, before the first update; not again in a run that is resumed."""
 
     def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
-        """The groups to sample at `step`, given the explore contexts that the data loader offers.
+        """The groups to sample at `step`, given the explore contexts that the data loader offers: these.
 
-        The plan has exactly `len(explore) * samples` rollouts, whatever its phase, so that methods of equal steps
-        are matched in rollouts.
+        A plan has exactly `len(explore) * samples` rollouts, whatever its phase, so that methods of equal steps are
+        matched in rollouts.
         """
-        ...
+        return Plan(Phase.EXPLORE, tuple(explore), samples)
 
-    def observe(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
-        """Take in the outcome of a plan: `plan.samples` consecutive entries for each context, in order."""
-        ...
+    def revise(self, batch: Batch, sample: Sample) -> Batch:
+        """What is learned from, of as many rollouts: here all that was sampled."""
+        return batch
 
-    def counts(self) -> dict[str, int]:
-        """Running counts for the logs, JSON-ready."""
-        ...
+    def credit(self, batch: Batch) -> Credit | None:
+        """What the policy's tokens are worth; None for TRL's: each group's rewards less their mean, over their std."""
+        return None
 
-    def feedback(self) -> dict[str, Any]:
-        """What became of the diagnoses so far, as `Diagnoser.report` tells it; {} where none are made."""
-        ...
+    def observe(self, batch: Batch, step: int) -> None:
+        """After sampling: what is kept."""
 
-    def figures(self) -> dict[str, float]:
-        """Log key to value, beside `counts`: of the latest `observe`."""
-        ...
+    def report(self) -> Report:
+        """What to log of the latest step, and what to keep of the run."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, JSON-ready."""
-        ...
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        ...

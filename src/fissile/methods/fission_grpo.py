@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from fissile.contexts import Context
-from fissile.corrections import (
-    Branching,
-    Correction,
-    CorrectionBuffer,
-    Failed,
-    Trigger,
-    failure_id,
-)
+from fissile.corrections import Branching, Correction, CorrectionBuffer, Failed, Trigger, failure_id
 from fissile.errors import ConfigError
-from fissile.feedback import Diagnoser, FeedbackSource
-from fissile.methods.base import Phase, Plan, Scored
-from fissile.rollouts import Rollout, Step, Writer
+from fissile.feedback import Diagnoser, get_source
+from fissile.methods.base import Batch, Host, Method, MethodSettings, Phase, Plan, Report, Sample, Scored
+from fissile.methods.dapo import refilled
+from fissile.rollouts import Rollout
 from fissile.serial import to_json
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-Journal = Callable[[dict[str, Any]], None]
-"""Where events are written for inspection; one JSON-ready record a call."""
 
 
 def none_word(value: Any) -> Any:
@@ -35,10 +26,11 @@ def none_word(value: Any) -> Any:
     return None if value == "none" else value
 
 
-class FissionSettings(BaseModel):
-    """The knobs of Fission-GRPO. Defaults are the paper's where it states them, ours where it does not."""
+class CorrectiveSettings(MethodSettings):
+    """What a failure is, how it is diagnosed, and when and how often it is recovered from.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Defaults are the paper's where it states them, ours where it does not.
+    """
 
     feedback: str = Field(
         default="rules",
@@ -56,6 +48,32 @@ class FissionSettings(BaseModel):
     samples: int | None = Field(
         default=None, ge=2, description="Recoveries sampled from a correction (G'); the default is the group size G."
     )
+    per_group: int = Field(
+        default=1,
+        ge=1,
+        description="Failures intercepted from one group at most, the most frequent first, one of each kind.",
+    )
+    refills: int = Field(default=0, ge=0, description="Rounds of dynamic sampling in an explore step, as in dapo.")
+    seed: int = Field(default=0, description="Of the random order.")
+
+    def check_shape(self, rollouts: int, group_size: int) -> None:
+        """A fission step fills a batch with whole recovery groups.
+
+        Raises:
+            ConfigError: `samples`, by default the group size, does not divide the rollouts of a step.
+        """
+        recoveries = self.samples or group_size
+        if rollouts % recoveries:
+            raise ConfigError(
+                f"method.samples = {recoveries} does not divide the {rollouts} rollouts of a step "
+                "(training.prompts_per_step x training.group_size; in TRL's words per_device_train_batch_size x "
+                "steps_per_generation). Change one of them."
+            )
+
+
+class FissionSettings(CorrectiveSettings):
+    """The knobs of Fission-GRPO."""
+
     capacity: int = Field(default=256, ge=1, description="Corrections kept; the oldest leave first.")
     order: Literal["lifo", "fifo", "random"] = Field(default="lifo", description="Which correction is used next.")
     max_staleness: Annotated[int | None, BeforeValidator(none_word)] = Field(
@@ -66,28 +84,9 @@ class FissionSettings(BaseModel):
         ge=1,
         description="Failed turns in a corrective context at most; above 1 a failed recovery fissions again.",
     )
-    per_group: int = Field(
-        default=1,
-        ge=1,
-        description="Failures intercepted from one group at most, the most frequent first, one of each kind.",
-    )
-    seed: int = Field(default=0, description="Of the random order.")
-
-    def refuse_remainder(self, rollouts: int, group_size: int) -> None:
-        """A fission step fills a batch with whole recovery groups.
-
-        Raises:
-            ConfigError: `samples`, by default the group size, does not divide the rollouts of a step.
-        """
-        recoveries = self.samples or group_size
-        if rollouts % recoveries:
-            raise ConfigError(
-                f"fission.samples = {recoveries} does not divide the {rollouts} rollouts of a step "
-                "(per_device_train_batch_size x steps_per_generation). Change one of them."
-            )
 
 
-class FissionGRPO:
+class FissionGRPO(Method):
     r"""GRPO that fissions its failures.
 
     1. **Explore**: GRPO over the contexts $x$ of the tasks.
@@ -102,104 +101,94 @@ class FissionGRPO:
     """
 
     name = "fission_grpo"
+    stage = "fission"
+    Settings: ClassVar[type[MethodSettings]] = FissionSettings
+    settings: Any  # FissionSettings; a subclass has its own
 
-    def __init__(
-        self,
-        settings: FissionSettings,
-        source: FeedbackSource,
-        writer: Writer,
-        tasks: Mapping[str, Task],
-        journal: Journal = lambda record: None,
-        buffer: CorrectionBuffer | None = None,
-        room: int | None = None,
-    ) -> None:
-        """Wire the loop.
-
-        Args:
-            settings: the knobs.
-            source: writes the diagnosis. A leak guard stands over it, and `rules` stands in where it fails.
-            writer: writes corrective contexts as tokens.
-            tasks: every training task by its id.
-            journal: receives one record for each intercepted failure and each fission.
-            buffer: keeps the corrections; by default a `CorrectionBuffer` as in `settings`.
-            room: tokens of the longest context that can be answered; a failure whose corrective context is longer is
-                left out and counted. None for no limit.
-        """
-        self.settings = settings
-        self.diagnoser = Diagnoser(source)
-        self.buffer: CorrectionBuffer = (
-            buffer
-            if buffer is not None
-            else CorrectionBuffer(
-                capacity=settings.capacity,
-                order=settings.order,
-                max_staleness=settings.max_staleness,
-                seed=settings.seed,
-            )
-        )
-        self.trigger = Trigger(interval=settings.interval)
-        self._branching = Branching(self.diagnoser, writer)
-        self._tasks = tasks
-        self._journal = journal
-        self._room = room
+    def attach(self, host: Host) -> None:
+        """See `Method`. A leak guard stands over the source, and `rules` stands in where it fails."""
+        super().attach(host)
+        self.diagnoser = Diagnoser(host.source or get_source(self.settings.feedback))
+        assert host.writer is not None, "a host of this method writes tokens"
+        self.branching = Branching(self.diagnoser, host.writer)
+        self.buffer = self.store()
+        self.trigger = Trigger(interval=self.settings.interval)
         self._too_long: dict[str, None] = {}  # ids
         self._in_flight: tuple[Correction, ...] = ()
-        self._seconds = 0.0
-        self._staleness: float | None = None
+        self._figures: dict[str, float] = {}  # of the latest step
+
+    @property
+    def samples_again(self) -> bool:
+        """Only where it refills."""
+        return bool(self.settings.refills)
+
+    def store(self) -> CorrectionBuffer:
+        """What keeps the corrections."""
+        knobs = self.settings
+        return CorrectionBuffer(knobs.capacity, knobs.order, knobs.max_staleness, knobs.seed)
+
+    @property
+    def max_depth(self) -> int:
+        """Failed turns in a corrective context, at most."""
+        return int(self.settings.max_depth)
 
     def plan(self, explore: Sequence[Context], samples: int, step: int) -> Plan:
         """Fission if the trigger fires, explore otherwise."""
-        rollouts = len(explore) * samples
         recoveries = self.settings.samples or samples
-        wanted = rollouts // recoveries
+        wanted = len(explore) * samples // recoveries
         if not self.trigger.fires(self.buffer.available(step), wanted):
-            return Plan(Phase.EXPLORE, tuple(explore), samples)
+            return super().plan(explore, samples, step)
         self._in_flight = tuple(self.buffer.pop(wanted, step))
-        contexts = tuple(correction.context(self._tasks[correction.task_id]) for correction in self._in_flight)
+        contexts = tuple(correction.context(self.host.tasks[correction.task_id]) for correction in self._in_flight)
         return Plan(Phase.FISSION, contexts, recoveries)
 
-    def observe(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
-        """Journal what became of the corrections in a plan, and intercept its failures."""
-        self.settle(plan, scored, step)
-        if plan.phase is Phase.EXPLORE or self.settings.max_depth > 1:
-            self.intercept(plan, scored, step)
+    def revise(self, batch: Batch, sample: Sample) -> Batch:
+        """Dynamic sampling in explore steps, where it is asked for."""
+        return refilled(batch, sample, self.host.draw, self.settings.refills) if self.settings.refills else batch
 
-    def settle(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
+    def observe(self, batch: Batch, step: int) -> None:
+        """Journal what became of the corrections in a plan, and intercept its failures."""
+        self.settle(batch, step)
+        if batch.plan.phase is Phase.EXPLORE or self.max_depth > 1:
+            self.intercept(batch, step)
+
+    def settle(self, batch: Batch, step: int) -> None:
         """Note for the trigger that the step was made, and journal what became of the corrections in it."""
-        self.trigger.record(fission=plan.phase is Phase.FISSION)
-        self._seconds, self._staleness = 0.0, None
-        if plan.phase is Phase.FISSION:
-            self._staleness = sum(step - correction.step for correction in self._in_flight) / len(self._in_flight)
-            for correction, group in zip(self._in_flight, plan.groups(scored), strict=True):
-                self._journal(_fission_record(correction, self._tasks[correction.task_id], group, step))
+        is_fission = batch.plan.phase is Phase.FISSION
+        self.trigger.record(fission=is_fission)
+        self._figures = {"feedback/seconds": 0.0}
+        if self.settings.refills and not is_fission:
+            self._figures["explore/refilled"] = float(len(batch.discarded))
+        if is_fission:
+            ages = [step - correction.step for correction in self._in_flight]
+            self._figures["fission/staleness"] = sum(ages) / len(ages)
+            for correction, group in zip(self._in_flight, batch.groups, strict=True):
+                self.host.journal(_fission_record(correction, self.host.tasks[correction.task_id], group, step))
             self._in_flight = ()
 
-    def intercept(self, plan: Plan, scored: Sequence[Scored], step: int) -> None:
-        """Turn the failures of a plan into corrections."""
+    def intercept(self, batch: Batch, step: int) -> None:
+        """Turn the failures of a batch into corrections, those of its discarded groups too."""
         before = self.diagnoser.seconds
-        self._intercept([failed for group in plan.groups(scored) for failed in self._chosen(group)], step)
-        self._seconds += self.diagnoser.seconds - before
+        self._intercept([failed for group in batch.sampled for failed in self._chosen(group)], step)
+        self._figures["feedback/seconds"] = self.diagnoser.seconds - before
 
-    def counts(self) -> dict[str, int]:
-        """Counts of the buffer, and of the failures that were too long for it, where there were any."""
-        return {**self.buffer.counts, **({"too_long": len(self._too_long)} if self._too_long else {})}
+    def report(self) -> Report:
+        """Running counts of corrections, of diagnoses, of those that fell back and of those that leaked; of the latest
+        step the seconds of feedback and, where it was a fission step, the mean age of its corrections in steps.
 
-    def feedback(self) -> dict[str, Any]:
-        """See `Diagnoser.report`."""
-        return self.diagnoser.report()
-
-    def figures(self) -> dict[str, float]:
-        """Running counts of diagnoses, of those that fell back and of those that leaked; of the latest step its seconds
-        and, where it was a fission step, the mean age of its corrections in steps.
+        The tables are the counts of the corrections, with the failures that were too long where there were any, and
+        what became of the diagnoses.
         """
         diagnoser = self.diagnoser
-        staleness = {} if self._staleness is None else {"fission/staleness": self._staleness}
+        counts = {**self.buffer.counts, **({"too_long": len(self._too_long)} if self._too_long else {})}
         return {
-            **staleness,
+            **self._figures,
             "feedback/diagnosed": float(diagnoser.diagnosed),
             "feedback/fallbacks": float(diagnoser.fallbacks.total()),
             "feedback/leaks": float(diagnoser.leaks.total()),
-            "feedback/seconds": self._seconds,
+            **{f"corrections/{name}": float(count) for name, count in counts.items()},
+            "corrections": counts,
+            "feedback": diagnoser.report(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,12 +201,11 @@ class FissionGRPO:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`. Checkpoints of before diagnoses were counted are read, too."""
+        """The inverse of `state_dict`."""
         self.buffer.load_state_dict(state["buffer"])
         self.trigger.load_state_dict(state["trigger"])
-        if "feedback" in state:
-            self.diagnoser.load_state_dict(state["feedback"])
-        self._too_long = dict.fromkeys(state.get("too_long", ()))
+        self.diagnoser.load_state_dict(state["feedback"])
+        self._too_long = dict.fromkeys(state["too_long"])
         self._in_flight = ()
 
     def _failures(self, scored: Scored) -> list[Failed]:
@@ -232,10 +220,7 @@ class FissionGRPO:
         below = reward.fmt == 0 or reward.corr < self.settings.failure_threshold
         if scored.rollout.judged_at_once and not below:
             return []
-        return [(step, attempt) for step, attempt in scored.rollout.failures if self._may_branch(step)]
-
-    def _may_branch(self, step: Step) -> bool:
-        return step.context.depth < self.settings.max_depth
+        return [failed for failed in scored.rollout.failures if failed[0].context.depth < self.max_depth]
 
     def _chosen(self, group: Sequence[Scored]) -> list[Failed]:
         """The group's most frequent distinct failures."""
@@ -255,7 +240,7 @@ class FissionGRPO:
         for identifier, failed in zip(identifiers, chosen, strict=True):
             if not (self.buffer.has_seen(identifier) or identifier in self._too_long):
                 new.setdefault(identifier, failed)
-        made = {correction.id: correction for correction in self._branching.corrections(new, step)}
+        made = {correction.id: correction for correction in self.branching.corrections(new, step)}
         for identifier in identifiers:
             if self.buffer.has_seen(identifier):
                 self.buffer.admit(identifier)  # counts it
@@ -263,12 +248,12 @@ class FissionGRPO:
                 self._push(made[identifier])
 
     def _push(self, correction: Correction) -> None:
-        tokens = correction.context(self._tasks[correction.task_id]).length
-        if self._room is not None and tokens > self._room:
+        tokens = correction.context(self.host.tasks[correction.task_id]).length
+        if self.host.room is not None and tokens > self.host.room:
             self._leave_out(correction, tokens)
             return
         self.buffer.push(correction)
-        self._journal({"event": "intercepted", **to_json(correction)})
+        self.host.journal({"event": "intercepted", **to_json(correction)})
 
     def _leave_out(self, correction: Correction, tokens: int) -> None:
         """Count a failure whose corrective context nobody could answer; said the first time."""
@@ -279,7 +264,7 @@ class FissionGRPO:
                 "tasks.max_prompt_tokens or training.max_new_tokens if there are many.",
                 correction.task_id,
                 tokens,
-                self._room,
+                self.host.room,
             )
         self._too_long[correction.id] = None
 

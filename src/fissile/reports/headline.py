@@ -61,7 +61,7 @@ def title(run: RunRecord) -> str:
     model = str(run.setting("model", "path", default="")) or "a model that config.json would name"
     if run.config and not run.setting("training", "steps") and not run.setting("cold_start", "examples"):
         return f"Evaluation of {model}"
-    return f"{_method(run)} on {model}"
+    return f"{method_title(run)} on {model}"
 
 
 def sentence(run: RunRecord) -> str:
@@ -104,8 +104,9 @@ def lost_rollouts(run: RunRecord) -> str:
     return f"{what}. Nothing was learned from them."
 
 
-def _method(run: RunRecord) -> str:
-    name = str(run.setting("method", default=run.summary.get("method", "")))
+def method_title(run: RunRecord) -> str:
+    """What the papers call the method; 'A run' where nothing names it."""
+    name = str(run.setting("method", "name", default=run.summary.get("method", "")))
     return METHODS.get(name, name) or "A run"
 
 

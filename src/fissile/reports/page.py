@@ -20,7 +20,7 @@ from fissile.reports.fates import (
     feedback_counts,
     staleness_counts,
 )
-from fissile.reports.headline import headline_changes, lost_rollouts, sentence, status, title
+from fissile.reports.headline import headline_changes, lost_rollouts, method_title, sentence, status, title
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
 from fissile.reports.trees import branches, choose_trees
@@ -116,7 +116,7 @@ def _content(run: RunRecord) -> dict[str, Any]:
         "staleness": histogram(staleness, "Corrections used, by staleness in steps", "steps") if staleness else "",
         "meter": meter,
         "has_fission": any(step.phase == "fission" for step in run.steps),
-        "is_grpo": run.setting("method") == "grpo",
+        "without_fission": method_title(run) if run.config and not run.setting("method", "feedback") else "",
         "configuration": _sections(run.config),
     }
 

@@ -14,13 +14,19 @@ from fissile.statistics import Ratio
 MAX_CHARACTERS = 4000
 """A longer text is cut, and the page says by how much."""
 
-METHODS = {"fission_grpo": "Fission-GRPO", "grpo": "GRPO", "offline_grpo": "GRPO with offline corrections"}
+METHODS = {
+    "fission_grpo": "Fission-GRPO",
+    "grpo": "GRPO",
+    "dapo": "DAPO",
+    "offline_grpo": "GRPO with offline corrections",
+}
 """Method names as the papers write them."""
 
 STAGES = {
     "base": "base model",
     "cold_start": "cold start",
     "grpo": "GRPO",
+    "dapo": "DAPO",
     "offline": "GRPO with offline corrections",
     "fission": "Fission-GRPO",
 }
@@ -71,7 +77,7 @@ def phase_title(phase: str) -> str:
     before, separator, stage = phase.partition("evaluate_")
     if before or not separator:
         return f"training, {stage_title(phase)}" if phase in STAGES else phase.replace("_", " ")
-    article = "" if stage in {"grpo", "offline", "fission"} else "the "
+    article = "" if stage in {"grpo", "dapo", "offline", "fission"} else "the "
     return f"evaluation of {article}{stage_title(stage)}"
 
 

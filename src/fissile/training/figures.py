@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fissile.methods import Phase, Plan, Scored
+from fissile.methods.base import Report
 from fissile.rollouts import End
 
 
@@ -35,3 +36,10 @@ def step_figures(plan: Plan, scored: Sequence[Scored]) -> dict[str, float]:
         figures[f"{prefix}/steps"] = len(attempts) / len(rollouts)
     kinds = Counter(kind.value for attempt in attempts for kind in attempt.error_kinds)
     return figures | {f"errors/{kind}": float(count) for kind, count in kinds.items()}
+
+
+def log_report(log: Mapping[str, list[float]], report: Report) -> None:
+    """Append the numbers of a report to what is logged of the step; its tables are for the end of the run."""
+    for name, value in report.items():
+        if isinstance(value, int | float):
+            log[name].append(float(value))

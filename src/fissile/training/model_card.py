@@ -24,6 +24,7 @@ PAPER = "https://arxiv.org/abs/2601.15625"
 METHODS = {
     "fission_grpo": "Fission-GRPO",
     "grpo": "GRPO",
+    "dapo": "DAPO",
     "offline_grpo": "GRPO with offline corrections",
 }
 """How the card calls a method."""

@@ -12,12 +12,29 @@ from fissile.kernels.adapters import bare_model
 from fissile.kernels.packed_attention import use_packed_attention, why_not_packable
 from fissile.kernels.packing import packed_log_probs
 from fissile.kernels.scoring import score_labels_only
+from fissile.training.updates import has_advantage
 
 logger = logging.getLogger(__name__)
 
 PACKED_TOKENS = 4096
 """Tokens of one packed row, unless a long prompt is better kept in one piece. Where attention takes a mask (on a GPU)
 it costs the square of a row; on a CPU nothing beyond what is attended to."""
+
+
+class TokenBeta(float):
+    """Beta with a weight for each token: TRL's loss asks whether it is 0, and multiplies its KL term [rows, tokens]."""
+
+    weights: torch.Tensor
+
+    @classmethod
+    def of(cls, beta: float, weights: torch.Tensor) -> TokenBeta:
+        """`weights`: [rows, tokens]."""
+        made = cls(beta)
+        made.weights = weights
+        return made
+
+    def __mul__(self, kl: Any) -> Any:
+        return float(self) * self.weights * kl
 
 
 class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -28,6 +45,7 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     _active_rows: torch.Tensor | None = None  # those with an advantage, during the loss
     _packs = True
+    beta: float  # TRL's
 
     def _prepare_packing(self, keep_head: bool) -> None:
         """Fit policy and reference model for packed rows; `keep_head` leaves them TRL's head."""
@@ -83,21 +101,28 @@ class PackedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return log_probs, entropies, None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward."""
+        """TRL's loss; rows whose advantage is zero cannot change it, so they cost no forward.
+
+        `advantages` are [rows] or [rows, tokens]; `kl_weights`, where they are, [rows, tokens].
+        """
         reads_all = self.beta != 0.0 or self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0
         if self._packs and not reads_all and not self.aux_loss_enabled:
-            active = inputs["advantages"] != 0
+            active = has_advantage(inputs["advantages"])
             active[0] |= ~active.any()  # a graph to differentiate, even when nothing is left
             self._active_rows = active
             if "old_per_token_logps" in inputs:  # rows without a forward have log-probabilities of 0, and a ratio of 1
                 old = inputs["old_per_token_logps"].masked_fill(~active[:, None], 0)
                 inputs = {**inputs, "old_per_token_logps": old}
+        beta = self.beta
+        if "kl_weights" in inputs:
+            self.beta = TokenBeta.of(beta, inputs["kl_weights"])
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
         finally:
-            active, self._active_rows = self._active_rows, None
-        if active is not None:
+            self.beta = beta
+            read, self._active_rows = self._active_rows, None
+        if read is not None:
             mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
             log = self._metrics["train" if self.model.training else "eval"]
-            log["entropy"][-1] *= (mask.sum() / mask[active].sum().clamp(min=1)).item()
+            log["entropy"][-1] *= (mask.sum() / mask[read].sum().clamp(min=1)).item()
         return loss

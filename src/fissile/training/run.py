@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -30,6 +30,7 @@ from fissile.errors import DataError
 from fissile.evaluation.losses import counted
 from fissile.feedback import FeedbackSource
 from fissile.journal import JsonLines, write_json, write_text
+from fissile.methods import get_method
 from fissile.simulator.settings import CACHE
 from fissile.simulator.sources import make_source
 from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWatch, MetricsLog, StepProgress
@@ -48,9 +49,6 @@ from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
 from fissile.training.supervised import fine_tune
 from fissile.training.trainer import FissionGRPOTrainer
-
-STAGE_OF_METHOD = {"fission_grpo": "fission", "grpo": "grpo", "offline_grpo": "offline"}
-"""Name of the last stage in `summary.json`."""
 
 
 @dataclass
@@ -101,7 +99,7 @@ class Run:
     @property
     def stage(self) -> str:
         """Name of the reinforcement-learning stage."""
-        return STAGE_OF_METHOD[self.config.method]
+        return get_method(self.config.method.name).stage
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -170,12 +168,9 @@ class Run:
             args=self._trl_config(),
             train_dataset=list(course.train),
             processing_class=course.sampler.chat.tokenizer,
-            method=self.config.method,
-            fission=self.config.fission,
-            source=self._source(asked) if (asked := self.config.fission_feedback) else None,
-            offline=self.config.offline,
+            method=get_method(self.config.method.name)(self.config.method),
+            source=self._source(asked) if (asked := self.config.method.source) else None,
             budget=Budget(self.config.training.rollouts, self.config.training.tokens),
-            refills=self.config.training.refills,
             reward=self.config.reward,
             dialect=self.config.model.dialect,
             template_options=self.config.model.template_options,
@@ -199,14 +194,15 @@ class Run:
             trainer.add_callback(StepEvaluations(every, partial(self._evaluate_step, course, trainer)))
         trainer.remove_callback(PrinterCallback)
         trainer.train_from(checkpoint)
-        injector = trainer.injector
+        injector, told = trainer.injector, trainer.method.report()
         write_json(
             self.folder.path / "training.json",
             {
                 "steps": trainer.state.global_step,
                 "updates": {phase: trainer.updates[phase] for phase in ("explore", "fission")},
-                "corrections": trainer.method.counts(),
-                "feedback": trainer.method.feedback(),
+                "corrections": {},
+                "feedback": {},
+                **{name: table for name, table in told.items() if isinstance(table, Mapping)},
                 "injection": injector.diagnoser.report() if injector and injector.diagnoser else {},
                 "lost": trainer.learning.reasons,
                 "spent": asdict(trainer.spent),
@@ -363,7 +359,7 @@ class Run:
         trained = json.loads(training.read_text(encoding="utf-8")) if training.exists() else {}
         counted = trained.get("corrections", {})
         summary = {
-            "method": self.config.method,
+            "method": self.config.method.name,
             "seed": self.config.seed,
             "stages": stages,
             "steps": trained.get("steps", 0),

@@ -27,7 +27,8 @@ def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str,
     base = base_model(config.model.path, EMBEDDED)
     reports = {stage: _read(folder, stage) for stage in stages if folder.evaluation(stage).exists()}
     is_reinforced = stages[-1] != "cold_start"
-    method = METHODS[config.method] if is_reinforced else "A supervised cold start"
+    name = config.method.name
+    method = METHODS.get(name, name) if is_reinforced else "A supervised cold start"
     facts = CardFacts(
         title=f"{method} on {base.id}",
         base=base,
@@ -38,7 +39,7 @@ def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str,
         recipe=config.model_copy(update={"model": config.model.model_copy(update={"path": _path(config, base.id)})}),
         command="fissile train",
         use=list(use_of(chat, config.model.dialect)),
-        tags=[config.method.replace("_", "-")] if is_reinforced else ["sft"],
+        tags=[name.replace("_", "-")] if is_reinforced else ["sft"],
         stages=reports,
     )
     return model_card(facts)
@@ -50,12 +51,13 @@ _WHATS = {
     "fission_grpo": "Every failed call of its training was diagnosed, and recoveries from it were sampled and learned "
     f"from ([Fission-GRPO]({PAPER}), an independent implementation).",
     "grpo": "It was trained with GRPO, without fission.",
+    "dapo": "It was trained with GRPO on groups with a signal (dynamic sampling), without fission.",
     "offline_grpo": "It was trained with GRPO and with recoveries from failures of the starting policy.",
 }
 
 
 def _what(config: RunConfig) -> str:
-    return _WHATS[config.method]
+    return _WHATS.get(config.method.name, f"It was trained with the method `{config.method.name}`.")
 
 
 def _path(config: RunConfig, base: str) -> str:
@@ -100,9 +102,9 @@ def _training(config: RunConfig, folder: RunFolder, is_reinforced: bool) -> Iter
             f"{settings.group_size}; loss `{settings.loss_type}`, learning rate {settings.learning_rate:g}"
         )
         yield f"sampled at temperature {settings.temperature:g}, top_k {settings.top_k}, top_p {settings.top_p:g}"
-        if config.fission_feedback and counts:
+        if config.method.source and counts:
             told = ", ".join(f"{count} {name}" for name, count in counts.items())
-            yield f"failures: {told}; diagnosed by `{config.fission_feedback}`"
+            yield f"failures: {told}; diagnosed by `{config.method.source}`"
         if trained.get("stopped"):
             yield f"stopped early: {trained['stopped']}"
     made_with = ", ".join(f"{package} {version}" for package, version in versions().items())

@@ -7,16 +7,13 @@ which contexts a step samples from, how the outcome is observed, and how log-pro
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from fissile.dialects import ChatFormat, get_dialect
@@ -25,24 +22,12 @@ from fissile.engines.injection import Injector
 from fissile.engines.sampler import Sampler, refuse_uncallable
 from fissile.environments.base import EnvironmentMaker
 from fissile.environments.worlds import make_environment
-from fissile.feedback import FeedbackSource
-from fissile.methods import (
-    GRPO,
-    FissionSettings,
-    Method,
-    OfflineGRPO,
-    OfflineSettings,
-    Phase,
-    Plan,
-    Scored,
-    make_method,
-)
+from fissile.feedback import FeedbackSource, get_source
+from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
-from fissile.training.callbacks import BudgetWatch
-from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
 from fissile.training.engines import EngineMaker, Engines, TRLEngine
-from fissile.training.figures import step_figures
+from fissile.training.figures import log_report, step_figures
 from fissile.training.groups import (
     check_loss_mask,
     in_row_order,
@@ -52,16 +37,17 @@ from fissile.training.groups import (
     refuse_split_groups,
     room_for_context,
 )
-from fissile.training.spending import Budget, Limit, Spent
-from fissile.training.step_sampler import Sampled, StepSampler
-from fissile.training.task_trainer import TaskGRPOTrainer
-from fissile.training.updates import Learning
+from fissile.training.hooks import apply_credit, checked_plan, checked_revision, with_rewards
+from fissile.training.resumable_trainer import ResumableTrainer
+from fissile.training.spending import Budget
+from fissile.training.step_sampler import StepSampler
+from fissile.training.updates import has_advantage
 
 
-class FissionGRPOTrainer(TaskGRPOTrainer):
-    """GRPO on tool calls, with fission of the failed ones.
+class FissionGRPOTrainer(ResumableTrainer):
+    """GRPO on tool calls, by the hooks of a method; by default with fission of the failed ones.
 
-    Takes what `trl.GRPOTrainer` takes, in its order, and the fission settings; what it does not take it refuses by name
+    Takes what `trl.GRPOTrainer` takes, in its order, and a method; what it does not take it refuses by name
     (`fissile.training.trl_settings`). Rows of `train_dataset` and `eval_dataset` are tasks: `messages`, `tools`,
     `ground_truth` (or `Task` objects). `reward_funcs` are added to the composite reward and receive the columns of the
     dataset, and `task` and `attempt`.
@@ -69,7 +55,6 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     _tag_names = ("trl", "grpo", "fissile")
     _buffered_inputs: list[dict[str, Any]] | None  # TRL's: the micro-batches of the rollouts at hand
-    _is_saving = False
 
     def __init__(
         self,
@@ -85,9 +70,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         quantization_config: Any = None,
         peft_config: Any = None,
         *,
-        fission: FissionSettings | None = None,
-        source: FeedbackSource | None = None,
-        method: str = "fission_grpo",
+        method: Method | str | None = None,
+        source: FeedbackSource | str | None = None,
         reward: RewardConfig | None = None,
         dialect: str = "hermes",
         template_options: Mapping[str, Any] | None = None,
@@ -97,9 +81,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         make_environment: EnvironmentMaker = make_environment,
         limits: Limits | None = None,
         injector: Injector | None = None,
-        offline: OfflineSettings | None = None,
         budget: Budget | None = None,
-        refills: int = 0,
         **others: Any,
     ) -> None:
         """Build the trainer.
@@ -117,26 +99,23 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             optimizers: as for TRL.
             quantization_config: as for TRL.
             peft_config: as for TRL; adapters of virtual tokens cannot be sampled from.
-            fission: the knobs of Fission-GRPO.
-            source: writes the diagnoses, whatever `fission.feedback` says: a simulator of
+            method: `FissionGRPO(per_group=2)`, an object of your own, or a name of `fissile.methods` for its default
+                settings; "fission_grpo" by default, and "grpo" for the same run without fission.
+            source: writes the diagnoses, whatever the method's settings say: a name, a simulator of
                 `fissile.simulator.sources.make_source`, or any object of your own that is a `FeedbackSource`. It may
                 fail as it likes; the leak guard stands over it, and `rules` stands in for it.
-            method: "fission_grpo", "grpo" for the same run without fission, or "offline_grpo" for corrections of the
-                starting policy only.
             reward: the composite reward.
             dialect: the tool-call format.
             template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3; the same as
                 `GRPOConfig.chat_template_kwargs`.
-            journal: receives one record for each intercepted failure and each fission.
+            journal: receives the method's records, such as one for each intercepted failure.
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
                 `use_vllm=True` TRL samples.
             make_environment: gives each rollout of a task with a live world its own; BFCL's need no other.
             limits: where a live rollout is cut; by default after BFCL's 21 steps, and where the model has no room.
             injector: forces failures in the explore contexts of training; see `fissile.engines.injection`.
-            offline: what "offline_grpo" collects.
             budget: the training ends after the update that spends it, if that is before `max_steps`. For one process.
-            refills: rounds of dynamic sampling in an explore step at most; see `StepSampler.refilled`.
             others: arguments of `trl.GRPOTrainer` that are refused.
 
         Raises:
@@ -144,14 +123,9 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
                 cannot make an update, an unknown method, dialect or feedback, or what several processes cannot do.
             DataError: a row that is no task.
         """
-        self._fingerprint = fingerprint
-        self._budget = budget or Budget()
-        self._refills = refills
         self._progress = 0.0
-        self.spent = Spent()
-        self._scored: list[Scored] = []
-        self.updates: Counter[str] = Counter()
-        self.steps_without_signal = 0
+        self._scored: Sequence[Scored] = ()
+        self._rewards = torch.empty(0)  # of the rollouts at hand, as TRL weights and sums them
         super().__init__(
             model=model,
             reward_funcs=reward_funcs,
@@ -165,7 +139,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             quantization_config=quantization_config,
             peft_config=peft_config,
             template_options=template_options,
-            least_rollouts=self._budget.rollouts,
+            fingerprint=fingerprint,
+            budget=budget,
             others=others,
         )
         refuse_split_groups(self.args.per_device_train_batch_size, self.args.steps_per_generation, self.num_generations)
@@ -175,28 +150,28 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         limits = limits or Limits(context_tokens=room)
         refuse_uncallable(self.chat, list(self.tasks.values()))
         sampler = Sampler(self.chat, make_environment, limits)
+        self.method: Method = make_method(method)
         refuse_several_processes(
             self.accelerator.num_processes,
-            in_rounds=self.use_vllm and (any(task.world is not None for task in self.tasks.values()) or refills > 0),
+            in_rounds=self.use_vllm and (self._in_rounds or self.method.samples_again),
             counted=self._budget != Budget(),
         )
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         self._prepare_packing(self.args.cast_lm_head_to_fp32)
         self.engine: Engine = self._engine(make_engine)
-        self.method: Method = make_method(
-            method,
-            fission or FissionSettings(),
-            offline or OfflineSettings(),
-            source,
-            sampler.writer,
-            self.tasks,
-            journal,
-            room,
+        self.method.attach(
+            Host(
+                self.tasks,
+                sampler.writer,
+                get_source(source) if isinstance(source, str) else source,
+                journal,
+                self.groups.draw,
+                room,
+                self.args.per_device_train_batch_size * self.args.steps_per_generation,
+                self.num_generations,
+                self.args.seed,
+            )
         )
-        if not isinstance(self.method, GRPO):
-            rollouts = self.args.per_device_train_batch_size * self.args.steps_per_generation
-            (fission or FissionSettings()).refuse_remainder(rollouts, self.num_generations)
-        self.add_callback(BudgetWatch(lambda: self._budget.reached(self.spent) is not None))
 
     @property
     def sampler(self) -> Sampler:
@@ -204,63 +179,47 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
         return self.groups.sampler
 
     @property
-    def injector(self) -> Injector | None:
-        """Forces failures in the explore contexts of training."""
-        return self.groups.injector
-
-    @property
-    def ended_by(self) -> Limit | Literal["steps"] | None:
-        """Which limit of the training is reached, a budget before the steps; None as long as it goes on."""
-        steps = self.args.max_steps if self.args.max_steps > 0 else self.state.max_steps
-        return self._budget.reached(self.spent) or ("steps" if 0 < steps <= self.state.global_step else None)
-
-    def train_from(self, checkpoint: Path | None) -> None:
-        """Train to the end, from a checkpoint on if there is one. Where that is the last, it is only loaded.
-
-        Raises:
-            RunError: the checkpoint is incomplete, or was written under another configuration; or no update was made.
-        """
-        if checkpoint is not None:
-            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-            saved = load_state(str(checkpoint), self._fingerprint, self.accelerator.process_index)
-            spent = Spent(**saved.get("spent", {}))
-            steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
-            if state.global_step >= steps or self._budget.reached(spent):
-                self._load_from_checkpoint(str(checkpoint))
-                self.state = state
-                self.require_update()
-                return
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    def _in_rounds(self) -> bool:
+        """Whether a rollout may take several responses."""
+        return any(task.world is not None for task in self.tasks.values())
 
     # --- the overrides -------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Choose the contexts of the step, let TRL sample and score, then let the method observe."""
+        """Choose the contexts of the step, let TRL sample and score, give credit, then let the method observe."""
         training = self.model.training
         group = self.num_generations if training else self.num_generations_eval
-        self._progress = self._share_done()
+        method = self.method if training else Method()  # an evaluation only explores
+        self._progress = self.share_done
         refuse_split_evaluation(len(inputs), group)
         explore = [self.groups.context(self._rows.task(row)) for row in inputs[::group]]
-        method: Method = self.method if training else GRPO()
-        if training:
-            self._collect()
-        sampled = self._sampled(method.plan(explore, group, self.state.global_step))
-        plan, self._scored = sampled.plan, sampled.scored
+        if training and not self._begun:
+            method.begin(self.groups.draw, partial(self._sample, forced=False))
+            self._begun = True
+        batch = self._sample(checked_plan(method, method.plan(explore, group, self.state.global_step), len(inputs)))
+        batch = checked_revision(method, method.revise(batch, self._sample), len(inputs))
+        plan, self._scored = batch.plan, batch.scored
         rows = [self._rows.row(context) for context in plan.contexts for _ in range(plan.samples)]
         with self._group_size(plan.samples):
-            batch: dict[str, Any] = super()._generate_and_score_completions(rows)
-        check_loss_mask(batch, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
-        method.observe(*sampled.observed, self.state.global_step)
+            tensors: dict[str, Any] = super()._generate_and_score_completions(rows)
+        check_loss_mask(tensors, [scored.rollout for scored in self._scored], self.mask_truncated_completions)
+        apply_credit(method, with_rewards(batch, self._rewards, self.accelerator.process_index), tensors, self.beta)
+        method.observe(batch, self.state.global_step)
         if training:
-            if self._refills and plan.phase is Phase.EXPLORE:
-                self._metrics["train"]["explore/refilled"].append(float(len(sampled.discarded)))
-            self.learning.count(batch, [scored.rollout.lost for scored in self._scored])
-            self._count(plan, batch["advantages"])
+            self.learning.count(tensors, [scored.rollout.lost for scored in self._scored])
+            self._count(plan, tensors["advantages"])
         else:
             for name, value in step_figures(plan, self._scored).items():
                 self._metrics["eval"][name.removeprefix("explore/")].append(value)
-        batch["row"] = torch.arange(len(rows), device=batch["advantages"].device)
-        return batch
+        tensors["row"] = torch.arange(len(rows), device=tensors["advantages"].device)
+        return tensors
+
+    def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:
+        """TRL's [rows, functions]; what they sum up to is kept for the method."""
+        rewards: torch.Tensor = super()._calculate_rewards(*arguments)
+        weighted = rewards * self.reward_weights.to(rewards.device)
+        self._rewards = weighted.nansum(dim=1).masked_fill(rewards.isnan().all(dim=1), torch.nan)
+        return rewards
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """TRL's, with the rows of a group side by side again: TRL shuffles them over the micro-batches."""
@@ -287,38 +246,26 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             "composite": [None if scored.reward is None else scored.reward.total for scored in self._scored],
         }
 
-    def _sampled(self, plan: Plan) -> Sampled:
-        """The rollouts of a plan; in training with what is forced, and with others in the place of silent groups."""
-        step = self.state.global_step
-        if self.model.training:
-            plan = self.groups.injected(plan, step)
-        sampled = Sampled(plan, self._sample(plan))
-        if self.model.training and self._refills and plan.phase is Phase.EXPLORE:
-            sampled = self.groups.refilled(sampled, self._refills, step, f"refill/{self._step_key()}", self._sample)
-        return sampled
+    def _sample(self, plan: Plan, key: str = "", *, forced: bool = True) -> Batch:
+        """The rewarded rollouts of a plan, in training with the failures that are forced in explore contexts.
 
-    def _sample(self, plan: Plan, draw: str = "") -> list[Scored]:
-        """The rewarded rollouts of a plan; `draw` tells several draws of a step apart."""
+        Args:
+            plan: the groups.
+            key: tells several draws of a step apart.
+            forced: False for no forced failures.
+        """
+        step = self.state.global_step
         if not self.model.training:  # every batch of an evaluation its own numbers
-            draw = f"evaluation/{plan.contexts[0].task.id}"
-        sampling = replace(self._sampling, seed=self._step_seed(draw))
+            key = f"evaluation/{plan.contexts[0].task.id}"
+        elif forced:
+            plan = self.groups.injected(plan, step)
+        sampling = replace(self._sampling, seed=self._step_seed(key))
         scored = self.groups.sample(self.engine, plan, sampling, self._progress)
         if isinstance(self.engine, TransformersEngine):
             self.engine.forget()  # the weights are about to change, and the update needs the memory
         if self.model.training:
             self.spent.add(entry.rollout for entry in scored)
-        return scored
-
-    def _collect(self) -> None:
-        """Before the first update: the corrections of the starting policy, where the method asks for them."""
-        if isinstance(self.method, OfflineGRPO) and not self.method.collected:
-            contexts = self.groups.draw(self.method.offline.tasks, f"collection/{self.args.seed}")
-            self.method.collect(contexts, lambda plan: self._sample(plan, f"collection/{plan.contexts[0].task.id}"))
-
-    def _share_done(self) -> float:
-        """Share of the training that is done, in [0, 1]: by steps, or by a budget where that is more."""
-        steps: float = self.state.global_step / max(1, self.state.max_steps)
-        return max(steps, self._budget.share(self.spent))
+        return Batch(plan, tuple(scored), step, self._step_key())
 
     def _step_key(self) -> str:
         """Independent of the global random state, so that a resumed run draws the same."""
@@ -333,68 +280,20 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
 
     def _count(self, plan: Plan, advantages: torch.Tensor) -> None:
         """Log what the plan gave. Rates are per rollout or per group of this process."""
-        groups = advantages.view(-1, plan.samples)
-        silent = int((groups == 0).all(dim=1).sum())
+        groups = has_advantage(advantages).view(-1, plan.samples)
+        silent = int((~groups.any(dim=1)).sum())
         self.steps_without_signal = self.steps_without_signal + 1 if silent == len(groups) else 0
         self.updates[plan.phase.value] += 1
         log = self._metrics["train"]
         log[f"{plan.phase.value}/zero_variance_groups"].append(silent / len(groups))
-        for name, value in (step_figures(plan, self._scored) | self.method.figures()).items():
-            log[name].append(value)
-        for name, count in self.method.counts().items():
-            log[f"corrections/{name}"].append(float(count))
+        log_report(log, {**step_figures(plan, self._scored), **self.method.report()})
         for name, count in asdict(self.spent).items():
             log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
-
-    # --- checkpoints ---------------------------------------------------------------------------------------------
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """TRL's, but none beside a checkpoint that stays on disk: it would name no model."""
-        if not self._is_saving or self.args.push_to_hub or self.hub_model_id is not None:
-            super().create_model_card(*args, **kwargs)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's checkpoint, then the method's state; the state file, written last, marks the checkpoint complete."""
-        folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
-        self._is_saving = True
-        with explained_disk_errors(folder):
-            super()._save_checkpoint(model, trial)
-        self._is_saving = False
-        save_state(
-            folder,
-            {
-                "fingerprint": self._fingerprint,
-                "method": self.method.state_dict(),
-                **self._injector_state(),
-                "updates": dict(self.updates),
-                "steps_without_signal": self.steps_without_signal,
-                "learning": asdict(self.learning),
-                "spent": asdict(self.spent),
-            },
-            process_index=self.accelerator.process_index,
-        )
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        state = load_state(resume_from_checkpoint, self._fingerprint, self.accelerator.process_index)
-        self.method.load_state_dict(state["method"])
-        if "injector" in state and self.injector is not None and self.injector.diagnoser is not None:
-            self.injector.diagnoser.load_state_dict(state["injector"])
-        self.updates = Counter(state["updates"])
-        self.steps_without_signal = state["steps_without_signal"]
-        self.learning = Learning(**state.get("learning", {"steps": 1, "with_signal": 1}))  # older ones did not count
-        self.spent = Spent(**state.get("spent", {}))
-
-    def _injector_state(self) -> dict[str, Any]:
-        """The counts of the injector's diagnoses."""
-        diagnoser = None if self.injector is None else self.injector.diagnoser
-        return {} if diagnoser is None else {"injector": diagnoser.state_dict()}
 
     # --- wiring --------------------------------------------------------------------------------------------------
 
     def _engine(self, make_engine: EngineMaker | None) -> Engine:
         if self.use_vllm:
             return TRLEngine.ending_at(self.chat.end_ids, self)
-        live = any(task.world is not None for task in self.tasks.values())
-        make = make_engine or partial(Engines().over, remember=live)  # later steps continue earlier contexts
+        make = make_engine or partial(Engines().over, remember=self._in_rounds)  # later steps continue earlier contexts
         return make(self.accelerator.unwrap_model(self.model), self.chat)

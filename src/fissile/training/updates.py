@@ -87,13 +87,13 @@ class Learning:
     quiet_lost: int = 0
 
     def count(self, batch: dict[str, Any], lost: Sequence[str]) -> None:
-        """Count a batch of TRL's: `advantages` [rows], masks [rows, tokens]; and why each rollout was lost, if it was.
+        """Count a batch of TRL's, and why each of its rollouts was lost, if it was.
 
         Args:
-            batch: what is learned from.
+            batch: what is learned from: `advantages` [rows] or [rows, tokens], masks [rows, tokens].
             lost: as `fissile.rollouts.Completion.lost`, for each rollout.
         """
-        learned = loss_mask(batch).any(dim=1) & (batch["advantages"] != 0)
+        learned = loss_mask(batch).any(dim=1) & has_advantage(batch["advantages"])
         said = [words for words in lost if words]
         self.steps += 1
         self.rollouts += len(lost)
@@ -155,6 +155,11 @@ def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
     """[rows, tokens]: 1 where a token of a completion enters TRL's loss."""
     mask: torch.Tensor = batch["completion_mask"] * batch.get("tool_mask", 1)
     return mask
+
+
+def has_advantage(advantages: torch.Tensor) -> torch.Tensor:
+    """[rows]: True where a row, or a token of it, has an advantage, of [rows] or [rows, tokens]."""
+    return (advantages != 0).view(len(advantages), -1).any(dim=1)
 
 
 def trainable_bits(model: nn.Module) -> tuple[int, ...]:
