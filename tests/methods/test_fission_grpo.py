@@ -214,7 +214,7 @@ def asking(journal: list[dict[str, Any]] | None = None, **settings: Any) -> tupl
     lines: list[dict[str, Any]] = [] if journal is None else journal
     source = Asked()
     method = FissionGRPO(**settings)
-    method.attach(Host(TASKS, lambda step, text: (len(text),), source, lines.append))
+    method.attach(Host(TASKS, Counts(), source, lines.append))
     return method, source
 
 
