@@ -13,7 +13,7 @@ from fissile.errors import ConfigError
 from fissile.tools import Tool
 from tiny import tiny_tokenizer
 
-DIALECTS_IN_ALL_FORMS = {**DIALECTS, "mistral_args": MistralDialect("args")}
+DIALECTS_IN_ALL_FORMS = {**{name: DIALECTS.made(name) for name in DIALECTS}, "mistral_args": MistralDialect("args")}
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS_IN_ALL_FORMS.values(), ids=DIALECTS_IN_ALL_FORMS.keys())
 
 AREA = Tool("area", 'Größe "a²".', {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]})
@@ -173,6 +173,6 @@ def test_a_template_without_tools_carries_the_dialects_own_turns(dialect):
 def test_dialects_are_found_by_name():
     assert set(DIALECTS) == {"hermes", "qwen3", "python", "llama3_json", "mistral"}
     assert get_dialect("qwen3") is get_dialect("hermes")
-    assert all(dialect.name == name for name, dialect in DIALECTS.items() if name != "qwen3")
-    with pytest.raises(ConfigError, match=r"no dialect 'xml'\. Choose one of: hermes, qwen3, python"):
+    assert all(get_dialect(name).name == name for name in DIALECTS if name != "qwen3")
+    with pytest.raises(ConfigError, match=r"no dialect 'xml'\. Choose one of hermes, qwen3, python"):
         get_dialect("xml")

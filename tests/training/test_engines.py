@@ -17,9 +17,10 @@ from fissile import FissionGRPOTrainer
 from fissile.config import EngineConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
+from fissile.engines.vllm_runtime import VLLMSettings
 from fissile.errors import ConfigError, RunError
 from fissile.rollouts import Completion
-from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens
+from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens, vllm_runtime
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -113,4 +114,4 @@ def test_vllm_samples_with_the_weights_of_each_step(tmp_path: Path) -> None:
     trained(tmp_path, Watched)
     assert len(distances) == 2
     assert max(distances) < 1e-4
-    engines.runtime.close()
+    vllm_runtime(VLLMSettings(max_model_len=1024, kv_cache_gb=0.1)).close()

@@ -15,8 +15,8 @@ from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
-from fissile.feedback import SOURCES
 from fissile.feedback.phrasebooks import RULES
+from fissile.feedback.source_names import UNFAILING
 from fissile.methods import CORRECTIVE, OfflineGRPO, OfflineSettings
 from fissile.methods.fission_grpo import FissionSettings, none_word
 from fissile.rewards import RewardConfig
@@ -331,7 +331,7 @@ class RunConfig(Section):
     def trained_with(self) -> frozenset[str]:
         """Names of the feedback sources whose diagnoses are trained with, `rules` where it stands in for a model."""
         named = {self.fission_feedback, self.cold_start_feedback, self.injection_feedback} - {""}
-        return frozenset(named | ({RULES.name} if named - set(SOURCES) else set()))
+        return frozenset(named | ({RULES.name} if named - set(UNFAILING) else set()))
 
     @property
     def sources(self) -> frozenset[str]:

@@ -247,10 +247,8 @@ class ChatFormat:
 
     def _require_callable(self, tools: Sequence[Tool]) -> None:
         """Refuse tools that the dialect cannot call; each is looked at once."""
-        from fissile.dialects import DIALECTS  # noqa: PLC0415  (they are made from this package)
-
         new = [tool for tool in tools if (tool.name, tuple(tool.properties)) not in self._named]
-        refuse_unnameable(self.dialect, new, DIALECTS.values())
+        refuse_unnameable(self.dialect, new)
         self._named.update((tool.name, tuple(tool.properties)) for tool in new)
 
     def _taken_apart(self, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fissile.dialects import DIALECTS, ChatFormat
+from fissile.dialects import ChatFormat
 from fissile.dialects.naming import refuse_unnameable
 from fissile.engines.attempts import Attempter, Sampler
 from fissile.engines.live import EnvironmentMaker, LiveSampler
@@ -30,7 +30,7 @@ def make_sampler(
     """
     for task in tasks:
         revealed = (tool for turn in task.later for tool in turn.revealed)
-        refuse_unnameable(chat.dialect, (*task.tools, *revealed), DIALECTS.values())
+        refuse_unnameable(chat.dialect, (*task.tools, *revealed))
     live = {task.world is not None for task in tasks}
     if len(live) > 1:
         raise ConfigError("Some tasks have a live world and others have none. Train on one kind at a time.")

@@ -21,7 +21,7 @@ def evaluate_recovery(
     engine: Engine,
     attempter: Attempter,
     tasks: Sequence[Task],
-    source: FeedbackSource | Diagnoser,
+    source: FeedbackSource | Diagnoser | str,
     sampling: Sampling,
     retries: int = 1,
     samples: int = 1,
@@ -35,8 +35,8 @@ def evaluate_recovery(
         engine: the policy.
         attempter: the chat format and the judge.
         tasks: held-out tasks.
-        source: writes the feedback; the leak guard stands over it, as in training. A `Diagnoser` counts for the caller
-            what became of it.
+        source: writes the feedback, an object or its name; the leak guard stands over it, as in training. A
+            `Diagnoser` counts for the caller what became of it.
         sampling: of every attempt; retries draw from other seeds than first attempts.
         retries: attempts after feedback at most.
         samples: episodes of a task.

@@ -12,7 +12,7 @@ from fissile.config import RunConfig, Section, SimulatorRecipe, parse_config
 from fissile.config.loading import load, parse
 from fissile.config.start import StartConfig
 from fissile.errors import ConfigError
-from fissile.simulator.sources import LEARNED
+from fissile.feedback.source_names import LEARNED
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.simulator_folder import ADAPTER
 

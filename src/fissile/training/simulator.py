@@ -20,6 +20,7 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, DataError
 from fissile.feedback import EnvironmentMessage, Failure, FeedbackSource, FixedMessage, get_source
+from fissile.feedback.source_names import LEARNED
 from fissile.simulator.dataset import (
     FAILED,
     FoundFailure,
@@ -35,7 +36,7 @@ from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure, Side
 from fissile.simulator.settings import LearnedSettings
-from fissile.simulator.sources import LEARNED, refuse_outage
+from fissile.simulator.sources import refuse_outage
 from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
 from fissile.tasks.procedural import ProceduralSettings, procedural_split
 from fissile.tasks.scenarios import split_scenarios

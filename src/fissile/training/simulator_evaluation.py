@@ -19,7 +19,8 @@ from fissile.engines.injection import SingleStepInjector
 from fissile.errors import ConfigError, RunError
 from fissile.evaluation.simulator import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
-from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage
+from fissile.feedback import SOURCES, Diagnoser, FeedbackSource, FixedMessage
+from fissile.feedback.source_names import LEARNED
 from fissile.journal import JsonLines, write_json
 from fissile.machine import machine
 from fissile.metrics import Episode
@@ -27,7 +28,7 @@ from fissile.rollouts import InjectionSettings, Step
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE, SimulatorSettings
-from fissile.simulator.sources import LEARNED, NAMES, check_source, make_source, refuse_outage
+from fissile.simulator.sources import check_source, make_source, refuse_outage
 from fissile.tasks import Task
 from fissile.training.course import SingleStepCourse
 from fissile.training.engines import Engines
@@ -239,7 +240,7 @@ class SourceEvaluation:
 
     def _collected(self, policy: PolicyUnderTest | None) -> dict[str, Any]:
         """All that was judged with these settings, and one policy's attempts: this one's, else an earlier one's."""
-        ordered = dict.fromkeys([*TABLE, ENDPOINT, *NAMES])
+        ordered = dict.fromkeys([*TABLE, ENDPOINT, *SOURCES])
         names = [name for name in ordered if self.folder.is_done(_judging(name), self._settings(name))]
         sources = {name: self._record(_judging(name))["report"] for name in names}
         outcome: dict[str, Any] = {
