@@ -157,3 +157,13 @@ def public_state(instances: Mapping[str, Any]) -> State:
         name: {key: value for key, value in vars(instance).items() if not key.startswith("_")}
         for name, instance in instances.items()
     }
+
+
+def same_state(instances: Mapping[str, Any], state: State) -> bool:
+    """False where a public attribute differs (official: `multi_turn_checker.state_checker`)."""
+    for name, attributes in state.items():
+        present = vars(instances[name])
+        for key, value in attributes.items():
+            if present[key] != value:
+                return False
+    return True

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, Verdict
+from fissile.environments.base import Verdict
 from fissile.environments.procedural.complaints import complaints
 from fissile.environments.procedural.records import ACTIONS, Meaning, Records, canonical, signature
+from fissile.environments.replay import RIGHT, AfterTurn, Words
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.functions import DomainError
 from fissile.tasks import Task, World
@@ -20,10 +21,10 @@ MAX_COMPLAINTS = 4
 """Things that an answer objects to at once."""
 
 
-_NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
-_WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the records are not as the request wants them.")
-_NOT_READ = Verdict.against(
-    MISSING_RESULT, ErrorKind.MISSING_CALL, "a record that was asked for was not looked up as asked."
+_WORDS = Words(
+    no_call="no tool was called.",
+    wrong_state="the records are not as the request wants them.",
+    missing_result="a record that was asked for was not looked up as asked.",
 )
 
 
@@ -40,7 +41,7 @@ class ProceduralWorld:
     _tools: dict[str, Meaning] = field(default_factory=dict)
     _transient: float = 0.0
     _records: Records = field(default_factory=lambda: Records({}))
-    _truth: tuple[Records, ...] = ()
+    _truth: tuple[AfterTurn[Records], ...] = ()
     _stumbled: set[str] = field(default_factory=set)
     _calls: int = 0
 
@@ -101,13 +102,8 @@ class ProceduralWorld:
         """
         assert self._task is not None, "reset comes first"
         if not self._task.turns[turn].ground_truth:
-            return Verdict()
-        if not self._calls:
-            return _NO_CALL
-        truth = self._truth[turn]
-        if self._records != truth:
-            return _WRONG_STATE
-        return Verdict() if truth.reads <= self._records.reads else _NOT_READ
+            return RIGHT
+        return _WORDS.judge(self._truth[turn], self._calls > 0, self._records.reads, self._records.__eq__)
 
     def _execute(self, call: ToolCall, index: int) -> ToolResult:
         self._calls += 1
@@ -163,12 +159,12 @@ def _first_records(world: World) -> Records:
     return Records({f"{noun} {code}": {} for noun, codes in world.setup["records"].items() for code in codes})
 
 
-def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Records) -> Iterator[Records]:
+def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Records) -> Iterator[AfterTurn[Records]]:
     """What the truth leaves after each turn."""
     for turn in range(len(task.turns)):
         for call in task.oracle_calls(turn):
             records.carry_out(call, tools[call.name or ""])
-        yield records.copy()
+        yield AfterTurn(Counter(records.reads), records.copy())
 
 
 def _digest(text: str) -> bytes:

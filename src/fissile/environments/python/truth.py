@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -14,23 +15,11 @@ from fissile.environments.python.calling import Outcome, State, run_call
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.environments.python.toolbox import PythonTools
+from fissile.environments.replay import AfterTurn
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TruthTurn:
-    """The world after the truth of one turn.
-
-    Attributes:
-        state: the state then.
-        results: one digest for each of the turn's results, in order; none where the turn expects no call.
-    """
-
-    state: State
-    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +28,11 @@ class Truth:
 
     Attributes:
         first: the state before the first turn.
-        turns: one for each turn.
+        turns: what each leaves: a digest of each result (none where it expects no call), and the state.
     """
 
     first: State
-    turns: tuple[TruthTurn, ...]
+    turns: tuple[AfterTurn[State], ...]
 
 
 def truth_of(task: Task, tools: PythonTools, pool: WorkerPool) -> Truth:
@@ -93,8 +82,8 @@ def _replayed(pool: WorkerPool, tools: PythonTools, arguments: str, turns: str) 
                 _warn_of_refusal(call.name or "")
             if outcome.printed and outcome.content == "null":
                 _warn_of_print(call.name or "")
-    digests = [tuple(outcome.digest for outcome in outcomes) for outcomes in once]
-    return Truth(first, tuple(map(TruthTurn, ends[1:], digests)))
+    digests = [Counter(outcome.digest for outcome in outcomes) for outcomes in once]
+    return Truth(first, tuple(map(AfterTurn, digests, ends[1:])))
 
 
 def _played(
