@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.report import machine, spread
 from fissile.calls import JSON, ToolCall
 from fissile.environments.bfcl import BFCLWorld, function_names
-from fissile.environments.bfcl.episode import first_values
+from fissile.environments.bfcl.session import first_values
 from fissile.environments.bfcl_official import checker, official_multi_turn
 from fissile.tasks import Task, load_bfcl_multi_turn
 

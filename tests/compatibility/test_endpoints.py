@@ -16,8 +16,8 @@ from fault_server import Act, completion, cuts, free_port, refuses, says, sends,
 from fissile.corrections.context import Context, Exchange
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
-from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.engines.endpoint_client import proxy_for
+from fissile.engines.endpoint_policy import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.errors import ConfigError
 from fissile.rollouts import Response, StopReason
 from fissile.tasks import Task

@@ -20,7 +20,7 @@ from fissile.calls import JSON, ParseError, ToolCall, ToolResult
 from fissile.environments.base import Environment
 from fissile.environments.bfcl import BFCLWorld, function_names
 from fissile.environments.bfcl.instances import methods, official_classes, public_state
-from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.environments.bfcl.refusals import CUT, MAX_RESULT
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task, World, load_bfcl_multi_turn
 from fissile.tasks.bfcl_multi_turn import DOC_FILES

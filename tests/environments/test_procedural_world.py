@@ -31,8 +31,8 @@ from fissile.rewards import RewardConfig
 from fissile.rollouts import InjectionSettings, LiveInjector, LiveRollout, Rollout, rollout_reward
 from fissile.tasks import ExpectedCall, Task, World
 from fissile.tasks.procedural.conventions import KINDS
+from fissile.tasks.procedural.dials import ProceduralSettings
 from fissile.tasks.procedural.requests import procedural_split
-from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tools import Tool
 from tiny import tiny_tokenizer
 

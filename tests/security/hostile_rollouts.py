@@ -12,7 +12,7 @@ from fissile.engines.base import Sampling
 from fissile.engines.live import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
-from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.environments.bfcl.refusals import CUT, MAX_RESULT
 from fissile.rollouts import ErrorProtocol, Limits, LiveRollout, Rollout
 from fissile.tasks import Task, World
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools

@@ -15,7 +15,7 @@ from fissile.engines.live import roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy
 from fissile.rollouts import LiveRollout
-from fissile.training.policy import load_tokenizer
+from fissile.training.policy_model import load_tokenizer
 from security.hostile_cases import FORMATS, Probe, result_texts, small_cases
 from tally_world import LIVE, Tally
 

@@ -13,13 +13,13 @@ from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
 from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
 from fissile.evaluation import LiveEpisode
-from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.bfcl_report import cluster
 from fissile.rollouts import Completion, StopReason
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.cold_start import Shown
 from fissile.training.course import Course, LiveCourse, make_course
-from fissile.training.folder import told_shown
-from fissile.training.policy import load_model
+from fissile.training.policy_model import load_model
+from fissile.training.run_folder import told_shown
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 from tiny_world import make_world

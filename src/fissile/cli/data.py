@@ -131,7 +131,7 @@ def prompt_renderer(
     """
     from fissile.dialects import get_dialect  # noqa: PLC0415
     from fissile.dialects.chat import ChatFormat  # noqa: PLC0415
-    from fissile.training.policy import load_tokenizer  # noqa: PLC0415
+    from fissile.training.policy_model import load_tokenizer  # noqa: PLC0415
 
     tokenizer = load_tokenizer(model)
     chat = ChatFormat(tokenizer, get_dialect(dialect), dict(template or {}))

@@ -14,8 +14,8 @@ ENGINES: Registry[Any] = Registry(
     "engine",
     "fissile.engines",
     {
-        "transformers": "fissile.training.engines:transformers_engine",
-        "vllm": "fissile.training.engines:vllm_engine",
+        "transformers": "fissile.training.engine_choice:transformers_engine",
+        "vllm": "fissile.training.engine_choice:vllm_engine",
     },
 )
 """How the engines are made: each a function of the policy, its chat format and the `EngineConfig`."""

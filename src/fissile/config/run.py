@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from fissile.config import loggers
+from fissile.config import logger_names
 from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.dialects import get_dialect
@@ -183,7 +183,7 @@ class TrainingConfig(Section):
         ge=1,
         description="Steps in a row without any signal (no group with variance) after which the run stops.",
     )
-    report_to: Annotated[list[str], BeforeValidator(loggers.listed), AfterValidator(loggers.known)] = Field(
+    report_to: Annotated[list[str], BeforeValidator(logger_names.listed), AfterValidator(logger_names.known)] = Field(
         default=[],
         description="TRL's loggers: wandb, trackio, tensorboard, ...; 'all' that are installed, or 'none'. They are "
         "told every step and every evaluation, and keep their files in the run folder.",

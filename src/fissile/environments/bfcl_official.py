@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from fissile.calls import JSON, ToolCall
+from fissile.environments.bfcl.bfcl_world import BFCLWorld
 from fissile.environments.bfcl.instances import MULTI_TURN, class_in, function_names, load_sources
-from fissile.environments.bfcl.world import BFCLWorld
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task
 

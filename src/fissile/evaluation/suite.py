@@ -16,8 +16,8 @@ from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError, DataError, RunError
-from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
+from fissile.evaluation.bfcl_report import bfcl_report
 from fissile.evaluation.live import LiveEpisode, begun_turns, evaluate_live
 from fissile.evaluation.losses import refuse_total_loss
 from fissile.journal import JsonLines, write_json

@@ -11,11 +11,11 @@ from typing import Any
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.functions.docstrings import read_docstring
-from fissile.functions.foreign import tool_object
+from fissile.functions.field_words import describe_fields
 from fissile.functions.hints import fail
 from fissile.functions.layers import Function, documentation, is_plain, layers
+from fissile.functions.library_markers import tool_object
 from fissile.functions.parameters import Parameters, parameters_of
-from fissile.functions.records import describe_fields
 from fissile.functions.shorter import recursive_definitions, tidy
 from fissile.tools import Tool
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig, SimulatorRecipe
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import InputError, RunError
 from fissile.feedback.source_names import LEARNED
 from fissile.lab import execution

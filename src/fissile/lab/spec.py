@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from fissile.config import RunConfig, Section, SimulatorRecipe, parse_config
 from fissile.config.loading import load, parse
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import ConfigError
 from fissile.feedback.source_names import LEARNED
 from fissile.tasks.procedural import SOURCE as PROCEDURAL

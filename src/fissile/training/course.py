@@ -18,7 +18,7 @@ from fissile.environments import SingleStep
 from fissile.environments.bfcl_ast import is_valid
 from fissile.environments.python import PythonTools
 from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live, evaluate_recovery
-from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.bfcl_report import cluster
 from fissile.evaluation.live import begun_turns
 from fissile.evaluation.losses import by_reason, refuse_total_loss
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source

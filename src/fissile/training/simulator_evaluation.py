@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from fissile.calls import JSON
 from fissile.config import RunConfig
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.engines import Engine, Sampling
 from fissile.engines.attempts import Attempter
 from fissile.engines.injection import SingleStepInjector
 from fissile.errors import ConfigError, RunError
-from fissile.evaluation.simulator import judge_source, unseen_only
+from fissile.evaluation.source_judging import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
 from fissile.feedback import SOURCES, Diagnoser, FeedbackSource, FixedMessage
 from fissile.feedback.source_names import LEARNED
@@ -31,12 +31,12 @@ from fissile.simulator.settings import CACHE, SimulatorSettings
 from fissile.simulator.sources import check_source, make_source, refuse_outage
 from fissile.tasks import Task
 from fissile.training.course import SingleStepCourse
-from fissile.training.engines import Engines
-from fissile.training.folder import RunFolder
-from fissile.training.policy import load_model, load_policy, load_tokenizer
+from fissile.training.engine_choice import Engines
+from fissile.training.policy_model import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
-from fissile.training.simulator import chat_of, check_adapter, load_learned, nothing_said
+from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, asked_settings, data_settings, digest
+from fissile.training.simulator_making import chat_of, check_adapter, load_learned, nothing_said
 
 TABLE = ("fixed", "environment", "rules", "learned")
 """The sources that are compared unless others are named; `endpoint` where the recipe has a server."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fissile.calls import JSON, canonical_json
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.errors import RunError
 from fissile.feedback.source_names import LEARNED
 from fissile.journal import JsonLines, write_json

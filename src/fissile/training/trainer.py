@@ -42,7 +42,7 @@ from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
 from fissile.training.callbacks import BudgetWatch
 from fissile.training.checkpoints import explained_disk_errors, load_state, save_state
-from fissile.training.engines import EngineMaker, Engines, TRLEngine
+from fissile.training.engine_choice import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import step_figures
 from fissile.training.groups import (
     check_loss_mask,

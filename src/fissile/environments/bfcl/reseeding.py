@@ -15,8 +15,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from fissile.calls import JSON
-from fissile.environments.bfcl.episode import Episode, Scenario, first_values
 from fissile.environments.bfcl.instances import methods
+from fissile.environments.bfcl.session import Episode, Scenario, first_values
 from fissile.tasks import ExpectedCall, Task, Turn, World
 
 COUNTERS: Mapping[str, tuple[str, int]] = MappingProxyType(

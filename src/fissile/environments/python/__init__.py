@@ -8,10 +8,10 @@ own, `pool` keeps those processes, `calling` types what came of a call, `truth` 
 compares, and `world` is the environment.
 """
 
-from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.pool import stop_workers
+from fissile.environments.python.call_limits import CallLimits
+from fissile.environments.python.python_world import PythonWorld
 from fissile.environments.python.toolbox import PythonTools
-from fissile.environments.python.world import PythonWorld
+from fissile.environments.python.worker_pool import stop_workers
 from fissile.functions import DomainError
 
 __all__ = ["CallLimits", "DomainError", "PythonTools", "PythonWorld", "stop_workers"]

@@ -11,7 +11,7 @@ from fissile.calls import JSON, ToolCall, shorten
 from fissile.environments.python.answers import cut, printable
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.plain import digest
-from fissile.environments.python.pool import LostCallError, WorkerPool
+from fissile.environments.python.worker_pool import LostCallError, WorkerPool
 from fissile.errors import ErrorKind, ToolError
 from fissile.tools import Tool
 

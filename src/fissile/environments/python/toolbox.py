@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fissile.environments.python.choosing import Toolbox, refuse_redefined
 from fissile.environments.python.module_state import refuse_module_state
-from fissile.environments.python.sources import FileSource, NamedSource, Source
+from fissile.environments.python.origins import FileSource, NamedSource, Source
 from fissile.errors import DataError
 from fissile.functions import Function, tool_from_function
 from fissile.functions.parameters import parameters_of

@@ -13,8 +13,8 @@ from fissile.calls import JSON, ToolCall, canonical_json
 from fissile.environments.python.answers import cut
 from fissile.environments.python.calling import Outcome, State, run_call
 from fissile.environments.python.frames import Frame
-from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.environments.python.toolbox import PythonTools
+from fissile.environments.python.worker_pool import LostCallError, WorkerPool
 from fissile.environments.replay import AfterTurn
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task

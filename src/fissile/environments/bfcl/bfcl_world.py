@@ -13,10 +13,10 @@ from hashlib import sha256
 
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import Verdict
-from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, first_values, refused
 from fissile.environments.bfcl.fingerprint import fingerprint
 from fissile.environments.bfcl.instances import State, plain_copy, public_state, same_state
-from fissile.environments.bfcl.limits import oversized
+from fissile.environments.bfcl.refusals import oversized
+from fissile.environments.bfcl.session import Arguments, Episode, Scenario, first_values, refused
 from fissile.environments.replay import RIGHT, AfterTurn, PerTask, Words, replayed
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Task

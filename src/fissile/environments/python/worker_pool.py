@@ -15,9 +15,9 @@ from queue import Empty, LifoQueue, SimpleQueue
 from threading import Lock, Thread
 from typing import IO
 
+from fissile.environments.python.call_limits import CallLimits
 from fissile.environments.python.frames import Frame, read_frame, write_frame
-from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.sources import Source
+from fissile.environments.python.origins import Source
 from fissile.errors import DataError, ErrorKind, InfrastructureError
 
 START_SECONDS = 120.0

@@ -9,8 +9,8 @@ from functools import cache
 
 from fissile.calls import JSON, ToolResult, shorten
 from fissile.environments.bfcl.instances import fresh, methods, plain_copy
-from fissile.environments.bfcl.limits import Asked, cut, too_costly
-from fissile.environments.bfcl.results import Answered, domain_error, result_text
+from fissile.environments.bfcl.refusals import Asked, cut, too_costly
+from fissile.environments.bfcl.result_texts import Answered, domain_error, result_text
 from fissile.environments.bfcl.shared import guarded
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Task

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import WRONG_STATE, Verdict
+from fissile.environments.python.call_limits import CallLimits
 from fissile.environments.python.calling import State, not_run, run_call
-from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.pool import WorkerPool, shared_pool
 from fissile.environments.python.toolbox import PythonTools
 from fissile.environments.python.truth import Truth, same_states, truth_of
+from fissile.environments.python.worker_pool import WorkerPool, shared_pool
 from fissile.environments.replay import RIGHT, Words
 from fissile.errors import ConfigError, DataError, ErrorKind, ToolError
 from fissile.tasks import Task

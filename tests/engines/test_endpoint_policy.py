@@ -32,7 +32,7 @@ from fissile.calls import ToolCall
 from fissile.corrections.context import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
+from fissile.engines.endpoint_policy import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.engines.live import roll_out
 from fissile.errors import ConfigError
 from fissile.rollouts import End, LiveRollout, Rollout, StopReason

@@ -21,7 +21,7 @@ from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
 from fissile.engines.vllm_runtime import VLLMSettings
 from fissile.errors import ConfigError, RunError
 from fissile.rollouts import Completion
-from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens, vllm_runtime
+from fissile.training.engine_choice import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens, vllm_runtime
 from installed import Offer
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
 from fissile.environments.base import Verdict
 from fissile.environments.procedural.complaints import complaints
-from fissile.environments.procedural.records import ACTIONS, Meaning, Records, canonical, signature
+from fissile.environments.procedural.ledger import ACTIONS, Meaning, Records, canonical, signature
 from fissile.environments.replay import RIGHT, AfterTurn, Words
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.functions import DomainError
