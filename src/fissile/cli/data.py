@@ -44,10 +44,10 @@ ONE_SIDED = (
 )
 """Said where a side of the split is empty."""
 
-Source = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
+SourceArgument = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
 Categories = Annotated[str, typer.Option(help="BFCL categories, separated by commas, or 'all'.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name.")]
-Tokenizer = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
+TokenizerOption = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
 
 Tools = Annotated[str | None, typer.Option(help="A Python file with the tools of the tasks.")]
 PromptDialect = Annotated[str, typer.Option(help="Tool-call format of the prompts, as model.dialect.")]
@@ -58,10 +58,10 @@ _DEFAULT_CATEGORIES = ",".join(ONE_CALL_CATEGORIES)
 @app.command()
 def stats(
     context: typer.Context,
-    source: Source = "bfcl",
+    source: SourceArgument = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
-    tokenizer: Tokenizer = None,
+    tokenizer: TokenizerOption = None,
     tools: Tools = None,
     dialect: PromptDialect = "hermes",
     template_option: TemplateOptions = None,
@@ -91,10 +91,10 @@ def stats(
 def show(
     context: typer.Context,
     task_id: Annotated[str | None, typer.Argument(help="The task; the first one of the test side by default.")] = None,
-    source: Source = "bfcl",
+    source: SourceArgument = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
-    tokenizer: Tokenizer = None,
+    tokenizer: TokenizerOption = None,
     tools: Tools = None,
     dialect: PromptDialect = "hermes",
     template_option: TemplateOptions = None,

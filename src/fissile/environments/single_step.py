@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, shorten, unreadable
 from fissile.dialects.base import Dialect
-from fissile.environments.matching import Pairing, is_default, match_calls, values_match
+from fissile.environments.matching import CallPairing, is_default, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Matching, Task
 from fissile.tools import Tool
@@ -123,7 +123,7 @@ def _differences(
             yield ErrorKind.WRONG_VALUE, name
 
 
-def _missing_calls(calls: Sequence[ToolCall], pairing: Pairing, truncated: bool) -> Iterator[ToolError]:
+def _missing_calls(calls: Sequence[ToolCall], pairing: CallPairing, truncated: bool) -> Iterator[ToolError]:
     if not pairing.missing:
         return
     if truncated:

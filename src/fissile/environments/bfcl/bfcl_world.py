@@ -14,9 +14,9 @@ from hashlib import sha256
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import Verdict
 from fissile.environments.bfcl.fingerprint import fingerprint
-from fissile.environments.bfcl.instances import State, plain_copy, public_state, same_state
+from fissile.environments.bfcl.instances import PublicState, plain_copy, public_state, same_state
 from fissile.environments.bfcl.refusals import oversized
-from fissile.environments.bfcl.session import Arguments, Episode, Scenario, first_values, refused
+from fissile.environments.bfcl.session import Arguments, Scenario, Session, first_values, refused
 from fissile.environments.replay import RIGHT, AfterTurn, PerTask, Words, replayed
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Task
@@ -58,8 +58,8 @@ class BFCLWorld:
     """
 
     _scenario: Scenario
-    _truth: tuple[AfterTurn[State], ...]
-    _episode: Episode
+    _truth: tuple[AfterTurn[PublicState], ...]
+    _session: Session
     _log: list[_Call]
     _given: Counter[str]
     _ends: list[int]
@@ -106,7 +106,7 @@ class BFCLWorld:
     def fingerprint(self) -> str:
         """Equal exactly when the official check takes the states for equal."""
         try:
-            return fingerprint(public_state(self._episode.instances))
+            return fingerprint(public_state(self._session.instances))
         except RecursionError:  # directories nested hundreds deep
             return sha256(json.dumps(self.snapshot()["calls"]).encode()).hexdigest()[:32]
 
@@ -125,14 +125,14 @@ class BFCLWorld:
         self._verdicts += [RIGHT] * skipped + [verdict]
         return verdict
 
-    def _check(self, truth: AfterTurn[State], calls: int) -> Verdict:
+    def _check(self, truth: AfterTurn[PublicState], calls: int) -> Verdict:
         """The official check of one turn (`multi_turn_checker`)."""
         if not truth.results:
             return RIGHT
-        return _WORDS.judge(truth, calls > 0, self._given, partial(same_state, self._episode.instances))
+        return _WORDS.judge(truth, calls > 0, self._given, partial(same_state, self._session.instances))
 
     def _begin(self) -> None:
-        self._episode = Episode(self._scenario)
+        self._session = Session(self._scenario)
         self._log = []
         self._given = Counter()
         self._ends = []
@@ -152,7 +152,7 @@ class BFCLWorld:
         if call.refusal is not None:
             result = refused(call.name, call.refusal, index)
         else:
-            result = self._episode.run(call.name, call.arguments, index)
+            result = self._session.run(call.name, call.arguments, index)
         self._log.append(call)
         self._given[result.content] += 1
         return result
@@ -170,15 +170,15 @@ def _begins_with(calls: Sequence[_Call], log: Sequence[_Call]) -> bool:
     )
 
 
-def _turn_truths(task: Task) -> tuple[AfterTurn[State], ...]:
+def _turn_truths(task: Task) -> tuple[AfterTurn[PublicState], ...]:
     """What the truth of each turn of a task leaves behind: the first accepted value of every argument."""
-    episode = Episode(_scenario(task))
+    session = Session(_scenario(task))
 
     def run(call: ExpectedCall) -> str:
-        return episode.run(call.name, first_values(call)).content
+        return session.run(call.name, first_values(call)).content
 
     return replayed(
-        (turn.ground_truth for turn in task.turns), run, lambda: copy.deepcopy(public_state(episode.instances))
+        (turn.ground_truth for turn in task.turns), run, lambda: copy.deepcopy(public_state(session.instances))
     )
 
 

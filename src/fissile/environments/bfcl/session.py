@@ -60,7 +60,7 @@ class Scenario:
         return scenario
 
 
-class Episode:
+class Session:
     """Instances of the official classes, from a scenario's first state on.
 
     Attributes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
 from fissile.environments.base import Verdict
 from fissile.environments.procedural.complaints import complaints
-from fissile.environments.procedural.ledger import ACTIONS, Meaning, Records, canonical, signature
+from fissile.environments.procedural.ledger import ACTIONS, Ledger, Meaning, canonical, signature
 from fissile.environments.replay import RIGHT, AfterTurn, Words
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.functions import DomainError
@@ -40,8 +40,8 @@ class ProceduralWorld:
     _task: Task | None = None
     _tools: dict[str, Meaning] = field(default_factory=dict)
     _transient: float = 0.0
-    _records: Records = field(default_factory=lambda: Records({}))
-    _truth: tuple[AfterTurn[Records], ...] = ()
+    _records: Ledger = field(default_factory=lambda: Ledger({}))
+    _truth: tuple[AfterTurn[Ledger], ...] = ()
     _stumbled: set[str] = field(default_factory=set)
     _calls: int = 0
 
@@ -82,7 +82,7 @@ class ProceduralWorld:
             DataError: it is no snapshot of this world.
         """
         try:
-            records = Records(
+            records = Ledger(
                 dict(state["present"]), dict(state["deleted"]), list(state["nameless"]), Counter(dict(state["reads"]))
             )
             stumbled, calls = set(state["stumbled"]), int(state["calls"])
@@ -155,11 +155,11 @@ def _tools(world: World) -> dict[str, Meaning]:
     return tools
 
 
-def _first_records(world: World) -> Records:
-    return Records({f"{noun} {code}": {} for noun, codes in world.setup["records"].items() for code in codes})
+def _first_records(world: World) -> Ledger:
+    return Ledger({f"{noun} {code}": {} for noun, codes in world.setup["records"].items() for code in codes})
 
 
-def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Records) -> Iterator[AfterTurn[Records]]:
+def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Ledger) -> Iterator[AfterTurn[Ledger]]:
     """What the truth leaves after each turn."""
     for turn in range(len(task.turns)):
         for call in task.oracle_calls(turn):

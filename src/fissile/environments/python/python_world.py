@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fissile.calls import JSON, ToolCall, ToolResult
 from fissile.environments.base import WRONG_STATE, Verdict
 from fissile.environments.python.call_limits import CallLimits
-from fissile.environments.python.calling import State, not_run, run_call
+from fissile.environments.python.calling import PickledState, not_run, run_call
 from fissile.environments.python.toolbox import PythonTools
 from fissile.environments.python.truth import Truth, same_states, truth_of
 from fissile.environments.python.worker_pool import WorkerPool, shared_pool
@@ -46,8 +46,8 @@ class PythonWorld:
         self._tools = tools
         self._limits = limits if limits is not None else CallLimits()
         self._workers = workers
-        self._truth = Truth(State(), ())
-        self._state = State()
+        self._truth = Truth(PickledState(), ())
+        self._state = PickledState()
         self._results: list[str] = []
         self._turn_ends: dict[int, tuple[int, str]] = {}  # results so far, and the fingerprint
 
@@ -100,7 +100,7 @@ class PythonWorld:
         """
         try:
             pickled = base64.b64decode(state["state"], validate=True)
-            restored = State(pickled, str(state["fingerprint"]))
+            restored = PickledState(pickled, str(state["fingerprint"]))
             results = [str(result) for result in state["digests"]]
             turn_ends = {int(turn): (int(count), str(*mark)) for turn, count, *mark in state["turn_ends"]}
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
@@ -141,7 +141,7 @@ class PythonWorld:
         self._results.append(outcome.digest)
         return ToolResult(outcome.content, index, outcome.error)
 
-    def _is_in(self, expected: State) -> bool:
+    def _is_in(self, expected: PickledState) -> bool:
         return same_states(self._pool, self._state, expected)
 
 
