@@ -203,7 +203,7 @@ def test_malformed_calls_are_answered_and_do_not_count(everything: Task) -> None
 
 
 def state_of(world: BFCLWorld) -> Any:
-    return public_state(world._episode.instances)
+    return public_state(world._session.instances)
 
 
 def test_the_defaults_of_post_tweet_are_not_shared(everything: Task) -> None:

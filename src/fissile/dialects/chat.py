@@ -150,10 +150,6 @@ class ChatFormat:
         ended = bool(sampled) and sampled[-1] in self.end_ids
         return (*prompt_ids, *sampled, *self.reply_ids(results, messages, ended=ended))
 
-    def feedback_ids(self, feedback: str, ended: bool) -> tuple[int, ...]:
-        """`reply_ids` of one result, the diagnosis of a failed attempt."""
-        return self.reply_ids([feedback], ended=ended)
-
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The ids of an assistant response as a policy would sample it, its end of turn included."""
         return self._encode(text) + (self.end_of_turn or tuple(self._other_end_ids()[:1]))

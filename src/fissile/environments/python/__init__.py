@@ -3,9 +3,9 @@
     tools = PythonTools.from_file("my_tools.py")
     world = PythonWorld(tools, CallLimits(seconds=2))
 
-One module an idea: `sources` finds the code, `toolbox` makes tools of it, `worker` runs the calls in a process of its
-own, `pool` keeps those processes, `calling` types what came of a call, `truth` replays the ground truth, `state`
-compares, and `world` is the environment.
+One module an idea: `origins` finds the code, `toolbox` makes tools of it, `worker` runs the calls in a process of its
+own, `worker_pool` keeps those processes, `calling` types what came of a call, `truth` replays the ground truth, `state`
+compares, and `python_world` is the environment.
 """
 
 from fissile.environments.python.call_limits import CallLimits
