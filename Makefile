@@ -23,7 +23,7 @@ test-slow: $(STAMP)   ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 test-vllm: .venv-vllm/.installed   ## the tests of vLLM on the CPU, in a virtual environment of their own (1 GB)
-	.venv-vllm/bin/pytest tests/engines/test_vllm_engine.py tests/training/test_engines.py tests/dialects/test_vllm_parsers.py
+	.venv-vllm/bin/pytest tests/engines/test_vllm_engine.py tests/training/test_engine_choice.py tests/dialects/test_vllm_parsers.py
 
 bench: $(STAMP)   ## every table of benchmarks/ and its plot (hours); one of them: make bench-step ARGS='--repeats 3'
 	for table in world generation update step outside plot feedback; do $(BIN)/python -m benchmarks.$$table || exit 1; done

@@ -76,7 +76,7 @@ def _serve(case: Case, channel: Channel, name: str) -> None:
     from fissile.methods import FissionGRPO
     from fissile.simulator.settings import LearnedSettings, SimulatorSettings
     from fissile.simulator.sources import make_source
-    from fissile.training.simulator import load_learned
+    from fissile.training.simulator_making import load_learned
 
     bench = Bench(case, steps=4)
     source = make_source(name, SimulatorSettings(learned=LearnedSettings(adapter=ADAPTER)), load_learned)

@@ -27,7 +27,7 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import TransformersEngine
 from fissile.feedback import FeedbackSource
 from fissile.tasks import Task, load_tasks
-from fissile.training.policy import load_policy, load_tokenizer
+from fissile.training.policy_model import load_policy, load_tokenizer
 
 PADDED_TOKENS = 6000
 """Tokens of a padded micro-batch at most: an update of SmolLM2-135M by vanilla TRL holds 2.3 MB for each of them."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.official_checker import checker, official_multi_turn
 from benchmarks.report import machine, spread
 from fissile.calls import JSON, ToolCall
 from fissile.environments.bfcl import BFCLWorld, function_names
-from fissile.environments.bfcl.truth import first_values
-from fissile.environments.bfcl_official import checker, official_multi_turn
+from fissile.environments.bfcl.session import first_values
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 RESULTS = Path(__file__).parent / "results" / "world.json"

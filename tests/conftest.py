@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fissile import assets
+from installed import Offer, installer
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -19,3 +20,12 @@ if (
 def bfcl() -> Path:
     """The real BFCL asset: fetched once, then read from the cache."""
     return assets.bfcl_path()
+
+
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
+    """Installs packages that offer entry points, for one test; see `installed`."""
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return installer(folder)

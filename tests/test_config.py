@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from fissile.config import RunConfig, SimulatorRecipe, load_config, parse_config
 from fissile.config.loading import _apply
-from fissile.config.simulator import load_simulator_recipe
+from fissile.config.simulator_recipe import load_simulator_recipe
 from fissile.errors import ConfigError
 from fissile.lab import LabSpec, load_spec
 

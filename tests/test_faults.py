@@ -9,7 +9,7 @@ from fissile.environments.bfcl_ast import official_verdict
 from fissile.errors import ErrorKind
 from fissile.faults import Fault, corrupt
 from fissile.tasks import ExpectedCall, Task
-from fissile.tasks.bfcl import CATEGORIES, load_bfcl
+from fissile.tasks.bfcl_single_turn import CATEGORIES, load_bfcl
 from fissile.tools import Tool
 
 DIALECT = HermesDialect()

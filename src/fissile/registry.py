@@ -29,7 +29,8 @@ class Registry(Generic[T]):
         kind: what they are, as a message calls one of them: "method".
         group: of the entry points that extend them: "fissile.methods".
         own: name to the object itself, or to where it stands ("fissile.methods.grpo:GRPO"), imported when asked for.
-        base: what each must be, an instance of it or a subclass; None where no class says it.
+        base: what each must be, an instance of it or a subclass (of a protocol what `made` gives); None where no
+            class says it.
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, T | str], base: type | None = None) -> None:
@@ -38,10 +39,16 @@ class Registry(Generic[T]):
         self._own = own
         self._base = base
         self._found: dict[str, T] = {}
+        self._made: dict[Any, T] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The names: our own first, then those of other packages."""
         return iter({**dict.fromkeys(self._own), **dict.fromkeys(self._offered())})
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of our own things, which no other package can spoil."""
+        return tuple(self._own)
 
     def __contains__(self, name: object) -> bool:
         """True where `get` finds something of this name, or says why it cannot be used."""
@@ -57,6 +64,28 @@ class Registry(Generic[T]):
         if name not in self._found:
             self._found[name] = self._load(name)
         return self._found[name]
+
+    def made(self, name: str) -> T:
+        """The object of that name; where a class stands there, its one object, made without arguments.
+
+        Raises:
+            ConfigError: as `get`; or the class cannot be made so, or makes something else.
+        """
+        thing = self.get(name)
+        if not isinstance(thing, type):
+            return thing
+        if thing not in self._made:
+            try:
+                made: T = thing()
+            except Exception as error:  # whatever a stranger's class raises
+                raise ConfigError(
+                    f"The {self.kind} '{name}' ({thing.__module__}.{thing.__name__}) cannot be made without arguments: "
+                    f"{type(error).__name__}: {error}. Let the entry point name an object instead."
+                ) from error
+            if self._base is not None and not isinstance(made, self._base):
+                raise ConfigError(f"The {self.kind} '{name}' is no {self._base.__name__} but {made!r}.")
+            self._made[thing] = made
+        return self._made[thing]
 
     def _load(self, name: str) -> T:
         offers = self._offered().get(name, [])
@@ -88,13 +117,19 @@ class Registry(Generic[T]):
                 f"The {self.kind} '{offer.name}' of {_packages([offer])} ({offer.value}) cannot be imported: "
                 f"{type(error).__name__}: {error}. Mend or uninstall that package."
             ) from error
-        is_one = self._base is None or isinstance(thing, self._base)
-        if not is_one and not (isinstance(thing, type) and issubclass(thing, self._base)):  # type: ignore[arg-type]
+        if not self._is_one(thing):
             raise ConfigError(
                 f"{offer.value}, which {_packages([offer])} offers as the {self.kind} '{offer.name}', is no "
                 f"{self._base.__name__ if self._base else self.kind} but {thing!r}."
             )
         return thing
+
+    def _is_one(self, thing: T) -> bool:
+        if self._base is None or isinstance(thing, self._base):
+            return True
+        if not isinstance(thing, type):
+            return False
+        return getattr(self._base, "_is_protocol", False) or issubclass(thing, self._base)
 
     def _offered(self) -> dict[str, list[EntryPoint]]:
         """What other packages offer, by name."""

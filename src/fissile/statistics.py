@@ -99,3 +99,8 @@ def _wilson(rate: float, count: float) -> tuple[float, float]:
     low = 0.0 if rate == 0 else max(0.0, centre - margin)
     high = 1.0 if rate == 1 else min(1.0, centre + margin)
     return low, high
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
+    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from fissile.cli import app
-from fissile.cli.config import SCHEMAS, reference
+from fissile.cli.show_config import SCHEMAS, reference
 
 
 def test_the_keys_of_a_laboratory_are_listed() -> None:

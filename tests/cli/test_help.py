@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from fissile.cli import app, main
-from fissile.cli.config import SCHEMAS, reference
+from fissile.cli.show_config import SCHEMAS, reference
 
 WIDTHS = ["40", "80", "200"]
 

@@ -22,10 +22,10 @@ TESTS = Path(__file__).parents[1]
 COMMAND = "from fissile.cli import main; main()"
 LAB = """\
 import functools
-import fissile.cli.lab
+import fissile.cli.laboratory
 import lab_jobs
 from fissile.cli import main
-fissile.cli.lab.run_lab = functools.partial(fissile.cli.lab.run_lab, work=lab_jobs.ACTING)
+fissile.cli.laboratory.run_lab = functools.partial(fissile.cli.laboratory.run_lab, work=lab_jobs.ACTING)
 if __name__ == "__main__":
     main()
 """

@@ -17,8 +17,8 @@ from fissile.calls import Attempt
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect, get_dialect
 from fissile.engines.base import Sampling
-from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.engines.endpoint_client import proxy_for
+from fissile.engines.endpoint_policy import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.errors import ConfigError
 from fissile.rollouts import Response, StopReason
 from fissile.serial import from_json, to_json

@@ -13,7 +13,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 
 from compatibility.page import Row, assert_section
 from fissile.config import load_config
-from fissile.config.loggers import LOGGERS
+from fissile.config.logger_names import LOGGERS
 from fissile.errors import ConfigError
 from fissile.training.logger_places import FOLDERS, PROJECTS, environment, offline
 from fissile.training.loggers import Loggers, figures

@@ -147,7 +147,7 @@ ROWS = [
         "An unknown key of a tool, such as `parameter`",
         "refused",
         "The message names the nearest known key.",
-        refuses({"name": "f", "parameter": {}}, "Did you mean 'parameters'"),
+        refuses({"name": "f", "parameter": {}}, "did you mean 'parameters'"),
     ),
     Row(
         "Tools of a provider, such as `{type: web_search}`",

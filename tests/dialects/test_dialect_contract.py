@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fissile.calls import ToolCall
-from fissile.dialects import DIALECTS, ChatFormat, MistralDialect, get_dialect
-from fissile.errors import ConfigError
+from fissile.config import ModelConfig, RunConfig
+from fissile.dialects import DIALECTS, ChatFormat, HermesDialect, MistralDialect, get_dialect
+from fissile.errors import ConfigError, DataError
 from fissile.tools import Tool
+from installed import Offer
 from tiny import tiny_tokenizer
 
-DIALECTS_IN_ALL_FORMS = {**DIALECTS, "mistral_args": MistralDialect("args")}
+DIALECTS_IN_ALL_FORMS = {**{name: DIALECTS.made(name) for name in DIALECTS}, "mistral_args": MistralDialect("args")}
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS_IN_ALL_FORMS.values(), ids=DIALECTS_IN_ALL_FORMS.keys())
 
 AREA = Tool("area", 'Größe "a²".', {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]})
@@ -173,6 +175,34 @@ def test_a_template_without_tools_carries_the_dialects_own_turns(dialect):
 def test_dialects_are_found_by_name():
     assert set(DIALECTS) == {"hermes", "qwen3", "python", "llama3_json", "mistral"}
     assert get_dialect("qwen3") is get_dialect("hermes")
-    assert all(dialect.name == name for name, dialect in DIALECTS.items() if name != "qwen3")
-    with pytest.raises(ConfigError, match=r"no dialect 'xml'\. Choose one of: hermes, qwen3, python"):
+    assert all(get_dialect(name).name == name for name in DIALECTS if name != "qwen3")
+    with pytest.raises(ConfigError, match=r"no dialect 'xml'\. Choose one of hermes, qwen3, python"):
         get_dialect("xml")
+
+
+SHOUTED = """
+from fissile.dialects import HermesDialect
+
+
+class Shouted(HermesDialect):
+    name = "shouted"
+"""
+
+
+def test_another_packages_dialect_is_used_by_its_name(offer: Offer):
+    offer("loud_calls", SHOUTED, "fissile.dialects", shouted="loud_calls:Shouted")
+    assert list(DIALECTS)[-1] == "shouted"
+    assert get_dialect("shouted") is get_dialect("shouted")
+    assert RunConfig(model=ModelConfig(dialect="shouted")).model.dialect == "shouted"
+    chat = ChatFormat(tiny_tokenizer(), "shouted")
+    assert chat.dialect.name == "shouted"
+    assert ChatFormat(tiny_tokenizer(), HermesDialect()).dialect.name == "hermes"
+
+
+def test_a_broken_dialect_of_another_package_spoils_no_other(offer: Offer):
+    offer("broken_calls", "raise OSError('no disk')", "fissile.dialects", broken="broken_calls:Broken")
+    with pytest.raises(ConfigError, match=r"'broken' of the package 'broken_calls'.*no disk"):
+        get_dialect("broken")
+    chat = ChatFormat(tiny_tokenizer(), "python")
+    with pytest.raises(DataError, match=r"Set model.dialect to one that can \(hermes"):
+        chat.prompt_ids([{"role": "user", "content": "Hi"}], [Tool("3d", "", AREA.parameters)])

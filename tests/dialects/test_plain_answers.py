@@ -134,7 +134,7 @@ def tool(name, *arguments):
 @pytest.mark.parametrize(
     "name", ["a b", "3d_area", "f(x)", "naïve", "get-it", "a.b", 'say"hi"', "two\nlines", "class", "area?"]
 )
-@pytest.mark.parametrize("dialect", [*DIALECTS.values(), MistralDialect("args")], ids=str)
+@pytest.mark.parametrize("dialect", [*map(DIALECTS.made, DIALECTS), MistralDialect("args")], ids=str)
 def test_a_tool_is_called_right_or_refused(dialect, name):
     call = ToolCall(name, {"class": "x", "a b": "y", "": "z"}, "")
     read = [(one.name, one.arguments) for one in dialect.parse(dialect.render_calls([call])).calls]
@@ -144,7 +144,7 @@ def test_a_tool_is_called_right_or_refused(dialect, name):
 @pytest.mark.parametrize("name", ["3d_area", "a b", "f(x)", "区域?", "two\nlines", ""[1:] or "area?"])
 def test_the_python_dialect_refuses_what_is_no_name_and_says_which_can(name):
     with pytest.raises(DataError) as caught:
-        refuse_unnameable(get_dialect("python"), [AREA, tool(name)], DIALECTS.values())
+        refuse_unnameable(get_dialect("python"), [AREA, tool(name)])
     assert f"The tool '{name}' cannot be called in the dialect 'python'" in str(caught.value)
     assert "Set model.dialect to one that can (hermes, llama3_json, mistral)" in str(caught.value)
 
@@ -156,4 +156,4 @@ def test_tools_are_refused_where_they_meet_the_dialect():
     chat.prompt_ids([{"role": "user", "content": "Hi"}], [tool("area.of-square", "class", "a b", "naïve")])
     args = MistralDialect("args")
     with pytest.raises(DataError, match=r"Rename the tool|Set model.dialect"):
-        refuse_unnameable(args, [tool("a[b]")], [args])
+        refuse_unnameable(args, [tool("a[b]")])

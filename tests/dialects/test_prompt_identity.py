@@ -8,8 +8,8 @@ import pytest
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.tasks import CATEGORIES, load_bfcl, load_bfcl_multi_turn
 from fissile.tasks.procedural import procedural_split
-from fissile.tasks.procedural.settings import ProceduralSettings
-from fissile.training.policy import load_tokenizer
+from fissile.tasks.procedural.dials import ProceduralSettings
+from fissile.training.policy_model import load_tokenizer
 
 PINNED = {
     "hermes": ("0ed0b0f6479a27b3", "f6bb5b085df1b95e", "4503ddff7a6eb82d"),

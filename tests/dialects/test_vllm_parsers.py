@@ -13,9 +13,9 @@ protocol = pytest.importorskip("vllm.entrypoints.openai.chat_completion.protocol
 
 REQUEST = protocol.ChatCompletionRequest(messages=[{"role": "user", "content": "Hi"}], model="m")
 CASES = [
-    ("hermes", DIALECTS["hermes"], "qwen3"),
-    ("llama3_json", DIALECTS["llama3_json"], "llama3_1"),
-    ("pythonic", DIALECTS["python"], "llama3_1"),
+    ("hermes", DIALECTS.made("hermes"), "qwen3"),
+    ("llama3_json", DIALECTS.made("llama3_json"), "llama3_1"),
+    ("pythonic", DIALECTS.made("python"), "llama3_1"),
     ("mistral", MistralDialect("list"), "mistral_v3"),
     ("mistral", MistralDialect("args"), "mistral_v11"),
 ]
@@ -60,5 +60,5 @@ def test_what_is_no_call_is_none_for_both(pair):
 )
 def test_other_ways_to_write_a_call_are_read_alike(name, template, text):
     parser = parsers.ToolParserManager.get_tool_parser(name)(tokenizer_of(template, "<|python_tag|>"))
-    assert ours(DIALECTS[name], text) == theirs(parser, text)
-    assert ours(DIALECTS[name], text)[0] == ("f", {"a": 1})
+    assert ours(DIALECTS.made(name), text) == theirs(parser, text)
+    assert ours(DIALECTS.made(name), text)[0] == ("f", {"a": 1})

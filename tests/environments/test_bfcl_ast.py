@@ -15,7 +15,7 @@ from fissile.environments import bfcl_ast
 from fissile.environments.bfcl_ast import is_valid, official_verdict
 from fissile.errors import DataError
 from fissile.tasks import Task
-from fissile.tasks.bfcl import tool_from_doc
+from fissile.tasks.bfcl_single_turn import tool_from_doc
 
 DOC = {
     "name": "shop.order",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks.official_checker import official_multi_turn
 from benchmarks.world import judged, truth
 
 from fissile.environments.bfcl import BFCLWorld, reseed
-from fissile.environments.bfcl_official import official_multi_turn
 from fissile.errors import DataError
 from fissile.tasks import Task, instances, load_bfcl_multi_turn
 

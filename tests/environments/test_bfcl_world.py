@@ -20,7 +20,7 @@ from fissile.calls import JSON, ParseError, ToolCall, ToolResult
 from fissile.environments.base import Environment
 from fissile.environments.bfcl import BFCLWorld, function_names
 from fissile.environments.bfcl.instances import methods, official_classes, public_state
-from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.environments.bfcl.refusals import CUT, MAX_RESULT
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task, World, load_bfcl_multi_turn
 from fissile.tasks.bfcl_multi_turn import DOC_FILES
@@ -203,7 +203,7 @@ def test_malformed_calls_are_answered_and_do_not_count(everything: Task) -> None
 
 
 def state_of(world: BFCLWorld) -> Any:
-    return public_state(world._episode.instances)
+    return public_state(world._session.instances)
 
 
 def test_the_defaults_of_post_tweet_are_not_shared(everything: Task) -> None:

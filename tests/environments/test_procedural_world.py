@@ -10,13 +10,13 @@ from functools import cache
 from typing import Any
 
 import pytest
-from fissile.engines.live import LiveSampler, roll_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fissile.calls import JSON, ParseError, ToolCall, canonical_json
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
+from fissile.engines.driver import LiveSampler, roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments import judge
@@ -30,8 +30,8 @@ from fissile.rewards import RewardConfig
 from fissile.rollouts import InjectionSettings, LiveInjector, OpenRollout, Rollout, rollout_reward
 from fissile.tasks import ExpectedCall, Task, World
 from fissile.tasks.procedural.conventions import KINDS
+from fissile.tasks.procedural.dials import ProceduralSettings
 from fissile.tasks.procedural.requests import procedural_split
-from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tools import Tool
 from tiny import tiny_tokenizer
 

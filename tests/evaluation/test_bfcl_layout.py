@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmarks.official_checker import checker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,6 @@ from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments.bfcl import function_names
 from fissile.environments.bfcl_ast import private_package
-from fissile.environments.bfcl_official import checker
 from fissile.environments.worlds import make_environment
 from fissile.evaluation import LiveEpisode, evaluate_live
 from fissile.evaluation.bfcl_layout import INVALID_CALL, call_text, official_turns, value_text, write_official_results

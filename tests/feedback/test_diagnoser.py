@@ -5,9 +5,10 @@ import pytest
 
 from fissile.calls import Attempt, ToolCall
 from fissile.errors import ConfigError, ErrorKind, InfrastructureError, RunError, ToolError
-from fissile.feedback import FIXED_MESSAGE, RULES, Diagnoser, Failure, FixedMessage, NoDiagnosis
+from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, FixedMessage, NoDiagnosis
 from fissile.feedback.diagnoser import LOUD
 from fissile.feedback.leaks.guard import MAX_CHARACTERS
+from fissile.feedback.phrasebooks import RULES
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 

@@ -14,7 +14,7 @@ from fissile.feedback import FIXED_MESSAGE, Failure, LeakGuard, get_source
 from fissile.feedback.phrasebooks import PYTHON, SERVICE
 from fissile.feedback.rules import BOUNDS, Hint, find
 from fissile.tasks import ExpectedCall, Task
-from fissile.tasks.bfcl import CATEGORIES, load_bfcl
+from fissile.tasks.bfcl_single_turn import CATEGORIES, load_bfcl
 from fissile.tools import Tool
 
 AREA = Tool(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig, SimulatorRecipe
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import DataError
 from fissile.lab import Work
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 
 SPENT = 70

@@ -12,7 +12,7 @@ from fissile.config import RunConfig
 from fissile.errors import ErrorKind, ToolError
 from fissile.metrics import Episode, evaluate_episodes
 from fissile.serial import to_json
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 
 REQUESTS = (
     "What will the weather be in Reykjavík tomorrow morning? Fahrenheit please.",

@@ -14,7 +14,10 @@ from fissile.dialects import DIALECTS, Dialect, MistralDialect
 
 MILLION = 1_000_000
 
-FORMATS: dict[str, Dialect] = {**{d.name: d for d in DIALECTS.values()}, "mistral args": MistralDialect("args")}
+FORMATS: dict[str, Dialect] = {
+    **{d.name: d for d in map(DIALECTS.made, DIALECTS)},
+    "mistral args": MistralDialect("args"),
+}
 """Every way in which calls are written."""
 
 

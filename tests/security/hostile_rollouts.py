@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fissile.engines.live import roll_out
-
 from fissile.contexts import Context
 from fissile.dialects import Dialect
 from fissile.engines.base import Sampling
+from fissile.engines.driver import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
 from fissile.environments.base import Environment
-from fissile.environments.bfcl.limits import CUT, MAX_RESULT
+from fissile.environments.bfcl.refusals import CUT, MAX_RESULT
 from fissile.rollouts import ErrorProtocol, Limits, OpenRollout, Rollout
 from fissile.tasks import Task, World
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools

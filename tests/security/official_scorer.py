@@ -13,9 +13,10 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+from benchmarks.official_checker import checker
+
 from fissile import assets
 from fissile.environments.bfcl import function_names
-from fissile.environments.bfcl_official import checker
 from fissile.tasks import Task
 
 DECODER = frozenset(

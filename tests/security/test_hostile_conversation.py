@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from fissile.engines.live import roll_out
 
 from dialects.families import NATIVE, tokenizer_of
 from fissile.dialects import ChatFormat
 from fissile.engines.base import Sampling
+from fissile.engines.driver import roll_out
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy
 from fissile.rollouts import OpenRollout
-from fissile.training.policy import load_tokenizer
+from fissile.training.policy_model import load_tokenizer
 from security.hostile_cases import FORMATS, Probe, result_texts, small_cases
 from tally_world import LIVE, Tally
 

@@ -17,8 +17,8 @@ from fissile.simulator.judging.quality import assess
 from fissile.simulator.judging.statements import About
 from fissile.simulator.judging.vocabulary import Vocabulary
 from fissile.tasks import ExpectedCall, Task
-from fissile.tasks.bfcl import CATEGORIES, load_bfcl
 from fissile.tasks.bfcl_multi_turn import load_bfcl_multi_turn
+from fissile.tasks.bfcl_single_turn import CATEGORIES, load_bfcl
 from fissile.tools import Tool
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "diagnoses.jsonl").read_text("utf-8").splitlines()]

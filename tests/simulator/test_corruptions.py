@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fissile.calls import Attempt, ToolCall
-from fissile.config.simulator import DataConfig
+from fissile.config.simulator_recipe import DataConfig
 from fissile.dialects import HermesDialect
 from fissile.errors import DataError, ErrorKind, InfrastructureError, ToolError
 from fissile.faults import Fault
@@ -29,7 +29,7 @@ from fissile.simulator.judging.quality import assess
 from fissile.simulator.record import DiagnosedFailure, Origin
 from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
 from fissile.tools import Tool
-from fissile.training.simulator import choose_rows, teacher_of
+from fissile.training.simulator_making import choose_rows, teacher_of
 from tiny import squares
 
 DIALECT = HermesDialect()

@@ -30,13 +30,13 @@ from fault_server import (
 )
 from fissile.calls import Attempt, ToolCall
 from fissile.errors import ConfigError, ErrorKind, RunError, ToolError
-from fissile.feedback import Diagnoser, Failure, NoDiagnosis
+from fissile.feedback import SOURCES, Diagnoser, Failure, NoDiagnosis
 from fissile.simulator import endpoint as endpoint_module
 from fissile.simulator.answer_cache import AnswerCache
 from fissile.simulator.breaker import VAIN_BATCHES, Breaker
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.settings import LearnedSettings, ServedSettings, SimulatorSettings
-from fissile.simulator.sources import NAMES, make_source
+from fissile.simulator.sources import make_source
 from fissile.tasks import ExpectedCall, Task
 from tiny import AREA
 
@@ -418,8 +418,8 @@ def test_sources_are_made_by_name(tmp_path: Path) -> None:
     settings = SimulatorSettings.model_validate(
         {"learned": {"adapter": "here"}, "endpoint": {"server": {"base_url": "http://127.0.0.1:1/v1", "model": "m"}}}
     )
-    made = {name: make_source(name, settings, load, tmp_path / "cache.jsonl") for name in NAMES}
-    assert [one.name for one in made.values()] == list(NAMES)
+    made = {name: make_source(name, settings, load, tmp_path / "cache.jsonl") for name in SOURCES}
+    assert [one.name for one in made.values()] == list(SOURCES)
     assert [one.adapter for one in loaded] == ["here"]
     for name in ("learned", "endpoint", "oracle"):
         with pytest.raises(ConfigError, match=f"feedback source '{name}'"):

@@ -12,8 +12,8 @@ from fissile.simulator.corruptions import Corruptor
 from fissile.simulator.judging.quality import assess
 from fissile.simulator.judging.report import Lengths, summarize
 from fissile.tasks import ExpectedCall, Task
-from fissile.tasks.bfcl import load_bfcl
 from fissile.tasks.bfcl_multi_turn import load_bfcl_multi_turn
+from fissile.tasks.bfcl_single_turn import load_bfcl
 from fissile.tools import Tool
 
 AREA = Tool(

@@ -36,7 +36,7 @@ from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.server import Limits, SimulatorServer
 from fissile.simulator.settings import ServedSettings
 from fissile.tasks import ExpectedCall, Task
-from fissile.training.policy import load_policy, save_adapter
+from fissile.training.policy_model import load_policy, save_adapter
 from tiny import AREA, tiny_tokenizer
 from tiny_models import tiny_llama
 from tiny_world import make_world

@@ -109,8 +109,8 @@ def test_a_default_does_not_replace_what_the_truth_asks_for():
         ({"optional": ["price"]}, "'price' of 'book' is 'optional', but no value is accepted"),
         ({"optional": {"nights": True}}, "'optional' of a call must be a list of names"),
         ({"optional": [3]}, "'optional' of a call must be a list of names"),
-        ({"accept": {}}, "has the key 'accept', which is not known; perhaps 'accepted' is meant"),
-        ({"argument": {}}, "has the key 'argument', which is not known; perhaps 'arguments' is meant"),
+        ({"accept": {}}, "has the key 'accept', which is not known (did you mean 'accepted'?)"),
+        ({"argument": {}}, "has the key 'argument', which is not known (did you mean 'arguments'?)"),
         (
             {"arguments": {"city": ["Oslo", "Oslo, Norway"]}},
             'not array; several accepted values go into \'accepted\': {"city": ["Oslo", "Oslo, Norway"]}',

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.tasks import Task
-from fissile.tasks.bfcl import BFCLTasks
 from fissile.tasks.bfcl_multi_turn import (
     DOC_FILES,
     MULTI_TURN_CATEGORIES,
@@ -22,6 +21,7 @@ from fissile.tasks.bfcl_multi_turn import (
     offered,
     parse_call,
 )
+from fissile.tasks.bfcl_single_turn import BFCLTasks
 from fissile.tools import Tool
 
 

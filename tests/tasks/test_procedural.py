@@ -21,9 +21,9 @@ from fissile.errors import ErrorKind
 from fissile.tasks import Task
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.conventions import KINDS
+from fissile.tasks.procedural.dials import ProceduralSettings
 from fissile.tasks.procedural.mistakes import miswritten
 from fissile.tasks.procedural.requests import procedural_split
-from fissile.tasks.procedural.settings import ProceduralSettings
 from fissile.tasks.procedural.words import tool_names
 from fissile.tools import Tool
 from hash_seeds import printed_under_hash_seeds
@@ -166,7 +166,7 @@ def test_another_seed_is_another_world() -> None:
 PRINT_A_DIGEST = """
 import hashlib
 from fissile.tasks.procedural.requests import procedural_split
-from fissile.tasks.procedural.settings import ProceduralSettings
+from fissile.tasks.procedural.dials import ProceduralSettings
 split = procedural_split(ProceduralSettings(seed=3, train_tasks=60, test_tasks=30, live=True, transient=0.1))
 print(hashlib.sha256(repr((split.train, split.test)).encode()).hexdigest())
 """

@@ -67,11 +67,11 @@ def test_a_tool_without_arguments(nothing):
         ),
         (
             {"name": "f", "parameter": SCHEMA},
-            "'f' has the key 'parameter', which is not known. Did you mean 'parameters'",
+            "'f' has the key 'parameter', which is not known (did you mean 'parameters'?)",
         ),
         ({"name": "f", "arguments": SCHEMA}, "'f' has the key 'arguments'"),
         ({"name": "f", "inputs": {}}, "'f' has the key 'inputs'"),
-        ({"name": "f", "input-schema": SCHEMA}, "Did you mean 'input_schema'"),
+        ({"name": "f", "input-schema": SCHEMA}, "did you mean 'input_schema'"),
         ({"type": "function", "function": {"name": "f"}, "functions": []}, "'f' has the key 'functions'"),
         ({"type": "web_search"}, "of type 'web_search' is run by its provider"),
         ({"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, "of type 'web_search_20250305'"),

@@ -15,7 +15,7 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.errors import ModelError
 from fissile.training.base_model import base_model
 from fissile.training.model_card import portable, recipe_lines
-from fissile.training.policy import EMBEDDED, load_model, load_policy, load_tokenizer, other_format, save_adapter
+from fissile.training.policy_model import EMBEDDED, load_model, load_policy, load_tokenizer, other_format, save_adapter
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 

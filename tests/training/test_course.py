@@ -13,14 +13,14 @@ from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
 from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
 from fissile.evaluation import EpisodeRecord
-from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.bfcl_report import cluster
 from fissile.rollouts import Completion, End, StopReason
 from fissile.serial import to_json
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.cold_start import Shown
 from fissile.training.course import Course
-from fissile.training.folder import told_shown
-from fissile.training.policy import load_model
+from fissile.training.policy_model import load_model
+from fissile.training.run_folder import told_shown
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 from tiny_world import make_world

@@ -36,9 +36,9 @@ from fissile.feedback import FIXED_MESSAGE, Failure
 from fissile.methods import FissionGRPO
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.settings import ServedSettings
-from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.run_folder import RunFolder
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 from tiny_world import make_world

@@ -15,9 +15,9 @@ from fissile.dialects import ChatFormat, HermesDialect
 from fissile.errors import InputError, RunError
 from fissile.training.callbacks import LearningWatch
 from fissile.training.course import Course
-from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.run_folder import RunFolder
 from fissile.training.updates import Learning
 from tiny import tiny_tokenizer
 from tiny_world import make_world

@@ -7,9 +7,9 @@ from pathlib import Path
 from tensorboardX.proto.event_pb2 import Event
 
 from fissile.config import load_config
-from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.run_folder import RunFolder
 from tiny_world import make_world
 
 

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from fissile.cli import app
 from fissile.cli.simulate import data_table
 from fissile.config import SimulatorRecipe
-from fissile.config.simulator import DataConfig
+from fissile.config.simulator_recipe import DataConfig
 from fissile.lab.execution import teach_simulator
 from fissile.simulator.dataset import FoundFailure, shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
-from fissile.training.simulator import choose_rows, find_failures, load_learned, make_rows
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, digest
+from fissile.training.simulator_making import choose_rows, find_failures, load_learned, make_rows
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 

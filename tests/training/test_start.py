@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from fissile.config import ModelConfig
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.dialects import ChatFormat
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.tasks.procedural.requests import pretraining_tasks
-from fissile.training.policy import load_policy, load_tokenizer, longest_context
+from fissile.training.policy_model import load_policy, load_tokenizer, longest_context
 from fissile.training.start import DIALECT, make_start, make_tokenizer
 
 SMALL = StartConfig(hidden_size=32, layers=1, heads=2, vocabulary=700, drills=32, examples=64, batch_examples=16)

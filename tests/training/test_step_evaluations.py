@@ -13,9 +13,9 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from fissile.config import load_config
 from fissile.reports.run_record import read_run
-from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.run_folder import RunFolder
 from fissile.training.step_evaluations import StepEvaluations
 from tiny_world import make_world
 

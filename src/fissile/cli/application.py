@@ -8,12 +8,12 @@ import sys
 
 import typer
 
-from fissile.cli import data, evaluate, lab, simulate
-from fissile.cli.config import config
+from fissile.cli import data, evaluate, laboratory, simulate
 from fissile.cli.fetch import fetch
 from fissile.cli.help import WholeHelp
-from fissile.cli.report import report
+from fissile.cli.show_config import config
 from fissile.cli.train import train
+from fissile.cli.write_report import report
 from fissile.console import PlainConsole
 from fissile.errors import InfrastructureError, InputError
 
@@ -33,7 +33,7 @@ app.command("config")(config)
 app.add_typer(evaluate.app, name="eval", cls=WholeHelp)
 app.add_typer(data.app, name="data", cls=WholeHelp)
 app.add_typer(simulate.app, name="simulate", cls=WholeHelp)
-app.add_typer(lab.app, name="lab", cls=WholeHelp)
+app.add_typer(laboratory.app, name="lab", cls=WholeHelp)
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
 """Errors of the operating system that the user can do something about."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from fissile.cli.data_check import check
 from fissile.cli.options import TemplateOptions, refuse_idle, template_options
 from fissile.console import PlainConsole
 from fissile.errors import DataError
+from fissile.statistics import quantile
 from fissile.tasks import (
     CATEGORIES,
     MULTI_TURN_CATEGORIES,
@@ -44,10 +44,10 @@ ONE_SIDED = (
 )
 """Said where a side of the split is empty."""
 
-Source = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
+SourceArgument = Annotated[str, typer.Option(help="'bfcl', a JSON-lines file, or a Hugging Face dataset id.")]
 Categories = Annotated[str, typer.Option(help="BFCL categories, separated by commas, or 'all'.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split by function name.")]
-Tokenizer = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
+TokenizerOption = Annotated[str | None, typer.Option(help="Count or render prompts with this model's tokenizer.")]
 
 Tools = Annotated[str | None, typer.Option(help="A Python file with the tools of the tasks.")]
 PromptDialect = Annotated[str, typer.Option(help="Tool-call format of the prompts, as model.dialect.")]
@@ -58,10 +58,10 @@ _DEFAULT_CATEGORIES = ",".join(ONE_CALL_CATEGORIES)
 @app.command()
 def stats(
     context: typer.Context,
-    source: Source = "bfcl",
+    source: SourceArgument = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
-    tokenizer: Tokenizer = None,
+    tokenizer: TokenizerOption = None,
     tools: Tools = None,
     dialect: PromptDialect = "hermes",
     template_option: TemplateOptions = None,
@@ -91,10 +91,10 @@ def stats(
 def show(
     context: typer.Context,
     task_id: Annotated[str | None, typer.Argument(help="The task; the first one of the test side by default.")] = None,
-    source: Source = "bfcl",
+    source: SourceArgument = "bfcl",
     categories: Categories = _DEFAULT_CATEGORIES,
     split_seed: SplitSeed = 0,
-    tokenizer: Tokenizer = None,
+    tokenizer: TokenizerOption = None,
     tools: Tools = None,
     dialect: PromptDialect = "hermes",
     template_option: TemplateOptions = None,
@@ -131,7 +131,7 @@ def prompt_renderer(
     """
     from fissile.dialects import get_dialect  # noqa: PLC0415
     from fissile.dialects.chat import ChatFormat  # noqa: PLC0415
-    from fissile.training.policy import load_tokenizer  # noqa: PLC0415
+    from fissile.training.policy_model import load_tokenizer  # noqa: PLC0415
 
     tokenizer = load_tokenizer(model)
     chat = ChatFormat(tokenizer, get_dialect(dialect), dict(template or {}))
@@ -190,11 +190,6 @@ def _call_lines(call: ExpectedCall) -> str:
         values = " | ".join(json.dumps(value, ensure_ascii=False) for value in accepted) or "absent"
         lines.append(f"  {name}{' (may be absent)' if name in call.optional else ''}: {values}")
     return "\n".join(lines)
-
-
-def quantile(values: Sequence[int], share: float) -> int:
-    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
 def _load(source: str, categories: str, tools: str | None) -> BFCLTasks:

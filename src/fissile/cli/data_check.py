@@ -68,7 +68,7 @@ def _prompt_length(config: RunConfig, make: EnvironmentMaker) -> PromptLength:
     """Measures prompts as the trainer's sampler writes them. Imports torch."""
     from fissile.dialects import ChatFormat, get_dialect  # noqa: PLC0415
     from fissile.engines.sampler import Sampler  # noqa: PLC0415
-    from fissile.training.policy import load_tokenizer  # noqa: PLC0415
+    from fissile.training.policy_model import load_tokenizer  # noqa: PLC0415
 
     model = config.model
     chat = ChatFormat(load_tokenizer(model.path), get_dialect(model.dialect), model.template_options)

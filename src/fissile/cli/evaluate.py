@@ -44,9 +44,9 @@ def evaluate(
     named = {"output": str(output), "model.path": model, "model.adapter": adapter}
     chosen = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     config = load_config(recipe, [*(overrides or []), *chosen, "cold_start.examples=0", "training.steps=0"])
-    from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress  # noqa: PLC0415
     from fissile.training.run import Run, quieten_libraries  # noqa: PLC0415
+    from fissile.training.run_folder import RunFolder  # noqa: PLC0415
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from fissile.cli.interruption import keeping
-from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+from fissile.config.simulator_recipe import SimulatorRecipe, load_simulator_recipe
 from fissile.console import PlainConsole
 from fissile.errors import Interrupted
 from fissile.training.progress import Progress
@@ -200,7 +200,7 @@ def serve(
     from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings  # noqa: PLC0415
     from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
-    from fissile.training.simulator import load_learned, prompt_file  # noqa: PLC0415
+    from fissile.training.simulator_making import load_learned, prompt_file  # noqa: PLC0415
 
     key = EndpointSettings(model="any", key_variable=KEY_VARIABLE).key()
     quieten_libraries()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fissile.dialects import Dialect, get_dialect
 from fissile.engines.base import longest_input
-from fissile.engines.endpoint import EndpointPolicy
+from fissile.engines.endpoint_policy import EndpointPolicy
 from fissile.engines.endpoint_settings import EndpointSettings
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
@@ -56,8 +56,8 @@ def _local(settings: SuiteSettings, window: int) -> tuple[Policy, SuiteSettings]
     from fissile.config import EngineConfig, ModelConfig  # noqa: PLC0415
     from fissile.dialects import ChatFormat  # noqa: PLC0415
     from fissile.engines.token_policy import TokenPolicy  # noqa: PLC0415
-    from fissile.training.engines import Engines, affordable_tokens  # noqa: PLC0415
-    from fissile.training.policy import load_model, load_policy, load_tokenizer, other_format  # noqa: PLC0415
+    from fissile.training.engine_choice import Engines, affordable_tokens  # noqa: PLC0415
+    from fissile.training.policy_model import load_model, load_policy, load_tokenizer, other_format  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
 
     quieten_libraries()

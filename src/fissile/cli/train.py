@@ -15,7 +15,7 @@ from fissile.console import Part, PlainConsole
 from fissile.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fissile.training.folder import RunFolder
+    from fissile.training.run_folder import RunFolder
 
 
 def train(
@@ -48,9 +48,9 @@ def train(
         )
     from fissile.evaluation.losses import counted  # noqa: PLC0415
     from fissile.reports import write_report  # noqa: PLC0415
-    from fissile.training.folder import RunFolder  # noqa: PLC0415
     from fissile.training.progress import Progress, recovery_table  # noqa: PLC0415
     from fissile.training.run import Run, quieten_libraries  # noqa: PLC0415
+    from fissile.training.run_folder import RunFolder  # noqa: PLC0415
 
     quieten_libraries()
     folder = RunFolder(Path(config.output))

@@ -16,7 +16,7 @@ from fissile.config.run import (
     load_config,
     parse_config,
 )
-from fissile.config.simulator import SimulatorRecipe, load_simulator_recipe
+from fissile.config.simulator_recipe import SimulatorRecipe, load_simulator_recipe
 
 __all__ = [
     "ColdStartConfig",

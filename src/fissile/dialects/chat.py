@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fissile.dialects.arrangements import BY_DIALECT, NATIVE, Arrangement
 from fissile.dialects.base import Dialect
+from fissile.dialects.dialect_names import get_dialect
 from fissile.dialects.naming import refuse_unnameable
 from fissile.dialects.templates import (
     MEND,
@@ -60,13 +61,13 @@ class ChatFormat:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, dialect: Dialect, template_options: Mapping[str, Any] | None = None
+        self, tokenizer: Tokenizer, dialect: Dialect | str, template_options: Mapping[str, Any] | None = None
     ) -> None:
         """Probe the template.
 
         Args:
             tokenizer: the tokenizer, with its chat template.
-            dialect: the tool-call format of the responses.
+            dialect: the tool-call format of the responses, an object or its name.
             template_options: variables of the template, handed to every rendering.
 
         Raises:
@@ -74,7 +75,7 @@ class ChatFormat:
                 what every task has: the user's words, a system message and tools, the assistant's words, results.
         """
         self.tokenizer = tokenizer
-        self.dialect = dialect
+        self.dialect = get_dialect(dialect)
         self._openings: dict[tuple[tuple[str, ...], bool], _Opening] = {}
         self._replies: dict[tuple[int, tuple[str, ...]], Arrangement] = {}
         self._named: set[tuple[str, tuple[str, ...]]] = set()
@@ -238,10 +239,8 @@ class ChatFormat:
 
     def _require_callable(self, tools: Sequence[Tool]) -> None:
         """Refuse tools that the dialect cannot call; each is looked at once."""
-        from fissile.dialects import DIALECTS  # noqa: PLC0415  (they are made from this package)
-
         new = [tool for tool in tools if (tool.name, tuple(tool.properties)) not in self._named]
-        refuse_unnameable(self.dialect, new, DIALECTS.values())
+        refuse_unnameable(self.dialect, new)
         self._named.update((tool.name, tuple(tool.properties)) for tool in new)
 
     def _taken_apart(self, text: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, decode_call, dump, json_end, json_marks
-from fissile.dialects.prompting import function_lines, with_system_text
+from fissile.dialects.prompting import function_lines, instructed
 from fissile.dialects.responses import call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool
@@ -49,9 +49,7 @@ class HermesDialect:
 
     def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
         """`messages` with tools and format in the system prompt, in Qwen's words, shortened; see the protocol."""
-        if not tools:
-            return list(messages)
-        return with_system_text(messages, _INSTRUCTIONS.format(tools=self.announce(tools)))
+        return instructed(messages, tools, _INSTRUCTIONS, self)
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """The schemas in `<tools>` tags, one a line."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CALL_KEYS, CUT_OFF, RejectedError, decode_call, dump, json_end, json_marks
-from fissile.dialects.prompting import schema_lines, with_system_text
+from fissile.dialects.prompting import instructed, schema_lines
 from fissile.dialects.responses import call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool
@@ -52,9 +52,7 @@ class LlamaJsonDialect:
 
     def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
         """`messages` with tools and format in the system prompt, in Llama's words, shortened; see the protocol."""
-        if not tools:
-            return list(messages)
-        return with_system_text(messages, _INSTRUCTIONS.format(tools=self.announce(tools)))
+        return instructed(messages, tools, _INSTRUCTIONS, self)
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """The schemas as JSON, one a line. In their outer object, as in Llama's prompts, they do not read as calls."""

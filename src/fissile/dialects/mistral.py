@@ -24,7 +24,7 @@ from fissile.dialects.json_calls import (
     json_end,
     json_marks,
 )
-from fissile.dialects.prompting import with_system_text
+from fissile.dialects.prompting import instructed
 from fissile.dialects.responses import THINK_TAGS, call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool, json_type
@@ -63,10 +63,7 @@ class MistralDialect:
 
     def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
         """`messages` with tools and format in the system prompt; see the protocol."""
-        if not tools:
-            return list(messages)
-        text = _INSTRUCTIONS.format(example=self.render_calls([_EXAMPLE]), tools=self.announce(tools))
-        return with_system_text(messages, text)
+        return instructed(messages, tools, _INSTRUCTIONS, self, example=self.render_calls([_EXAMPLE]))
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """One JSON list of the schemas between Mistral's own tokens, as its templates write it before a user turn."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fissile.calls import ToolCall
 from fissile.dialects.base import Dialect
+from fissile.dialects.dialect_names import DIALECTS
 from fissile.errors import DataError
 from fissile.tools import Tool
 
@@ -17,16 +18,15 @@ def can_call(dialect: Dialect, name: str, arguments: tuple[str, ...] = ()) -> bo
     return [(found.name, found.arguments) for found in read] == [(name, call.arguments)]
 
 
-def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool], others: Iterable[Dialect] = ()) -> None:
+def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool]) -> None:
     """Raise where a tool cannot be called in a dialect: no response could ever be right.
 
     Args:
         dialect: of the responses.
         tools: that are offered.
-        others: dialects to be named where they can.
 
     Raises:
-        DataError: it names the first such tool, the dialect, and those that can call it.
+        DataError: it names the first such tool, the dialect, and those of our own that can call it.
     """
     for tool in tools:
         arguments = tuple(tool.properties)
@@ -35,6 +35,7 @@ def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool], others: Iterable[
         named = can_call(dialect, tool.name)
         trouble = next((name for name in arguments if not can_call(dialect, tool.name, (name,))), "") if named else ""
         subject = f"with its argument '{trouble}' " if trouble else ""
+        others = map(DIALECTS.made, DIALECTS.own)
         able = ", ".join(dict.fromkeys(one.name for one in others if can_call(one, tool.name, arguments)))
         choice = f"Set model.dialect to one that can ({able}), or rename" if able else "Rename"
         raise DataError(

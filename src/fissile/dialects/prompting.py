@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from fissile.calls import JSON
+from fissile.dialects.base import Dialect
 from fissile.tasks import Message
 from fissile.tools import Tool
 
@@ -20,8 +21,21 @@ def schema_lines(tools: Sequence[Tool]) -> str:
     return "\n".join(_compact(tool.to_schema()) for tool in tools)
 
 
-def with_system_text(messages: Sequence[Message], text: str) -> list[Message]:
-    """`messages` with `text` at the end of their system message, or as one where they have none."""
+def instructed(
+    messages: Sequence[Message], tools: Sequence[Tool], instructions: str, dialect: Dialect, **parts: str
+) -> list[Message]:
+    """`messages` with the instructions at the end of their system message, or as one where they have none.
+
+    Args:
+        messages: of the conversation.
+        tools: that are offered; without any nothing is written.
+        instructions: a template with {tools}, filled by `dialect.announce`.
+        dialect: whose tools and format they explain.
+        parts: fill what else the template names.
+    """
+    if not tools:
+        return list(messages)
+    text = instructions.format(tools=dialect.announce(tools), **parts)
     if messages and messages[0]["role"] == "system":
         first, *rest = messages
         return [{**first, "content": f"{first['content']}\n\n{text}"}, *rest]

@@ -14,7 +14,7 @@ from functools import partial
 
 from fissile.calls import JSON, ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, shorten
-from fissile.dialects.prompting import function_lines, with_system_text
+from fissile.dialects.prompting import function_lines, instructed
 from fissile.dialects.python_literals import brackets_end, expect, read_literal, skip_blank
 from fissile.dialects.responses import call_marks, malformed, split_response
 from fissile.tasks import Message
@@ -60,9 +60,7 @@ class PythonDialect:
 
     def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
         """`messages` with tools and format in the system prompt, after BFCL's, shortened; see the protocol."""
-        if not tools:
-            return list(messages)
-        return with_system_text(messages, _INSTRUCTIONS.format(tools=self.announce(tools)))
+        return instructed(messages, tools, _INSTRUCTIONS, self)
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """The schemas as JSON, one a line."""

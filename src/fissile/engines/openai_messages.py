@@ -15,7 +15,7 @@ from typing import Any
 
 from fissile.calls import JSON, ParsedResponse, ParseError, ToolCall, canonical_json
 from fissile.contexts import Context, Exchange
-from fissile.dialects import DIALECTS, HermesDialect
+from fissile.dialects import HermesDialect
 from fissile.dialects.arrangements import Arrangement
 from fissile.dialects.base import Dialect
 from fissile.dialects.json_calls import RejectedError, decode_call, dump
@@ -190,7 +190,7 @@ class TextMessages:
     def request(self, context: Context) -> dict[str, JSON]:
         """The messages of a request."""
         task = context.task
-        refuse_unnameable(self.dialect, task.tools, DIALECTS.values())
+        refuse_unnameable(self.dialect, task.tools)
         messages: list[WireMessage] = _AS_TEXT(self.dialect, self.dialect.instruct(task.messages, task.tools))
         for exchange, following in _with_turns(context):
             messages.append(self._said(exchange))

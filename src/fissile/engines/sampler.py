@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fissile.calls import ParsedResponse, ToolCall
 from fissile.contexts import Context
-from fissile.dialects import DIALECTS, ChatFormat
+from fissile.dialects import ChatFormat
 from fissile.dialects.naming import refuse_unnameable
 from fissile.engines.base import Engine, Sampling
 from fissile.engines.driver import roll_out
@@ -81,4 +81,4 @@ def refuse_uncallable(chat: ChatFormat, tasks: Sequence[Task]) -> None:
     """
     for task in tasks:
         revealed = (tool for turn in task.later for tool in turn.revealed)
-        refuse_unnameable(chat.dialect, (*task.tools, *revealed), DIALECTS.values())
+        refuse_unnameable(chat.dialect, (*task.tools, *revealed))

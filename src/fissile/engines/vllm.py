@@ -1,6 +1,6 @@
 """vLLM as an engine, in this process: continuous batching, paged attention and prefix caching, on a CPU too.
 
-On GPUs a trainer uses TRL's integration of vLLM instead (`fissile.training.engines`).
+On GPUs a trainer uses TRL's integration of vLLM instead (`fissile.training.engine_choice`).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _MODEL = "fissile"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ASTVerdict:
     """What the official checker says.
 
     Attributes:
@@ -46,7 +46,7 @@ class Verdict:
     message: str = ""
 
 
-def official_verdict(task: Task, calls: Sequence[ToolCall]) -> Verdict:
+def official_verdict(task: Task, calls: Sequence[ToolCall]) -> ASTVerdict:
     """The official verdict on the calls of one response.
 
     Args:
@@ -61,15 +61,15 @@ def official_verdict(task: Task, calls: Sequence[ToolCall]) -> Verdict:
         raise DataError(f"Task '{task.id}' has no BFCL reference. The official verdict is for tasks of load_bfcl.")
     for call in calls:
         if not call.is_well_formed:
-            return Verdict(False, "malformed_call", call.parse_error.reason if call.parse_error else "")
+            return ASTVerdict(False, "malformed_call", call.parse_error.reason if call.parse_error else "")
     check = _checker()
     try:
         verdict = check(task.reference, [{call.name: copy.deepcopy(call.arguments)} for call in calls])
     except Exception as error:  # values that the checker did not expect: a list of non-objects, a huge integer, ...
-        return Verdict(False, "checker_exception", f"{type(error).__name__}: {error}")
+        return ASTVerdict(False, "checker_exception", f"{type(error).__name__}: {error}")
     if verdict["valid"]:
-        return Verdict(True)
-    return Verdict(False, verdict["error_type"], "\n".join(map(str, verdict["error"])))
+        return ASTVerdict(True)
+    return ASTVerdict(False, verdict["error_type"], "\n".join(map(str, verdict["error"])))
 
 
 def is_valid(task: Task, calls: Sequence[ToolCall]) -> bool:

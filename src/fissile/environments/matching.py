@@ -66,7 +66,7 @@ def argument_f1(
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class CallPairing:
     """Which call answers which expected call.
 
     Attributes:
@@ -85,7 +85,7 @@ def match_calls(
     expected: Sequence[ExpectedCall],
     matching: Matching = "exact",
     tools: Sequence[Tool] = (),
-) -> Pairing:
+) -> CallPairing:
     """The pairing of greatest total similarity, whatever the order of the calls. Exact, not greedy.
 
     The similarity is 0 for another tool (or a malformed call) and 1 + `argument_f1` for the same tool, so a call
@@ -110,7 +110,7 @@ def match_calls(
     else:
         transposed = [[row[column] for row in similarity] for column in range(len(expected))]
         pairs = sorted((call, wanted) for wanted, call in enumerate(_assign(transposed)))
-    return Pairing(
+    return CallPairing(
         pairs=tuple(pairs),
         extra=tuple(sorted(set(range(len(calls))) - {call for call, _ in pairs})),
         missing=tuple(sorted(set(range(len(expected))) - {wanted for _, wanted in pairs})),

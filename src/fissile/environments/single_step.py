@@ -8,7 +8,7 @@ from fissile.calls import JSON, Attempt, ParsedResponse, ToolCall, shorten, unre
 from fissile.dialects.base import Dialect
 from fissile.environments.base import Answer, Environment, Verdict
 from fissile.environments.bfcl_ast import is_valid
-from fissile.environments.matching import Pairing, is_default, match_calls, values_match
+from fissile.environments.matching import CallPairing, is_default, match_calls, values_match
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import ExpectedCall, Matching, Task
 from fissile.tools import Tool
@@ -141,7 +141,7 @@ def _differences(
             yield ErrorKind.WRONG_VALUE, name
 
 
-def _missing_calls(calls: Sequence[ToolCall], pairing: Pairing, truncated: bool) -> Iterator[ToolError]:
+def _missing_calls(calls: Sequence[ToolCall], pairing: CallPairing, truncated: bool) -> Iterator[ToolError]:
     if not pairing.missing:
         return
     if truncated:

@@ -11,6 +11,7 @@ not finite are names. Such a value is written as `json.loads(s='...')`, which th
 from __future__ import annotations
 
 import json
+import keyword
 import math
 import re
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from pathlib import Path
 from fissile.calls import JSON, ToolCall
 from fissile.environments.base import ErrorProtocol
 from fissile.environments.bfcl import function_names
-from fissile.environments.bfcl_official import is_argument_name
 from fissile.errors import ErrorKind
 from fissile.evaluation.episodes import EpisodeRecord, StepRecord
 from fissile.tasks import Task
@@ -104,6 +104,11 @@ def call_text(call: ToolCall, allowed: frozenset[str]) -> str:
     if call.name not in allowed or not all(map(is_argument_name, arguments)):
         return INVALID_CALL
     return f"{call.name}({', '.join(f'{name}={value_text(value)}' for name, value in arguments.items())})"
+
+
+def is_argument_name(name: str) -> bool:
+    """True for a name that Python reads as it stands: it normalises letters beyond ASCII."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def value_text(value: JSON) -> str:

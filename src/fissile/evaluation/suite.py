@@ -18,8 +18,8 @@ from fissile.engines.policy import Policy
 from fissile.environments.base import EnvironmentMaker, ErrorProtocol
 from fissile.environments.worlds import make_environment, obeying
 from fissile.errors import ConfigError, DataError, RunError
-from fissile.evaluation.bfcl import bfcl_report
 from fissile.evaluation.bfcl_layout import write_official_results
+from fissile.evaluation.bfcl_report import bfcl_report
 from fissile.evaluation.episodes import EpisodeRecord, begun_turns, evaluate
 from fissile.evaluation.losses import refuse_total_loss
 from fissile.journal import JsonLines, write_json

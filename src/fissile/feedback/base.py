@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fissile.calls import Attempt, FailedTurn
 from fissile.tasks import Task, said
@@ -75,6 +75,7 @@ class Feedback:
     fallback: str = ""
 
 
+@runtime_checkable
 class FeedbackSource(Protocol):
     """Where a diagnosis comes from. It may see the ground truth; what it writes must not hand it over."""
 

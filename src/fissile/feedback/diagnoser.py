@@ -23,6 +23,7 @@ from fissile.feedback.base import Failure, Feedback, FeedbackSource, NoDiagnosis
 from fissile.feedback.fixed import FIXED_MESSAGE, FixedMessage
 from fissile.feedback.leaks.guard import MAX_CHARACTERS, LeakGuard
 from fissile.feedback.phrasebooks import RULES
+from fissile.feedback.source_names import get_source
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Diagnoser:
     """Diagnoses failures with a source, and never fails.
 
     Attributes:
-        source: is asked for every diagnosis.
+        source: is asked for every diagnosis; given as an object or by its name.
         stand_in: diagnoses what the source does not; behind it stands the fixed message.
         guard: checks every text but the fixed message, which depends on nothing.
         diagnosed: failures so far.
@@ -51,8 +52,8 @@ class Diagnoser:
         seconds: spent on all of them.
     """
 
-    def __init__(self, source: FeedbackSource, stand_in: FeedbackSource = RULES) -> None:
-        self.source = source
+    def __init__(self, source: FeedbackSource | str, stand_in: FeedbackSource = RULES) -> None:
+        self.source = source = get_source(source)
         self.stand_in = FixedMessage() if stand_in.name == source.name else stand_in
         self.guard = LeakGuard()
         self.diagnosed = 0

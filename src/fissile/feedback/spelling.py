@@ -60,10 +60,6 @@ class Spelled:
                 at = found.end()
         return cls._joined([*words, *_words(text[at:])])
 
-    def is_name(self, index: int) -> bool:
-        """True where that word is a name that was kept whole."""
-        return self.words[index].startswith(_WHOLE)
-
     @classmethod
     def named(cls, name: str) -> Spelled:
         """A name that was kept whole."""

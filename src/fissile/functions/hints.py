@@ -15,9 +15,9 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from fissile.errors import DataError
-from fissile.functions.foreign import filled_by_library
+from fissile.functions.field_words import words_of
 from fissile.functions.layers import Function, innermost
-from fissile.functions.records import words_of
+from fissile.functions.library_markers import filled_by_library
 
 
 def signature_of(function: Function, name: str) -> inspect.Signature:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from contextlib import suppress
@@ -11,12 +10,13 @@ from typing import Any
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.functions.docstrings import read_docstring
-from fissile.functions.foreign import tool_object
+from fissile.functions.field_words import describe_fields
 from fissile.functions.hints import fail
 from fissile.functions.layers import Function, documentation, is_plain, layers
+from fissile.functions.library_markers import tool_object
 from fissile.functions.parameters import Parameters, parameters_of
-from fissile.functions.records import describe_fields
 from fissile.functions.shorter import recursive_definitions, tidy
+from fissile.nearest import nearest
 from fissile.tools import Tool
 
 
@@ -90,9 +90,10 @@ def _by_name(documented: dict[str, str], parameters: Parameters, function: Funct
         if argument in names or argument in names.values():
             by_name[names.get(argument, argument)] = text
         elif argument not in bound | {"self", "cls"}:
-            close = difflib.get_close_matches(argument, names, n=1)
-            meant = f"; did you mean '{close[0]}'?" if close else f" ({', '.join(names) or 'it has none'})."
-            raise DataError(f"The docstring of {name}() documents '{argument}', which is none of its parameters{meant}")
+            meant = nearest(argument, names) or f" ({', '.join(names) or 'it has none'})"
+            raise DataError(
+                f"The docstring of {name}() documents '{argument}', which is none of its parameters{meant}."
+            )
     return by_name
 
 

@@ -16,9 +16,9 @@ from pydantic_core import ArgsKwargs
 
 from fissile.calls import JSON
 from fissile.errors import DataError
-from fissile.functions.foreign import is_marker
 from fissile.functions.hints import fail, signature_of
 from fissile.functions.layers import Function
+from fissile.functions.library_markers import is_marker
 
 _READABLE = "use str, int, float, bool, list, dict, Literal, an Enum, a dataclass or a pydantic model"
 

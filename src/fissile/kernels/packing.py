@@ -26,7 +26,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class Continuation:
     """One continuation.
 
     Attributes:
@@ -40,7 +40,7 @@ class Branch:
     source: int = 0
 
     @classmethod
-    def scored(cls, ids: Sequence[int], source: int = 0) -> Branch:
+    def scored(cls, ids: Sequence[int], source: int = 0) -> Continuation:
         """A branch of which every token is scored."""
         return cls(ids, ids, source)
 
@@ -50,7 +50,7 @@ class Branching:
     """A prefix, possibly empty, and the branches that continue it."""
 
     prefix: Sequence[int]
-    branches: Sequence[Branch]
+    branches: Sequence[Continuation]
 
     @property
     def shared(self) -> Sequence[int]:
@@ -74,7 +74,7 @@ class Branching:
         most as much again as not splitting.
         """
         limit = max(budget, 3 * len(self.prefix))
-        taken: list[Branch] = []
+        taken: list[Continuation] = []
         for branch in self.branches:
             if taken and Branching(self.prefix, [*taken, branch]).tokens > limit:
                 yield Branching(self.prefix, taken)
@@ -102,7 +102,7 @@ class PackedRows:
     attention_mask: Tensor
     labels: Tensor
     segments: Tensor
-    spans: tuple[tuple[int, int, Branch], ...]
+    spans: tuple[tuple[int, int, Continuation], ...]
 
     def model_inputs(self) -> dict[str, Tensor]:
         """The arguments of the model's forward."""
@@ -123,7 +123,7 @@ def pack_rows(rows: Sequence[Sequence[Branching]], pad_id: int = 0, device: torc
         pad_id: fills shorter rows.
         device: of the tensors.
     """
-    laid = [_Row.of(groups) for groups in rows]
+    laid = [_OpenRow.of(groups) for groups in rows]
     length = max(len(row.ids) for row in laid)
 
     def tensor(name: str, fill: int) -> Tensor:
@@ -221,14 +221,14 @@ def _by_prompt(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, r
     """The rows that need a result, as groups of equal prompts. A branch's source is its row."""
     ids, kept = input_ids.tolist(), attention_mask.bool().tolist()
     needed = [True] * len(ids) if rows is None else rows.tolist()
-    groups: dict[tuple[int, ...], list[Branch]] = {}
+    groups: dict[tuple[int, ...], list[Continuation]] = {}
     for row, (tokens, mask) in enumerate(zip(ids, kept, strict=True)):
         if not needed[row]:
             continue
         start = len(tokens) - logits_to_keep
         prompt = tuple(token for token, keep in zip(tokens[:start], mask[:start], strict=True) if keep)
         completion = [token for token, keep in zip(tokens[start:], mask[start:], strict=True) if keep]
-        groups.setdefault(prompt, []).append(Branch.scored(completion, row))
+        groups.setdefault(prompt, []).append(Continuation.scored(completion, row))
     return [Branching(prompt, branches) for prompt, branches in groups.items()]
 
 
@@ -249,14 +249,14 @@ class PackedCollator:
     def __call__(self, examples: Sequence[dict[str, Sequence[int]]]) -> dict[str, Tensor]:
         """`input_ids`, `position_ids`, `attention_mask` (4-D) and `labels` of the packed batch."""
         groups = [
-            Branching((), [Branch(list(example["input_ids"]), list(example["labels"]), source)])
+            Branching((), [Continuation(list(example["input_ids"]), list(example["labels"]), source)])
             for source, example in enumerate(examples)
         ]
         return pack_rows(fill_rows(groups, self.token_budget), self.pad_id).model_inputs()
 
 
 @dataclass(slots=True)
-class _Row:
+class _OpenRow:
     """A row in the making.
 
     Attributes:
@@ -273,10 +273,10 @@ class _Row:
     groups: list[int] = field(default_factory=list)
     branches: list[int] = field(default_factory=list)
     chains: list[tuple[tuple[int, int], int, int]] = field(default_factory=list)
-    spans: list[tuple[int, Branch]] = field(default_factory=list)
+    spans: list[tuple[int, Continuation]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, groups: Sequence[Branching]) -> _Row:
+    def of(cls, groups: Sequence[Branching]) -> _OpenRow:
         """The layout of these groups, one after the other."""
         row = cls()
         for number, group in enumerate(groups):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig, SimulatorRecipe
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.console import PlainConsole
-from fissile.training.folder import RunFolder
 from fissile.training.progress import Progress
+from fissile.training.run_folder import RunFolder
 
 LOG_WIDTH = 160
 """Columns of a log."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fissile.config import SimulatorRecipe
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import RunError
 from fissile.journal import read_object, write_json
 from fissile.lab.spec import SIMULATOR, START, LabSpec
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 from fissile.training.start_folder import StartFolder
 

@@ -14,7 +14,7 @@ from fissile.journal import write_json
 from fissile.lab.folder import LabFolder
 from fissile.lab.spec import LabSpec
 from fissile.machine import machine
-from fissile.training.folder import versions
+from fissile.training.run_folder import versions
 from fissile.training.simulator_folder import training_settings
 
 MAKERS = ("versions", "commit", "date", "hardware", "command")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fissile.config import RunConfig, SimulatorRecipe
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import InputError, RunError
+from fissile.feedback.source_names import LEARNED
 from fissile.lab import execution
 from fissile.lab.display import Display
 from fissile.lab.folder import LabFolder, RunKey
@@ -18,7 +19,6 @@ from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
 from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
 from fissile.machine import usable_cores
-from fissile.simulator.sources import LEARNED
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pydantic import Field, StringConstraints, model_validator
 from fissile.config import RunConfig, Section, SimulatorRecipe, parse_config
 from fissile.config.loading import load, parse
 from fissile.config.method import SPELLING, inline, respelled, shown, switched
-from fissile.config.start import StartConfig
+from fissile.config.start_recipe import StartConfig
 from fissile.errors import ConfigError
-from fissile.simulator.sources import LEARNED
+from fissile.feedback.source_names import LEARNED
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.simulator_folder import ADAPTER
 

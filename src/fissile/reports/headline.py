@@ -11,7 +11,7 @@ from fissile.reports.records import StageReport
 from fissile.reports.run_record import MALFORMED, RunRecord
 from fissile.reports.wording import METHODS, interval_text, listed, plural
 from fissile.statistics import Ratio
-from fissile.training.folder import told_shown
+from fissile.training.run_folder import told_shown
 
 SOURCES = {"bfcl": "BFCL"}
 """Task sources as their authors write them."""

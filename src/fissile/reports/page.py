@@ -24,8 +24,8 @@ from fissile.reports.headline import headline_changes, lost_rollouts, method_tit
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
 from fissile.reports.trees import branches, choose_trees
-from fissile.training.folder import RunFolder
 from fissile.training.progress import duration
+from fissile.training.run_folder import RunFolder
 
 FILTERS = {
     "attempt_text": wording.attempt_text,

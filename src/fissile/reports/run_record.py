@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fissile.errors import RunError
 from fissile.reports.records import Fission, Interception, Outcome, StageReport, Step
 from fissile.reports.wording import STAGES, plural
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What a record of another shape raises."""

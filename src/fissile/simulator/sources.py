@@ -1,4 +1,4 @@
-"""Every feedback source by its name: those that need no model, and the simulators `learned` and `endpoint`."""
+"""The feedback sources that are models, `learned` and `endpoint`, made from their settings; every other by its name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fissile.errors import ConfigError, RunError
-from fissile.feedback import SOURCES, FeedbackSource
+from fissile.feedback import FeedbackSource, get_source
+from fissile.feedback.source_names import ENDPOINT, LEARNED
 from fissile.simulator.endpoint import NO_FAULT, EndpointSource
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
-
-LEARNED = "learned"
-"""The source that is a local model: `fissile.simulator.learned`."""
-
-NAMES = (*SOURCES, LEARNED, EndpointSource.name)
-"""Of all sources."""
 
 NO_OUTAGE = NO_FAULT | {"prompt_too_long", "empty"}
 """Reasons of `NoDiagnosis` that would be the same another time."""
@@ -51,11 +46,9 @@ def check_source(name: str, settings: SimulatorSettings) -> None:
     """Whether a source of that name can be made from the settings, as far as settings tell.
 
     Raises:
-        ConfigError: there is no such source, or its settings are missing.
+        ConfigError: there is no such source (the message lists all), it cannot be used, or its settings are missing.
     """
-    if name not in NAMES:
-        raise ConfigError(f"There is no feedback source '{name}'. Choose one of {', '.join(NAMES)}.")
-    if name == EndpointSource.name and settings.endpoint is None:
+    if name == ENDPOINT and settings.endpoint is None:
         raise ConfigError(
             "The feedback source 'endpoint' needs a server. Add a table [simulator.endpoint.server] with base_url and "
             "model."
@@ -65,6 +58,8 @@ def check_source(name: str, settings: SimulatorSettings) -> None:
             "The feedback source 'learned' needs an adapter. Set adapter in a table [simulator.learned] to the folder "
             "that `fissile simulate train` leaves, usually runs/simulator/adapter."
         )
+    if name not in (LEARNED, ENDPOINT):
+        get_source(name)
 
 
 def make_source(
@@ -73,7 +68,7 @@ def make_source(
     """The feedback source of that name, ready to be asked.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `fissile.feedback.SOURCES`.
         settings: of the simulators.
         make_learned: loads the source "learned"; called only for it.
         cache: where "endpoint" keeps its answers if its settings name no file.
@@ -84,6 +79,6 @@ def make_source(
     check_source(name, settings)
     if name == LEARNED:
         return make_learned(settings.learned)
-    if name == EndpointSource.name and settings.endpoint is not None:
+    if name == ENDPOINT and settings.endpoint is not None:
         return EndpointSource(settings.endpoint, cache)
-    return SOURCES[name]
+    return get_source(name)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fissile.tasks.bfcl import CATEGORIES, ONE_CALL_CATEGORIES, BFCLTasks, load_bfcl
 from fissile.tasks.bfcl_multi_turn import MULTI_TURN_CATEGORIES, instances, load_bfcl_multi_turn, offered
+from fissile.tasks.bfcl_single_turn import CATEGORIES, ONE_CALL_CATEGORIES, BFCLTasks, load_bfcl
 from fissile.tasks.files import BUILDERS, Reading, load_dataset, load_jsonl, read_dataset, read_jsonl, tasks_from_rows
 from fissile.tasks.scenarios import split_scenarios
 from fissile.tasks.splits import Split, split_by_function

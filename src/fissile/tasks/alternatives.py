@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 from fissile.calls import JSON, ToolCall
 from fissile.errors import DataError, ErrorKind
+from fissile.nearest import nearest
 from fissile.tasks.task import ExpectedCall
 from fissile.tools import Tool, json_equal
 
@@ -30,11 +30,8 @@ def with_alternatives(expected: ExpectedCall, entry: JSON, where: str) -> Expect
     """
     call = _keys_of(entry)
     for key in (key for key, value in call.items() if value is not None and key not in _KEYS):
-        near = difflib.get_close_matches(key, _KEYS[:4], n=1) or ["arguments"]
-        _fail(
-            where,
-            f"the call of '{expected.name}' has the key '{key}', which is not known; perhaps '{near[0]}' is meant",
-        )
+        meant = nearest(key, _KEYS[:4]) or " (did you mean 'arguments'?)"
+        _fail(where, f"the call of '{expected.name}' has the key '{key}', which is not known{meant}")
     accepted = _read(call, "accepted", dict, "an object such as {'city': ['Oslo', 'Oslo, Norway']}", where)
     optional = _read(call, "optional", list, "a list of names such as ['unit']", where)
     arguments = {name: list(values) for name, values in expected.arguments.items()}

@@ -21,7 +21,7 @@ from typing import Literal
 from fissile import assets
 from fissile.calls import JSON
 from fissile.errors import DataError
-from fissile.tasks.bfcl import BFCLTasks, tool_from_doc
+from fissile.tasks.bfcl_single_turn import BFCLTasks, tool_from_doc
 from fissile.tasks.task import ExpectedCall, Message, Task, Turn, World
 from fissile.tools import Tool
 

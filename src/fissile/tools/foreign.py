@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any, NoReturn
 
 from fissile.calls import JSON
 from fissile.errors import DataError
+from fissile.nearest import nearest
 
 _FORM = "{'name': ..., 'description': ..., 'parameters': {...}}"
 
@@ -73,9 +73,8 @@ def _refuse_others(given: dict[str, Any]) -> None:
 def _refuse_unknown(given: dict[str, Any], name: str, known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Write it as {_FORM}."
-            raise DataError(f"Tool '{name}' has the key '{key}', which is not known. {hint}")
+            hint = nearest(str(key), known) or f". Write it as {_FORM}"
+            raise DataError(f"Tool '{name}' has the key '{key}', which is not known{hint}.")
 
 
 def _parameters(given: dict[str, Any], name: str) -> JSON:

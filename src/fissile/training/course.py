@@ -18,7 +18,7 @@ from fissile.environments.base import ErrorProtocol
 from fissile.environments.python import PythonTools
 from fissile.environments.worlds import limited, obeying
 from fissile.evaluation import EpisodeRecord, bfcl_report, evaluate
-from fissile.evaluation.bfcl import cluster
+from fissile.evaluation.bfcl_report import cluster
 from fissile.evaluation.episodes import begun_turns
 from fissile.evaluation.losses import by_reason, refuse_total_loss
 from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source

@@ -21,7 +21,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 
 from fissile.calls import JSON
 from fissile.config import TrainingConfig
-from fissile.config.loggers import ALL, LOGGERS
+from fissile.config.logger_names import ALL, LOGGERS
 from fissile.errors import ConfigError
 from fissile.training.logger_places import close_wandb, environment, in_folder, offline
 

@@ -37,14 +37,21 @@ from fissile.training.callbacks import AfterCheckpoint, CompleteMark, LearningWa
 from fissile.training.checkpoints import resume_point, step_of
 from fissile.training.cold_start import Shown
 from fissile.training.course import Course, Records
-from fissile.training.engines import Engines
-from fissile.training.folder import RunFolder, told_shown
+from fissile.training.engine_choice import Engines
 from fissile.training.loggers import Loggers
 from fissile.training.meter import Meter
-from fissile.training.policy import load_model, load_policy, load_tokenizer, longest_context, other_format, save_adapter
+from fissile.training.policy_model import (
+    load_model,
+    load_policy,
+    load_tokenizer,
+    longest_context,
+    other_format,
+    save_adapter,
+)
 from fissile.training.progress import Count, Progress
 from fissile.training.run_card import run_card
-from fissile.training.simulator import load_learned
+from fissile.training.run_folder import RunFolder, told_shown
+from fissile.training.simulator_making import load_learned
 from fissile.training.spending import Budget, Spent
 from fissile.training.step_evaluations import StepEvaluations
 from fissile.training.supervised import fine_tune

@@ -9,9 +9,9 @@ from typing import Any
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat
 from fissile.training.base_model import base_model
-from fissile.training.folder import RunFolder, told_shown, versions
 from fissile.training.model_card import DATASETS, METHODS, PAPER, CardFacts, model_card, portable
-from fissile.training.policy import EMBEDDED
+from fissile.training.policy_model import EMBEDDED
+from fissile.training.run_folder import RunFolder, told_shown, versions
 
 
 def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str, stages: tuple[str, ...]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fissile.config.simulator import SimulatorRecipe
+from fissile.config.simulator_recipe import SimulatorRecipe
 from fissile.simulator.record import DiagnosedFailure
 from fissile.training.base_model import base_model
-from fissile.training.folder import versions
 from fissile.training.model_card import DATASETS, CardFacts, model_card, portable
-from fissile.training.policy import EMBEDDED
+from fissile.training.policy_model import EMBEDDED
+from fissile.training.run_folder import versions
 
 
 def adapter_card(recipe: SimulatorRecipe, rows: Sequence[DiagnosedFailure], examples: int, loss: float) -> str:

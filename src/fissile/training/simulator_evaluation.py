@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 from fissile.calls import JSON
 from fissile.config import RunConfig
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.engines import Engine, Sampling
 from fissile.engines.injection import InjectionSettings, Injector
 from fissile.errors import ConfigError, RunError
-from fissile.evaluation.simulator import judge_source, unseen_only
+from fissile.evaluation.source_judging import judge_source, unseen_only
 from fissile.evaluation.usefulness import failed_first_attempts, next_attempts, usefulness_report
-from fissile.feedback import Diagnoser, FeedbackSource
+from fissile.feedback import SOURCES, Diagnoser, FeedbackSource
+from fissile.feedback.source_names import LEARNED
 from fissile.journal import JsonLines, write_json
 from fissile.machine import machine
 from fissile.metrics import Episode
@@ -27,15 +28,15 @@ from fissile.serial import from_json, to_json
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE, SimulatorSettings
-from fissile.simulator.sources import LEARNED, NAMES, check_source, make_source, refuse_outage
+from fissile.simulator.sources import check_source, make_source, refuse_outage
 from fissile.tasks import Task
 from fissile.training.course import Course
-from fissile.training.engines import Engines
-from fissile.training.folder import RunFolder
-from fissile.training.policy import load_model, load_policy, load_tokenizer
+from fissile.training.engine_choice import Engines
+from fissile.training.policy_model import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
-from fissile.training.simulator import chat_of, check_adapter, load_learned, nothing_said
+from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, asked_settings, data_settings, digest
+from fissile.training.simulator_making import chat_of, check_adapter, load_learned, nothing_said
 
 TABLE = ("fixed", "environment", "rules", "learned")
 """The sources that are compared unless others are named; `endpoint` where the recipe has a server."""
@@ -234,7 +235,7 @@ class SourceEvaluation:
 
     def _collected(self, policy: PolicyUnderTest | None) -> dict[str, Any]:
         """All that was judged with these settings, and one policy's attempts: this one's, else an earlier one's."""
-        ordered = dict.fromkeys([*TABLE, ENDPOINT, *NAMES])
+        ordered = dict.fromkeys([*TABLE, ENDPOINT, *SOURCES])
         names = [name for name in ordered if self.folder.is_done(_judging(name), self._settings(name))]
         sources = {name: self._record(_judging(name))["report"] for name in names}
         outcome: dict[str, Any] = {

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fissile.calls import JSON, canonical_json
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.errors import RunError
+from fissile.feedback.source_names import LEARNED
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.dataset import read_rows
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import SimulatorSettings
-from fissile.simulator.sources import LEARNED
 
 CARD = "README.md"
 """Model card of an adapter; it shapes nothing."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fissile.calls import JSON
-from fissile.config.simulator import ENDPOINT, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.feedback import FeedbackSource
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
@@ -15,8 +15,8 @@ from fissile.simulator.settings import CACHE
 from fissile.training.callbacks import AfterCheckpoint, StepProgress
 from fissile.training.meter import Meter
 from fissile.training.progress import Progress
-from fissile.training.simulator import make_rows, train_simulator
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, fingerprint, training_settings
+from fissile.training.simulator_making import make_rows, train_simulator
 
 
 def make_simulator(recipe: SimulatorRecipe, progress: Progress) -> SimulatorFolder:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fissile.config import RunConfig
-from fissile.dialects import DIALECTS, Dialect, get_dialect
+from fissile.dialects import Dialect, get_dialect
 from fissile.dialects.naming import refuse_unnameable
 from fissile.environments.base import EnvironmentMaker
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
@@ -97,9 +97,7 @@ def _troubles(
     said: Counter[str] = Counter()
     for done, task in enumerate(tasks, 1):
         try:
-            refuse_unnameable(
-                dialect, (*task.tools, *(tool for turn in task.later for tool in turn.revealed)), DIALECTS.values()
-            )
+            refuse_unnameable(dialect, (*task.tools, *(tool for turn in task.later for tool in turn.revealed)))
         except InputError as error:
             said[str(error)] += 1
             if said[str(error)] == 1:

@@ -26,7 +26,7 @@ from fissile.feedback import FeedbackSource, get_source
 from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Limits
-from fissile.training.engines import EngineMaker, Engines, TRLEngine
+from fissile.training.engine_choice import EngineMaker, Engines, TRLEngine
 from fissile.training.figures import log_report, step_figures
 from fissile.training.groups import (
     check_loss_mask,

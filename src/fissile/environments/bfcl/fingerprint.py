@@ -6,22 +6,22 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from fissile.environments.bfcl.instances import State
+from fissile.environments.bfcl.instances import PublicState
 
 
-def fingerprint(state: State) -> str:
+def fingerprint(state: PublicState) -> str:
     """Equal for two states exactly when the official checker takes them for equal, but for hash collisions.
 
     As in Python's `==`, 1, 1.0 and True are one value, the order of keys is free, and a file or directory is its name
     and its contents. A directory that several paths share is read once, so the cost is that of the objects, not the
     paths; one that contains itself ends in a back reference.
     """
-    reader = _Reader()
+    reader = _StateReader()
     text = reader.read({name: dict(attributes) for name, attributes in state.items()})
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class _Reader:
+class _StateReader:
     """Canonical text of values; a directory stands in it as a digest."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class _Reader:
             self._digests[key] = "D" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return self._digests[key]
 
-    _READERS: ClassVar[dict[type, Callable[[_Reader, Any], str]]] = {
+    _READERS: ClassVar[dict[type, Callable[[_StateReader, Any], str]]] = {
         str: _text,
         int: _integer,
         bool: _integer,

@@ -25,12 +25,12 @@ from fissile.tasks.bfcl_multi_turn import DOC_FILES
 MULTI_TURN = "bfcl_eval.eval_checker.multi_turn_eval"
 """The package of the official executor, checker and classes."""
 
-State = dict[str, dict[str, Any]]
+PublicState = dict[str, dict[str, Any]]
 """Class to attribute to value, public attributes only: what the official checker compares."""
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class OfficialMethod:
     """A public method of an official class, as far as a call must know it.
 
     Attributes:
@@ -102,7 +102,7 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 @cache
-def methods() -> Mapping[str, Method]:
+def methods() -> Mapping[str, OfficialMethod]:
     """Every callable function of the world by name; the 128 names are unique across the classes."""
     return MappingProxyType(
         {
@@ -114,9 +114,9 @@ def methods() -> Mapping[str, Method]:
     )
 
 
-def _method(class_name: str, function: Callable[..., Any]) -> Method:
+def _method(class_name: str, function: Callable[..., Any]) -> OfficialMethod:
     parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
-    return Method(
+    return OfficialMethod(
         class_name=class_name,
         accepted=frozenset(parameter.name for parameter in parameters),
         required=tuple(parameter.name for parameter in parameters if parameter.default is parameter.empty),
@@ -151,9 +151,19 @@ def fresh(classes: Sequence[str], scenario: Mapping[str, JSON], long_context: bo
     return instances
 
 
-def public_state(instances: Mapping[str, Any]) -> State:
+def public_state(instances: Mapping[str, Any]) -> PublicState:
     """The public attributes of the instances, not copied."""
     return {
         name: {key: value for key, value in vars(instance).items() if not key.startswith("_")}
         for name, instance in instances.items()
     }
+
+
+def same_state(instances: Mapping[str, Any], state: PublicState) -> bool:
+    """False where a public attribute differs (official: `multi_turn_checker.state_checker`)."""
+    for name, attributes in state.items():
+        present = vars(instances[name])
+        for key, value in attributes.items():
+            if present[key] != value:
+                return False
+    return True

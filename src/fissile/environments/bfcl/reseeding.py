@@ -15,9 +15,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from fissile.calls import JSON
-from fissile.environments.bfcl.episode import Episode, Scenario
 from fissile.environments.bfcl.instances import methods
-from fissile.environments.bfcl.truth import first_values
+from fissile.environments.bfcl.session import Scenario, Session, first_values
 from fissile.tasks import ExpectedCall, Task, Turn, World
 
 COUNTERS: Mapping[str, tuple[str, int]] = MappingProxyType(
@@ -50,11 +49,11 @@ def reseed(task: Task, seed: int) -> Task:
     Raises:
         DataError: the task has no BFCL world.
     """
-    before = Episode(Scenario.of(task))
+    before = Session(Scenario.of(task))
     assert task.world is not None
     config = _reseeded(task.world.setup, random.Random(f"{seed}:{task.id}"))
     moved = replace(task, world=World("bfcl", {**task.world.setup, "initial_config": config, "seed": seed}))
-    turns = _adapted(task.turns, before, Episode(Scenario.of(moved)))
+    turns = _adapted(task.turns, before, Session(Scenario.of(moved)))
     if turns is None:
         return task
     reference = {
@@ -77,7 +76,7 @@ def _reseeded(setup: Mapping[str, JSON], draw: random.Random) -> dict[str, JSON]
     return config
 
 
-def _adapted(turns: Sequence[Turn], before: Episode, after: Episode) -> tuple[Turn, ...] | None:
+def _adapted(turns: Sequence[Turn], before: Session, after: Session) -> tuple[Turn, ...] | None:
     """The turns with the identifiers of the new world; None where that cannot be."""
     renamed: dict[Identifier, str | int] = {}
     adapted = []

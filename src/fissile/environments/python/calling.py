@@ -11,7 +11,7 @@ from fissile.calls import JSON, ToolCall, shorten
 from fissile.environments.python.answers import cut, printable
 from fissile.environments.python.frames import Frame
 from fissile.environments.python.plain import digest
-from fissile.environments.python.pool import LostCallError, WorkerPool
+from fissile.environments.python.worker_pool import LostCallError, WorkerPool
 from fissile.errors import ErrorKind, ToolError
 from fissile.tools import Tool
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class PickledState:
     """The state of an episode between two calls.
 
     Attributes:
@@ -32,7 +32,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """What came of a call.
 
     Attributes:
@@ -43,14 +43,14 @@ class Outcome:
         printed: characters that the tool wrote to its standard output.
     """
 
-    state: State
+    state: PickledState
     content: str
     digest: str
     error: ToolError | None = None
     printed: int = 0
 
 
-def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, index: int = 0) -> Outcome:
+def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: PickledState, index: int = 0) -> CallOutcome:
     """Check a call against its tool's schema, and let a worker run it.
 
     Args:
@@ -67,18 +67,18 @@ def run_call(pool: WorkerPool, tool: Tool | None, call: ToolCall, state: State, 
     refusals = refuse(tool, call, index)
     if refusals:
         content = printable("Error: " + " ".join(error.message for error in refusals))
-        return Outcome(state, cut(content, pool.limits.result_characters), not_run(content), refusals[0])
+        return CallOutcome(state, cut(content, pool.limits.result_characters), not_run(content), refusals[0])
     request = Frame({"do": "call", "tool": call.name, "arguments": json.dumps(call.arguments)}, (state.pickled,))
     try:
         reply = pool.ask(request)
     except LostCallError as lost:
         told = ToolError(lost.kind, f"{call.name}() {lost}", index, call.name)
-        return Outcome(state, f"Error: {told.message}", not_run(told.message), told)
+        return CallOutcome(state, f"Error: {told.message}", not_run(told.message), told)
     if "out_of_memory" in reply.header:
         _warn_of_memory(call.name or "", pool.limits.memory_mb)
-    after = State(reply.parts[0], reply.header["fingerprint"]) if reply.parts else state
+    after = PickledState(reply.parts[0], reply.header["fingerprint"]) if reply.parts else state
     error = _read_error(reply.header["error"], index, call.name)
-    return Outcome(after, reply.header["text"], reply.header["digest"], error, reply.header["printed"])
+    return CallOutcome(after, reply.header["text"], reply.header["digest"], error, reply.header["printed"])
 
 
 @cache

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from fissile.environments.python.module_state import refuse_module_state
 from fissile.errors import DataError
 from fissile.functions import Function
-from fissile.functions.foreign import is_tool_class, tool_object
+from fissile.functions.library_markers import is_tool_class, tool_object
 from fissile.functions.making import refuse_tool_object
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fissile.environments.python.choosing import Toolbox, refuse_redefined
 from fissile.environments.python.module_state import refuse_module_state
-from fissile.environments.python.sources import FileSource, NamedSource, Source
+from fissile.environments.python.origins import FileSource, NamedSource, ToolOrigin
 from fissile.errors import DataError
 from fissile.functions import Function, tool_from_function
 from fissile.functions.parameters import parameters_of
@@ -34,7 +34,7 @@ class PythonTools:
         state: name of the class whose instance is the state of an episode; "" for plain functions.
     """
 
-    source: Source
+    source: ToolOrigin
     tools: tuple[Tool, ...]
     state: str = ""
 
@@ -82,7 +82,7 @@ class PythonTools:
         return cls._of(source, toolbox)
 
     @classmethod
-    def _of(cls, source: Source, toolbox: Toolbox) -> PythonTools:
+    def _of(cls, source: ToolOrigin, toolbox: Toolbox) -> PythonTools:
         if toolbox.state is not None:
             parameters_of(toolbox.state)  # the constructor must be callable by name, with JSON
         tools = tuple(tool_from_function(function, name) for name, function in toolbox.functions.items())

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from fissile.calls import JSON, ToolCall, canonical_json
 from fissile.environments.python.answers import cut
-from fissile.environments.python.calling import Outcome, State, run_call
+from fissile.environments.python.calling import CallOutcome, PickledState, run_call
 from fissile.environments.python.frames import Frame
-from fissile.environments.python.pool import LostCallError, WorkerPool
 from fissile.environments.python.toolbox import PythonTools
+from fissile.environments.python.worker_pool import LostCallError, WorkerPool
+from fissile.environments.replay import AfterTurn
 from fissile.errors import DataError, ErrorKind
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TruthTurn:
-    """The world after the truth of one turn.
-
-    Attributes:
-        state: the state then.
-        results: one digest for each of the turn's results, in order; none where the turn expects no call.
-    """
-
-    state: State
-    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +28,11 @@ class Truth:
 
     Attributes:
         first: the state before the first turn.
-        turns: one for each turn.
+        turns: what each leaves: a digest of each result (none where it expects no call), and the state.
     """
 
-    first: State
-    turns: tuple[TruthTurn, ...]
+    first: PickledState
+    turns: tuple[AfterTurn[PickledState], ...]
 
 
 def truth_of(task: Task, tools: PythonTools, pool: WorkerPool) -> Truth:
@@ -93,15 +82,15 @@ def _replayed(pool: WorkerPool, tools: PythonTools, arguments: str, turns: str) 
                 _warn_of_refusal(call.name or "")
             if outcome.printed and outcome.content == "null":
                 _warn_of_print(call.name or "")
-    digests = [tuple(outcome.digest for outcome in outcomes) for outcomes in once]
-    return Truth(first, tuple(map(TruthTurn, ends[1:], digests)))
+    digests = [Counter(outcome.digest for outcome in outcomes) for outcomes in once]
+    return Truth(first, tuple(map(AfterTurn, digests, ends[1:])))
 
 
 def _played(
-    pool: WorkerPool, tools: PythonTools, state: State, turns: Sequence[Sequence[ToolCall]]
-) -> list[list[Outcome]]:
+    pool: WorkerPool, tools: PythonTools, state: PickledState, turns: Sequence[Sequence[ToolCall]]
+) -> list[list[CallOutcome]]:
     """What comes of each call, turn by turn."""
-    played: list[list[Outcome]] = []
+    played: list[list[CallOutcome]] = []
     for turn, calls in enumerate(turns):
         played.append([])
         for call in calls:
@@ -120,8 +109,8 @@ def _refuse_chance(
     pool: WorkerPool,
     tools: PythonTools,
     turns: Sequence[Sequence[ToolCall]],
-    once: Sequence[Sequence[Outcome]],
-    again: Sequence[Sequence[Outcome]],
+    once: Sequence[Sequence[CallOutcome]],
+    again: Sequence[Sequence[CallOutcome]],
 ) -> None:
     """Raises DataError where a second replay went another way: no policy could be right then."""
     for turn, calls in enumerate(turns):
@@ -140,7 +129,7 @@ def _refuse_chance(
             )
 
 
-def same_states(pool: WorkerPool, state: State, expected: State) -> bool:
+def same_states(pool: WorkerPool, state: PickledState, expected: PickledState) -> bool:
     """True when a state is as expected. Equal fingerprints say so; else `==` has a word."""
     if state.fingerprint == expected.fingerprint:
         return True
@@ -187,9 +176,9 @@ def _warn_of_hidden(state: str, attribute: str) -> None:
     )
 
 
-def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
+def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> PickledState:
     if not tools.state:
-        return State()
+        return PickledState()
     try:
         reply = pool.ask(Frame({"do": "construct", "arguments": arguments}))
     except LostCallError as lost:
@@ -204,4 +193,4 @@ def _constructed(pool: WorkerPool, tools: PythonTools, arguments: str) -> State:
         raise DataError(f"constructing {tools.state} failed: {message} Mend 'world.setup.arguments'.")
     if reply.header["hidden"]:
         _warn_of_hidden(tools.state, reply.header["hidden"][0])
-    return State(reply.parts[0], reply.header["fingerprint"])
+    return PickledState(reply.parts[0], reply.header["fingerprint"])

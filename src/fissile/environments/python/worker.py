@@ -23,9 +23,9 @@ from pydantic import ValidationError
 
 from fissile.calls import JSON
 from fissile.environments.python.answers import CountedOutput, WrongValueError, described, refused, run, told
+from fissile.environments.python.call_limits import CallLimits
 from fissile.environments.python.choosing import Toolbox
 from fissile.environments.python.frames import Frame, read_frame, write_frame
-from fissile.environments.python.limits import CallLimits
 from fissile.environments.python.state import fingerprint, hidden_attributes, same_state
 from fissile.errors import DataError, ErrorKind
 from fissile.functions.parameters import Parameters, parameters_of

@@ -49,7 +49,7 @@ from fissile.feedback.leaks.encodings import decodings, undecoded
 from fissile.feedback.leaks.fragments import Fragment, Masked
 from fissile.feedback.leaks.picks import SENTENCE_END, Speech, picks
 from fissile.feedback.leaks.quantities import Quantity, quantities, settled
-from fissile.feedback.leaks.secrets import Secret, Shown, secrets
+from fissile.feedback.leaks.secrets import Secret, Visible, secrets
 from fissile.feedback.leaks.ties import assigns, mentions, orders, ties
 from fissile.feedback.leaks.whole_calls import spells_call
 from fissile.feedback.spelling import Spelled, plain
@@ -87,10 +87,10 @@ class LeakGuard:
         return next(_leaks(text, failure), "")
 
 
-class _Said:
+class _SaidText:
     """A text, read in every way that a secret asks for; each only once, and only if it is asked for."""
 
-    def __init__(self, text: str, names: frozenset[str], shown: Shown) -> None:
+    def __init__(self, text: str, names: frozenset[str], shown: Visible) -> None:
         self.raw = text
         self.names = names
         self.text = settled(plain(text), names, lambda words: Spelled.of(words) in shown)
@@ -155,8 +155,8 @@ def _leaks(text: str, failure: Failure) -> Iterator[Leak]:
     if len(text) > MAX_CHARACTERS:
         yield Leak.LENGTH
         return
-    shown = Shown(failure)
-    said = _Said(_without_answers(text, failure), _names(failure), shown)
+    shown = Visible(failure)
+    said = _SaidText(_without_answers(text, failure), _names(failure), shown)
     for expected in failure.task.ground_truth:
         tool = failure.task.tool(expected.name)
         for secret in secrets(expected, tool):
@@ -175,7 +175,7 @@ def _without_answers(text: str, failure: Failure) -> str:
     return text
 
 
-def _leak(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+def _leak(said: _SaidText, secret: Secret, shown: Visible) -> Leak | None:
     """How the text tells one value of the truth, if it does."""
     if secret.is_short or secret.is_everyday:
         return _leak_of_common(said, secret, shown)
@@ -188,7 +188,7 @@ def _leak(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
     return None
 
 
-def _leak_of_common(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+def _leak_of_common(said: _SaidText, secret: Secret, shown: Visible) -> Leak | None:
     """Of a value that occurs in any text by accident."""
     if isinstance(secret.value, str) and not secret.is_short:
         if _is_set_apart(said, secret) and secret.spelling not in shown:
@@ -214,14 +214,14 @@ def _leak_of_common(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
     return None if is_answered else Leak.TIED
 
 
-def _disguised(said: _Said, secret: Secret, shown: Shown) -> Leak | None:
+def _disguised(said: _SaidText, secret: Secret, shown: Visible) -> Leak | None:
     """How a hidden value is told otherwise than by writing it: encoded, or in parts."""
     if any(map(said.encodes, (secret.spelling, *_halves(secret)))):
         return None if secret.spelling in shown else Leak.ENCODED
     return Leak.PART if _tells_part(said, secret, shown) and secret.spelling not in shown else None
 
 
-def _is_set_apart(said: _Said, secret: Secret) -> bool:
+def _is_set_apart(said: _SaidText, secret: Secret) -> bool:
     """True where everyday words stand there as a value: in quotes, as a proper name, or with their letters apart."""
     written = re.escape(plain(str(secret.value)))
     if any(end - begin != len(secret.spelling.words) for begin, end in said.words.find(secret.spelling)):
@@ -237,7 +237,7 @@ def _gives(text: str, words: Spelled, secret: Secret) -> bool:
     )
 
 
-def _tells(said: _Said, secret: Secret, shown: Shown) -> bool:
+def _tells(said: _SaidText, secret: Secret, shown: Visible) -> bool:
     """True where the text holds a hidden value in a spelling that was not shown."""
     is_spelled_out = secret.number is None or len(secret.spelling.compact) >= LONG
     if is_spelled_out and secret.spelling in said.words and secret.spelling not in shown:
@@ -252,7 +252,7 @@ def _tells(said: _Said, secret: Secret, shown: Shown) -> bool:
     return False
 
 
-def _tells_moment(found: Moment, hidden: Moment, shown: Shown) -> bool:
+def _tells_moment(found: Moment, hidden: Moment, shown: Visible) -> bool:
     """True for a date that was not shown, and for one that was shown otherwise and is written as the call needs it."""
     if not found.tells(hidden):
         return False
@@ -260,7 +260,7 @@ def _tells_moment(found: Moment, hidden: Moment, shown: Shown) -> bool:
     return not is_known or (found.order == hidden.order != "" and found.fields[0] > 0)
 
 
-def _tells_part(said: _Said, secret: Secret, shown: Shown) -> bool:
+def _tells_part(said: _SaidText, secret: Secret, shown: Visible) -> bool:
     """True where the text holds a piece of a hidden value that was not shown either."""
     spelling = secret.spelling
     if any(part in said.words and part not in shown for part in _halves(secret)):

@@ -111,7 +111,7 @@ def leaves(names: tuple[str, ...], value: JSON, schema: JSON, siblings: Sequence
             yield Secret(names, value, choices, tuple(one for one in choices if spelled(one).compact in kept))
 
 
-class Shown:
+class Visible:
     """What the policy can see; each part is read only when something was found, since tools are long."""
 
     def __init__(self, failure: Failure) -> None:

@@ -14,7 +14,7 @@ from fissile.reports.lab.record import Arm, Lab, LabRun, RunState, last_spent
 from fissile.reports.records import StageReport, Step
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 from fissile.training.spending import Limit
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)

@@ -10,7 +10,7 @@ from functools import cached_property
 from fissile.calls import JSON
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.conventions import KINDS, Convention, Kind
-from fissile.tasks.procedural.settings import ProceduralSettings
+from fissile.tasks.procedural.dials import ProceduralSettings
 from fissile.tools import Tool
 
 

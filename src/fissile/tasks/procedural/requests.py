@@ -11,7 +11,7 @@ from fissile.calls import JSON
 from fissile.tasks.procedural import words
 from fissile.tasks.procedural.catalogue import Operation, Parameter, draw_operations
 from fissile.tasks.procedural.conventions import KINDS
-from fissile.tasks.procedural.settings import ProceduralSettings
+from fissile.tasks.procedural.dials import ProceduralSettings
 from fissile.tasks.splits import Split
 from fissile.tasks.task import ExpectedCall, Task, World
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from fissile.calls import JSON, ToolCall
 from fissile.functions import DomainError
 
-Fields = dict[str, JSON]
+RecordFields = dict[str, JSON]
 """Argument name to its value: a string, a boolean or a whole number."""
 
 
@@ -34,17 +34,17 @@ class Meaning:
     noun: str
     key: str | None
 
-    def title(self, fields: Fields) -> str:
+    def title(self, fields: RecordFields) -> str:
         """What the record of a call is called; the letter case of its key does not matter."""
         return f"{self.noun} {str(fields[self.key]).upper()}" if self.key is not None else self.noun
 
-    def others(self, fields: Fields) -> Fields:
+    def others(self, fields: RecordFields) -> RecordFields:
         """The fields of a call without the key."""
         return {name: value for name, value in fields.items() if name != self.key}
 
 
 @dataclass
-class Records:
+class Ledger:
     """The state of the world. Equal whatever the order in which it came about.
 
     Attributes:
@@ -54,8 +54,8 @@ class Records:
         reads: each call that read a record, in canonical form, with how often; no part of the state.
     """
 
-    present: dict[str, Fields]
-    deleted: dict[str, Fields] = field(default_factory=dict)
+    present: dict[str, RecordFields]
+    deleted: dict[str, RecordFields] = field(default_factory=dict)
     nameless: list[str] = field(default_factory=list)
     reads: Counter[str] = field(default_factory=Counter, compare=False)
 
@@ -70,15 +70,15 @@ class Records:
             self.reads[signature(call)] += 1
         return answer
 
-    def copy(self) -> Records:
+    def copy(self) -> Ledger:
         """Another one that shares no change."""
-        return Records(dict(self.present), dict(self.deleted), list(self.nameless), Counter(self.reads))
+        return Ledger(dict(self.present), dict(self.deleted), list(self.nameless), Counter(self.reads))
 
     def state(self) -> dict[str, JSON]:
         """A JSON-ready copy, without the reads."""
         return {"present": dict(self.present), "deleted": dict(self.deleted), "nameless": list(self.nameless)}
 
-    def find(self, title: str) -> Fields:
+    def find(self, title: str) -> RecordFields:
         """The fields of a record.
 
         Raises:
@@ -91,7 +91,7 @@ class Records:
         return self.present[title]
 
 
-def _create(records: Records, meaning: Meaning, fields: Fields) -> str:
+def _create(records: Ledger, meaning: Meaning, fields: RecordFields) -> str:
     title = meaning.title(fields)
     if meaning.key is None:
         insort(records.nameless, canonical([meaning.noun, fields]))
@@ -103,13 +103,13 @@ def _create(records: Records, meaning: Meaning, fields: Fields) -> str:
     return f"{title} created."
 
 
-def _update(records: Records, meaning: Meaning, fields: Fields) -> str:
+def _update(records: Ledger, meaning: Meaning, fields: RecordFields) -> str:
     title = meaning.title(fields)
     records.present[title] = {**records.find(title), **meaning.others(fields)}
     return f"{title} updated."
 
 
-def _delete(records: Records, meaning: Meaning, fields: Fields) -> str:
+def _delete(records: Ledger, meaning: Meaning, fields: RecordFields) -> str:
     title = meaning.title(fields)
     records.find(title)
     del records.present[title]
@@ -117,18 +117,18 @@ def _delete(records: Records, meaning: Meaning, fields: Fields) -> str:
     return f"{title} deleted."
 
 
-def _find(records: Records, meaning: Meaning, fields: Fields) -> str:
+def _find(records: Ledger, meaning: Meaning, fields: RecordFields) -> str:
     title = meaning.title(fields)
     return f"{title}: {json.dumps(records.find(title))}"
 
 
-ACTIONS: Mapping[str, Callable[[Records, Meaning, Fields], str]] = MappingProxyType(
+ACTIONS: Mapping[str, Callable[[Ledger, Meaning, RecordFields], str]] = MappingProxyType(
     {"create": _create, "update": _update, "delete": _delete, "find": _find}
 )
 """What a call does to the records -> what is answered. Raises DomainError, and then changes nothing."""
 
 
-def _fields(call: ToolCall) -> Fields:
+def _fields(call: ToolCall) -> RecordFields:
     """The arguments of a valid call; 3.0 is 3, as the schema and the single-step judge have it."""
     values = (call.arguments or {}).items()
     return {name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in values}

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fissile.engines.live import roll_out
 from pydantic import ValidationError
 
 from fault_server import (
@@ -33,7 +32,8 @@ from fissile.calls import ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
+from fissile.engines.driver import roll_out
+from fissile.engines.endpoint_policy import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.errors import ConfigError
 from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task
@@ -376,7 +376,7 @@ def test_finished_rollouts_are_kept_when_the_server_dies() -> None:
 
 def test_the_client_is_imported_only_for_a_policy() -> None:
     heavy = ("openai", "httpx2", "torch")
-    lazy = f"import sys, fissile.engines.endpoint; sys.exit(any(name in sys.modules for name in {heavy}))"
+    lazy = f"import sys, fissile.engines.endpoint_policy; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", lazy]).returncode == 0
 
 

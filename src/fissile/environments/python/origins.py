@@ -87,7 +87,7 @@ class NamedSource:
         return Toolbox.of_class(found[0]) if isinstance(found[0], type) else Toolbox.of_functions(found)
 
 
-Source = FileSource | NamedSource
+ToolOrigin = FileSource | NamedSource
 
 
 def _where(error: BaseException, path: str) -> str:

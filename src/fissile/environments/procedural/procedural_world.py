@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fissile.calls import JSON, ToolCall, ToolResult, shorten
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
+from fissile.environments.base import ToolEnvironment, Verdict
 from fissile.environments.procedural.complaints import complaints
-from fissile.environments.procedural.records import ACTIONS, Meaning, Records, canonical, signature
+from fissile.environments.procedural.ledger import ACTIONS, Ledger, Meaning, canonical, signature
+from fissile.environments.replay import RIGHT, AfterTurn, Words
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.functions import DomainError
 from fissile.tasks import Task, World
@@ -20,10 +21,10 @@ MAX_COMPLAINTS = 4
 """Things that an answer objects to at once."""
 
 
-_NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
-_WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the records are not as the request wants them.")
-_NOT_READ = Verdict.against(
-    MISSING_RESULT, ErrorKind.MISSING_CALL, "a record that was asked for was not looked up as asked."
+_WORDS = Words(
+    no_call="no tool was called.",
+    wrong_state="the records are not as the request wants them.",
+    missing_result="a record that was asked for was not looked up as asked.",
 )
 
 
@@ -39,8 +40,8 @@ class ProceduralWorld(ToolEnvironment):
     _task: Task | None = None
     _tools: dict[str, Meaning] = field(default_factory=dict)
     _transient: float = 0.0
-    _records: Records = field(default_factory=lambda: Records({}))
-    _truth: tuple[Records, ...] = ()
+    _records: Ledger = field(default_factory=lambda: Ledger({}))
+    _truth: tuple[AfterTurn[Ledger], ...] = ()
     _stumbled: set[str] = field(default_factory=set)
     _calls: int = 0
 
@@ -81,7 +82,7 @@ class ProceduralWorld(ToolEnvironment):
             DataError: it is no snapshot of this world.
         """
         try:
-            records = Records(
+            records = Ledger(
                 dict(state["present"]), dict(state["deleted"]), list(state["nameless"]), Counter(dict(state["reads"]))
             )
             stumbled, calls = set(state["stumbled"]), int(state["calls"])
@@ -101,13 +102,8 @@ class ProceduralWorld(ToolEnvironment):
         """
         assert self._task is not None, "reset comes first"
         if not self._task.turns[turn].ground_truth:
-            return Verdict()
-        if not self._calls:
-            return _NO_CALL
-        truth = self._truth[turn]
-        if self._records != truth:
-            return _WRONG_STATE
-        return Verdict() if truth.reads <= self._records.reads else _NOT_READ
+            return RIGHT
+        return _WORDS.judge(self._truth[turn], self._calls > 0, self._records.reads, self._records.__eq__)
 
     def _execute(self, call: ToolCall, index: int) -> ToolResult:
         self._calls += 1
@@ -159,16 +155,16 @@ def _tools(world: World) -> dict[str, Meaning]:
     return tools
 
 
-def _first_records(world: World) -> Records:
-    return Records({f"{noun} {code}": {} for noun, codes in world.setup["records"].items() for code in codes})
+def _first_records(world: World) -> Ledger:
+    return Ledger({f"{noun} {code}": {} for noun, codes in world.setup["records"].items() for code in codes})
 
 
-def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Records) -> Iterator[Records]:
+def _after_truth(task: Task, tools: Mapping[str, Meaning], records: Ledger) -> Iterator[AfterTurn[Ledger]]:
     """What the truth leaves after each turn."""
     for turn in range(len(task.turns)):
         for call in task.oracle_calls(turn):
             records.carry_out(call, tools[call.name or ""])
-        yield records.copy()
+        yield AfterTurn(Counter(records.reads), records.copy())
 
 
 def _digest(text: str) -> bytes:

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.official_checker import REFUSED, call_source, literal, official_multi_turn
 from benchmarks.world import CrossCheck, Wanderer, trajectories, truth
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import official_checker
 from fissile.calls import JSON, ParseError, ToolCall
-from fissile.environments import bfcl_official
 from fissile.environments.bfcl import function_names
-from fissile.environments.bfcl_official import REFUSED, call_source, literal, official_multi_turn
 from fissile.errors import DataError
 from fissile.tasks import Task, instances, load_bfcl_multi_turn
 
@@ -29,7 +29,7 @@ def call(name: str, arguments: dict[str, JSON]) -> ToolCall:
 
 
 def executor_names() -> set[str]:
-    checker = bfcl_official.checker()
+    checker = official_checker.checker()
     cells = {cell.cell_contents for cell in checker.__closure__ or () if callable(cell.cell_contents)}
     (judge,) = [cell for cell in cells if getattr(cell, "__name__", "") == "multi_turn_checker"]
     return set(judge.__globals__["execute_multi_turn_func_call"].__globals__)

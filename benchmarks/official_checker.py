@@ -12,7 +12,6 @@ from __future__ import annotations
 import decimal
 import importlib
 import itertools
-import keyword
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +20,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from fissile.calls import JSON, ToolCall
+from fissile.environments.bfcl.bfcl_world import BFCLWorld
 from fissile.environments.bfcl.instances import MULTI_TURN, class_in, function_names, load_sources
-from fissile.environments.bfcl.world import BFCLWorld
 from fissile.errors import DataError, ErrorKind
+from fissile.evaluation.bfcl_layout import is_argument_name
 from fissile.tasks import Task
 
 REFUSED = "refused_call()"
@@ -85,11 +85,6 @@ def call_source(call: ToolCall, allowed: frozenset[str]) -> str:
     if call.name not in allowed or not all(map(is_argument_name, arguments)):
         return REFUSED
     return f"{call.name}({', '.join(f'{name}={literal(value)}' for name, value in arguments.items())})"
-
-
-def is_argument_name(name: str) -> bool:
-    """True for a name that Python reads as it stands: it normalises letters beyond ASCII."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def literal(value: JSON) -> str:

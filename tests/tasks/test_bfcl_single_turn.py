@@ -12,7 +12,7 @@ from fissile.calls import ToolCall
 from fissile.environments.bfcl_ast import official_verdict
 from fissile.errors import DataError
 from fissile.tasks import load_tasks
-from fissile.tasks.bfcl import CATEGORIES, UNSATISFIABLE, BFCLTasks, json_schema, load_bfcl
+from fissile.tasks.bfcl_single_turn import CATEGORIES, UNSATISFIABLE, BFCLTasks, json_schema, load_bfcl
 from fissile.tasks.task import Task
 
 COUNTS = {

@@ -9,11 +9,11 @@ from functools import cache
 
 from fissile.calls import JSON, ToolResult, shorten
 from fissile.environments.bfcl.instances import fresh, methods, plain_copy
-from fissile.environments.bfcl.limits import Asked, cut, too_costly
-from fissile.environments.bfcl.results import Answered, domain_error, result_text
+from fissile.environments.bfcl.refusals import Asked, cut, too_costly
+from fissile.environments.bfcl.result_texts import Answered, domain_error, result_text
 from fissile.environments.bfcl.shared import guarded
 from fissile.errors import DataError, ErrorKind, ToolError
-from fissile.tasks import Task
+from fissile.tasks import ExpectedCall, Task
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from fissile.tools import Tool
 
@@ -60,7 +60,7 @@ class Scenario:
         return scenario
 
 
-class Episode:
+class Session:
     """Instances of the official classes, from a scenario's first state on.
 
     Attributes:
@@ -149,3 +149,8 @@ def _type_error(name: str, arguments: Arguments, text: str, index: int) -> ToolE
 @cache
 def _tools() -> Mapping[str, Tool]:
     return {tool.name: tool for name in DOC_FILES for tool in class_tools(name)}
+
+
+def first_values(call: ExpectedCall) -> dict[str, JSON]:
+    """The arguments of a call of the truth: the first accepted value of each."""
+    return {name: values[0] for name, values in call.arguments.items()}

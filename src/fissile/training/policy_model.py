@@ -38,41 +38,41 @@ EMBEDDED = "smollm2-135m"
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where `from_pretrained` finds a model: a name, and the file's name if it is a GGUF file."""
 
     name: str
     gguf_file: str | None = None
 
 
-def resolve(path: str) -> Source:
+def resolve(path: str) -> ModelSource:
     """The source of a model. The embedded one is fetched on first use.
 
     Raises:
         ModelError: a local path that does not exist.
     """
     if path == EMBEDDED:
-        return Source(str(assets.derived(f"{assets.MODEL.folder}-bfloat16", _unpack_embedded)))
+        return ModelSource(str(assets.derived(f"{assets.MODEL.folder}-bfloat16", _unpack_embedded)))
     local = Path(path)
     if local.suffix == ".gguf" and local.is_file():
-        return Source(str(local.parent), local.name)
+        return ModelSource(str(local.parent), local.name)
     if not local.exists() and (local.is_absolute() or path.startswith(("./", "../", "~")) or path.count("/") > 1):
         raise ModelError(
             f"There is no model at '{path}'. Set model.path to a folder with a config.json, to a Hugging Face id "
             f"such as 'Qwen/Qwen3-0.6B', or to '{EMBEDDED}' for the embedded model."
         )
-    return Source(path)
+    return ModelSource(path)
 
 
 def _unpack_embedded(folder: Path) -> None:
     """Write the embedded GGUF model as a plain bfloat16 one: it then loads in a second instead of half a minute."""
     file = assets.model_path()
-    source = Source(str(file.parent), file.name)
+    source = ModelSource(str(file.parent), file.name)
     _from_pretrained(source, torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source.name, gguf_file=source.gguf_file).save_pretrained(folder)
 
 
-def _from_pretrained(source: Source, dtype: torch.dtype | str) -> PreTrainedModel:
+def _from_pretrained(source: ModelSource, dtype: torch.dtype | str) -> PreTrainedModel:
     """The model.
 
     Raises:

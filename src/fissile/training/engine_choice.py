@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from fissile.config import EngineConfig
+from fissile.config.engine import ENGINES
 from fissile.dialects import ChatFormat
 from fissile.engines import Engine, Sampling, TransformersEngine
 from fissile.engines.vllm import VLLMEngine
@@ -21,6 +23,29 @@ if TYPE_CHECKING:
 
 EngineMaker = Callable[[nn.Module, ChatFormat], Engine]
 """(policy, chat format) -> an engine that samples from the policy as it is at each call."""
+
+
+def transformers_engine(policy: nn.Module, chat: ChatFormat, config: EngineConfig) -> Engine:
+    """Samples with transformers."""
+    return TransformersEngine(
+        policy,
+        chat.end_ids,
+        chat.tokenizer.pad_token_id or 0,
+        config.max_rows,
+        remembered_tokens=config.remembered_tokens,
+    )
+
+
+def vllm_engine(policy: nn.Module, chat: ChatFormat, config: EngineConfig) -> Engine:
+    """Samples with vLLM; equal settings share one."""
+    settings = VLLMSettings(config.max_model_len, config.kv_cache_gb, config.max_rows, config.compile)
+    return VLLMEngine(policy, chat.end_ids, vllm_runtime(settings))
+
+
+@cache
+def vllm_runtime(settings: VLLMSettings) -> VLLMRuntime:
+    """The vLLM of these settings, started when it first samples."""
+    return VLLMRuntime(settings)
 
 
 class Engines:
@@ -35,31 +60,19 @@ class Engines:
         self.config = config or EngineConfig()
         if self.config.name == "vllm":
             require_vllm()
-        settings = VLLMSettings(
-            max_model_len=self.config.max_model_len,
-            kv_cache_gb=self.config.kv_cache_gb,
-            max_rows=self.config.max_rows,
-            compile=self.config.compile,
-        )
-        self.runtime = VLLMRuntime(settings)
 
     def over(self, policy: nn.Module, chat: ChatFormat, remember: bool = False) -> Engine:
-        """An engine in this process. On an accelerator always transformers: there vLLM belongs to TRL's trainer.
+        """An engine in this process. On an accelerator never vLLM, which belongs to TRL's trainer there.
 
         Args:
             policy: what samples.
             chat: knows the tokens that end a completion.
             remember: later prompts will continue earlier ones under the same weights, as in an evaluation.
         """
-        if self.config.name == "vllm" and not torch.accelerator.is_available():
-            return VLLMEngine(policy, chat.end_ids, self.runtime)
-        return TransformersEngine(
-            policy,
-            chat.end_ids,
-            chat.tokenizer.pad_token_id or 0,
-            self.config.max_rows,
-            remembered_tokens=self.config.remembered_tokens if remember else 0,
-        )
+        config = self.config if remember else self.config.model_copy(update={"remembered_tokens": 0})
+        by_trl = config.name == "vllm" and torch.accelerator.is_available()
+        engine: Engine = ENGINES.get("transformers" if by_trl else config.name)(policy, chat, config)
+        return engine
 
     def trl_settings(self) -> dict[str, Any]:
         """What `GRPOConfig` must be told: on an accelerator, vLLM samples through TRL's own integration."""

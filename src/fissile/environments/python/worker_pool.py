@@ -15,9 +15,9 @@ from queue import Empty, LifoQueue, SimpleQueue
 from threading import Lock, Thread
 from typing import IO
 
+from fissile.environments.python.call_limits import CallLimits
 from fissile.environments.python.frames import Frame, read_frame, write_frame
-from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.sources import Source
+from fissile.environments.python.origins import ToolOrigin
 from fissile.errors import DataError, ErrorKind, InfrastructureError
 
 START_SECONDS = 120.0
@@ -46,7 +46,7 @@ class Worker:
         InfrastructureError: the process cannot be started.
     """
 
-    def __init__(self, source: Source, limits: CallLimits) -> None:
+    def __init__(self, source: ToolOrigin, limits: CallLimits) -> None:
         self._seconds = limits.seconds
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
@@ -93,7 +93,7 @@ class Worker:
         with suppress(OSError):  # what was left to write has no reader
             self._requests.close()
 
-    def _shake_hands(self, source: Source, limits: CallLimits) -> None:
+    def _shake_hands(self, source: ToolOrigin, limits: CallLimits) -> None:
         try:
             write_frame(self._requests, Frame({}, (pickle.dumps((source, limits)),)))
             greeting = self._replies.get(timeout=START_SECONDS)
@@ -145,7 +145,7 @@ class WorkerPool:
         size: the number of workers.
     """
 
-    source: Source
+    source: ToolOrigin
     limits: CallLimits
     size: int
     _places: LifoQueue[Worker | None] = field(default_factory=LifoQueue)  # the last used is the next: few are started
@@ -192,11 +192,11 @@ class WorkerPool:
         return Worker(self.source, self.limits)
 
 
-_POOLS: dict[tuple[Source, CallLimits, int, int], WorkerPool] = {}
+_POOLS: dict[tuple[ToolOrigin, CallLimits, int, int], WorkerPool] = {}
 _LOCK = Lock()
 
 
-def shared_pool(source: Source, limits: CallLimits, size: int) -> WorkerPool:
+def shared_pool(source: ToolOrigin, limits: CallLimits, size: int) -> WorkerPool:
     """The one pool of this process for these tools, limits and size. A forked process has its own."""
     key = (source, limits, size, os.getpid())
     with _LOCK:

@@ -15,11 +15,12 @@ from transformers import TrainerCallback
 
 from fissile.calls import JSON
 from fissile.config import EngineConfig, ModelConfig, load_config
-from fissile.config.simulator import ENDPOINT, DataConfig, SimulatorRecipe
+from fissile.config.simulator_recipe import ENDPOINT, DataConfig, SimulatorRecipe
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, DataError
 from fissile.feedback import EnvironmentMessage, Failure, FeedbackSource, FixedMessage, get_source
+from fissile.feedback.source_names import LEARNED
 from fissile.simulator.dataset import (
     FAILED,
     FoundFailure,
@@ -35,16 +36,16 @@ from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
 from fissile.simulator.record import DiagnosedFailure, Side
 from fissile.simulator.settings import LearnedSettings
-from fissile.simulator.sources import LEARNED, refuse_outage
+from fissile.simulator.sources import refuse_outage
 from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
 from fissile.tasks.procedural import ProceduralSettings, procedural_split
 from fissile.tasks.scenarios import split_scenarios
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import load_state, resume_point
 from fissile.training.course import Course
-from fissile.training.engines import Engines
-from fissile.training.folder import RunFolder
-from fissile.training.policy import load_policy, load_tokenizer, longest_context, save_adapter
+from fissile.training.engine_choice import Engines
+from fissile.training.policy_model import load_policy, load_tokenizer, longest_context, save_adapter
+from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_adapter_card import adapter_card
 from fissile.training.supervised import Example, example, fine_tune
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fissile.functions.records import parts
+from fissile.functions.field_words import parts
 
 _FILLED = frozenset(
     {

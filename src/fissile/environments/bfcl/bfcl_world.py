@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
-from fissile.environments.bfcl.episode import Arguments, Episode, Scenario, refused
+from fissile.environments.base import ToolEnvironment, Verdict
 from fissile.environments.bfcl.fingerprint import fingerprint
-from fissile.environments.bfcl.instances import plain_copy, public_state
-from fissile.environments.bfcl.limits import oversized
-from fissile.environments.bfcl.truth import PerTask, TurnTruth, first_values, turn_truth
+from fissile.environments.bfcl.instances import PublicState, plain_copy, public_state, same_state
+from fissile.environments.bfcl.refusals import oversized
+from fissile.environments.bfcl.session import Arguments, Scenario, Session, first_values, refused
+from fissile.environments.replay import RIGHT, AfterTurn, PerTask, Words, replayed
 from fissile.errors import ErrorKind, ToolError
-from fissile.tasks import Task
+from fissile.tasks import ExpectedCall, Task
 
-_VALID = Verdict()
-_INVALID = {
-    NO_CALL: Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called in a turn that needs one."),
-    WRONG_STATE: Verdict.against(
-        WRONG_STATE, ErrorKind.WRONG_STATE, "the tools ran, but they did not do what was asked."
-    ),
-    MISSING_RESULT: Verdict.against(
-        MISSING_RESULT, ErrorKind.MISSING_CALL, "a call that the request needs was not made, or differently."
-    ),
-}
+_WORDS = Words(
+    no_call="no tool was called in a turn that needs one.",
+    wrong_state="the tools ran, but they did not do what was asked.",
+    missing_result="a call that the request needs was not made, or differently.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,8 @@ class BFCLWorld(ToolEnvironment):
     """
 
     _scenario: Scenario
-    _truth: tuple[TurnTruth, ...]
-    _episode: Episode
+    _truth: tuple[AfterTurn[PublicState], ...]
+    _session: Session
     _log: list[_Call]
     _given: Counter[str]
     _ends: list[int]
@@ -109,7 +106,7 @@ class BFCLWorld(ToolEnvironment):
     def fingerprint(self) -> str:
         """Equal exactly when the official check takes the states for equal."""
         try:
-            return fingerprint(public_state(self._episode.instances))
+            return fingerprint(public_state(self._session.instances))
         except RecursionError:  # directories nested hundreds deep
             return sha256(json.dumps(self.snapshot()["calls"]).encode()).hexdigest()[:32]
 
@@ -125,21 +122,17 @@ class BFCLWorld(ToolEnvironment):
         verdict = failed or self._check(self._truth[turn], calls=len(self._log) - begun)
         skipped = turn - len(self._ends)
         self._ends += [begun] * skipped + [len(self._log)]
-        self._verdicts += [_VALID] * skipped + [verdict]
+        self._verdicts += [RIGHT] * skipped + [verdict]
         return verdict
 
-    def _check(self, truth: TurnTruth, calls: int) -> Verdict:
-        """The official check of one turn."""
+    def _check(self, truth: AfterTurn[PublicState], calls: int) -> Verdict:
+        """The official check of one turn (`multi_turn_checker`)."""
         if not truth.results:
-            return _VALID
-        if calls == 0:
-            return _INVALID[NO_CALL]
-        if truth.state_differs(self._episode.instances):
-            return _INVALID[WRONG_STATE]
-        return _INVALID[MISSING_RESULT] if truth.results_missing(self._given) else _VALID
+            return RIGHT
+        return _WORDS.judge(truth, calls > 0, self._given, partial(same_state, self._session.instances))
 
     def _begin(self) -> None:
-        self._episode = Episode(self._scenario)
+        self._session = Session(self._scenario)
         self._log = []
         self._given = Counter()
         self._ends = []
@@ -159,7 +152,7 @@ class BFCLWorld(ToolEnvironment):
         if call.refusal is not None:
             result = refused(call.name, call.refusal, index)
         else:
-            result = self._episode.run(call.name, call.arguments, index)
+            result = self._session.run(call.name, call.arguments, index)
         self._log.append(call)
         self._given[result.content] += 1
         return result
@@ -177,14 +170,16 @@ def _begins_with(calls: Sequence[_Call], log: Sequence[_Call]) -> bool:
     )
 
 
-def _turn_truths(task: Task) -> tuple[TurnTruth, ...]:
-    """What the truth of each turn of a task leaves behind."""
-    episode = Episode(_scenario(task))
-    truths = []
-    for turn in task.turns:
-        texts = [episode.run(call.name, first_values(call)).content for call in turn.ground_truth]
-        truths.append(turn_truth(episode.instances, texts))
-    return tuple(truths)
+def _turn_truths(task: Task) -> tuple[AfterTurn[PublicState], ...]:
+    """What the truth of each turn of a task leaves behind: the first accepted value of every argument."""
+    session = Session(_scenario(task))
+
+    def run(call: ExpectedCall) -> str:
+        return session.run(call.name, first_values(call)).content
+
+    return replayed(
+        (turn.ground_truth for turn in task.turns), run, lambda: copy.deepcopy(public_state(session.instances))
+    )
 
 
 _scenario = PerTask(Scenario.of)

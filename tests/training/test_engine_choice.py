@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ from fissile import FissionGRPOTrainer
 from fissile.config import EngineConfig
 from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines import Engine, Sampling, ScriptedEngine, TransformersEngine
+from fissile.engines.vllm_runtime import VLLMSettings
 from fissile.errors import ConfigError, RunError
 from fissile.rollouts import Completion
-from fissile.training.engines import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens
+from fissile.training.engine_choice import REMEMBERED_SHARE, EngineMaker, Engines, affordable_tokens, vllm_runtime
+from installed import Offer
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -113,4 +116,32 @@ def test_vllm_samples_with_the_weights_of_each_step(tmp_path: Path) -> None:
     trained(tmp_path, Watched)
     assert len(distances) == 2
     assert max(distances) < 1e-4
-    engines.runtime.close()
+    vllm_runtime(VLLMSettings(max_model_len=1024, kv_cache_gb=0.1)).close()
+
+
+SPEAKING = """
+from fissile.engines import ScriptedEngine
+
+asked = []
+
+def speaking(policy, chat, config):
+    asked.append(config)
+    return ScriptedEngine(lambda prompt, sample: chat.completion_ids("spoken"))
+"""
+
+
+def test_another_packages_engine_samples_by_its_name(offer: Offer) -> None:
+    offer("speaking_engine", SPEAKING, "fissile.engines", speaking="speaking_engine:speaking")
+    chat = ChatFormat(tiny_tokenizer(), "hermes")
+    engine = Engines(EngineConfig(name="speaking", max_rows=3)).over(tiny_llama(), chat)
+    (completion,) = engine.generate([[1, 2]], Sampling(max_new_tokens=20))
+    assert chat.decode(completion.ids) == "spoken"
+    (config,) = importlib.import_module("speaking_engine").asked
+    assert (config.max_rows, config.remembered_tokens) == (3, 0)
+
+
+def test_an_unknown_engine_is_refused_with_the_names() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no engine 'vlm' \(did you mean 'vllm'\?\)\. Choose one of transformers, vllm"
+    ):
+        EngineConfig(name="vlm")

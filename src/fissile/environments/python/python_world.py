@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fissile.calls import JSON, ToolCall, ToolResult
-from fissile.environments.base import MISSING_RESULT, NO_CALL, WRONG_STATE, ToolEnvironment, Verdict
-from fissile.environments.python.calling import State, not_run, run_call
-from fissile.environments.python.limits import CallLimits
-from fissile.environments.python.pool import WorkerPool, shared_pool
+from fissile.environments.base import WRONG_STATE, ToolEnvironment, Verdict
+from fissile.environments.python.call_limits import CallLimits
+from fissile.environments.python.calling import PickledState, not_run, run_call
 from fissile.environments.python.toolbox import PythonTools
-from fissile.environments.python.truth import Truth, TruthTurn, same_states, truth_of
+from fissile.environments.python.truth import Truth, same_states, truth_of
+from fissile.environments.python.worker_pool import WorkerPool, shared_pool
+from fissile.environments.replay import RIGHT, Words
 from fissile.errors import ConfigError, DataError, ErrorKind, ToolError
 from fissile.tasks import Task
 
@@ -45,8 +46,8 @@ class PythonWorld(ToolEnvironment):
         self._tools = tools
         self._limits = limits if limits is not None else CallLimits()
         self._workers = workers
-        self._truth = Truth(State(), ())
-        self._state = State()
+        self._truth = Truth(PickledState(), ())
+        self._state = PickledState()
         self._results: list[str] = []
         self._turn_ends: dict[int, tuple[int, str]] = {}  # results so far, and the fingerprint
 
@@ -99,7 +100,7 @@ class PythonWorld(ToolEnvironment):
         """
         try:
             pickled = base64.b64decode(state["state"], validate=True)
-            restored = State(pickled, str(state["fingerprint"]))
+            restored = PickledState(pickled, str(state["fingerprint"]))
             results = [str(result) for result in state["digests"]]
             turn_ends = {int(turn): (int(count), str(*mark)) for turn, count, *mark in state["turn_ends"]}
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
@@ -120,16 +121,11 @@ class PythonWorld(ToolEnvironment):
         ends = [end for earlier, end in sorted(self._turn_ends.items()) if earlier < turn]
         began, before = ends[-1] if ends else (0, self._truth.first.fingerprint)
         self._turn_ends[turn] = len(self._results), self._state.fingerprint
-        expected = self._truth.turns[turn]
-        if not expected.results:
-            return _VALID if self._state.fingerprint == before or self._is_in(expected) else _CHANGED_STATE
-        if len(self._results) == began:
-            return _NO_CALL
-        if not self._is_in(expected):
-            return _WRONG_STATE
-        if Counter(expected.results) - Counter(self._results):
-            return _MISSING_RESULT
-        return _VALID
+        truth = self._truth.turns[turn]
+        if not truth.results:
+            is_same = self._state.fingerprint == before or self._is_in(truth.state)
+            return RIGHT if is_same else _CHANGED_STATE
+        return _WORDS.judge(truth, len(self._results) > began, Counter(self._results), self._is_in)
 
     @property
     def _pool(self) -> WorkerPool:
@@ -145,15 +141,13 @@ class PythonWorld(ToolEnvironment):
         self._results.append(outcome.digest)
         return ToolResult(outcome.content, index, outcome.error)
 
-    def _is_in(self, expected: TruthTurn) -> bool:
-        """True when the state is the one that the truth leaves."""
-        return same_states(self._pool, self._state, expected.state)
+    def _is_in(self, expected: PickledState) -> bool:
+        return same_states(self._pool, self._state, expected)
 
 
-_VALID = Verdict()
-_NO_CALL = Verdict.against(NO_CALL, ErrorKind.MISSING_CALL, "no tool was called.")
-_WRONG_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls did not leave what was asked for.")
-_CHANGED_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls changed what nobody asked to change.")
-_MISSING_RESULT = Verdict.against(
-    MISSING_RESULT, ErrorKind.MISSING_CALL, "something that was asked for was not called."
+_WORDS = Words(
+    no_call="no tool was called.",
+    wrong_state="the calls did not leave what was asked for.",
+    missing_result="something that was asked for was not called.",
 )
+_CHANGED_STATE = Verdict.against(WRONG_STATE, ErrorKind.WRONG_STATE, "the calls changed what nobody asked to change.")

@@ -5,7 +5,7 @@ import pytest
 
 from fissile.config import RunConfig, load_config
 from fissile.errors import Interrupted, ModelError, RunError
-from fissile.training.folder import RunFolder
+from fissile.training.run_folder import RunFolder
 
 
 def test_a_folder_with_a_run_is_entered_only_to_resume_the_same_run(tmp_path: Path) -> None:
