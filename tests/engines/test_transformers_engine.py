@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import MistralConfig, MistralForCausalLM
 
-from fissile.engines import Sampling, TransformersEngine, prepacked
+from fissile.engines import Sampling, TransformersEngine
 from fissile.errors import InfrastructureError, ModelError
+from fissile.kernels import prepacked
 from fissile.rollouts import Completion, StopReason
 from tiny_models import TINY_SHAPE, tiny_llama, tiny_qwen3
 
