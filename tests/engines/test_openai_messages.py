@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fault_server import completion
-from fissile.calls import Attempt, FailedTurn, ParseError, ToolCall
+from fissile.calls import Attempt, ParseError, ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.openai_messages import Answer, NativeMessages, TextMessages
+from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import Task, Turn, World
 from fissile.tools import Tool
 
@@ -32,15 +33,16 @@ def call(side: int) -> ToolCall:
 
 
 BROKEN = ToolCall(None, None, '{"name": "area", "arg', 0, ParseError("cut", 0))
+WRONG = (ToolError(ErrorKind.WRONG_VALUE, "no"),)
 TALK = (
-    Exchange(f"So.\n{RIGHT}\n{RIGHT}", (call(3), call(3)), ("9", "9")),
-    Exchange("9.", (), (), ({"role": "user", "content": "And now?"},)),
-    Exchange(RIGHT, (call(4), BROKEN), ("one diagnosis of both",), failed=True),
-    Exchange("Nothing.", (), ("You must call a tool.",), failed=True),
-    Exchange("I give up."),
+    Exchange(Attempt(f"So.\n{RIGHT}\n{RIGHT}", (call(3), call(3))), ("9", "9")),
+    Exchange(Attempt("9."), (), ({"role": "user", "content": "And now?"},)),
+    Exchange(Attempt(RIGHT, (call(4), BROKEN), WRONG), ("one diagnosis of both",)),
+    Exchange(Attempt("Nothing.", (), WRONG), ("You must call a tool.",)),
+    Exchange(Attempt("I give up.")),
 )
 TURNS = (Turn(({"role": "user", "content": "And now?"},)), Turn((), revealed=(VOLUME,)))
-TALKED = Context(replace(TASK, later=TURNS, world=World("w")), (), turn=2, dialogue=TALK)
+TALKED = Context(replace(TASK, later=TURNS, world=World("w")), (), TALK)
 
 
 def test_native_messages_of_a_dialogue() -> None:
@@ -62,7 +64,7 @@ def test_native_messages_of_a_dialogue() -> None:
 
 
 def test_tools_are_offered_from_their_turn_on() -> None:
-    (tool,) = NativeMessages().request(replace(TALKED, turn=1, dialogue=TALK[:2]))["tools"]
+    (tool,) = NativeMessages().request(replace(TALKED, dialogue=TALK[:2]))["tools"]
     assert tool["function"]["name"] == "shape_area"
 
 
@@ -77,14 +79,14 @@ def test_text_messages_of_a_dialogue() -> None:
 
 @pytest.mark.parametrize("messages", [NativeMessages(), TextMessages(HERMES)])
 def test_a_single_step_context_shows_its_failed_attempts(messages: Any) -> None:
-    failed = FailedTurn(Attempt(RIGHT, (call(3),)), "Wrong side.")
+    failed = Exchange(Attempt(RIGHT, (call(3),), WRONG), ("Wrong side.",))
     request = messages.request(Context(TASK, (), (failed,)))
     assert "Wrong side." in request["messages"][-1]["content"]
     assert "shape" in json.dumps(request["messages"][-2])
 
 
 def test_calls_that_nobody_answered_are_text() -> None:
-    context = replace(TALKED, turn=1, dialogue=(Exchange("<tool_call>{", (BROKEN,), (), TURNS[0].messages),))
+    context = replace(TALKED, dialogue=(Exchange(Attempt("<tool_call>{", (BROKEN,)), (), TURNS[0].messages),))
     assert NativeMessages().request(context)["messages"][1:] == [
         {"role": "assistant", "content": "<tool_call>{"},
         {"role": "user", "content": "And now?"},
@@ -113,7 +115,7 @@ def test_any_native_calls_are_kept_with_their_place(content: str, calls: list[tu
         assert response.text[read.position : read.position + len(read.text)] == read.text
         if isinstance(name, str) and isinstance(arguments, dict):
             assert read.arguments == arguments
-    NativeMessages().request(replace(CONTEXT, dialogue=(Exchange(response.text, response.parsed.calls, ("r",)),)))
+    NativeMessages().request(replace(CONTEXT, dialogue=(Exchange(Attempt(response.text, response.parsed.calls), ("r",)),)))
 
 
 @pytest.mark.parametrize(("end", "cut"), [(None, False), ("stop", False), ("STOP", False), ("model_length", True)])

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from fissile.calls import Attempt, FailedTurn, ToolCall
+from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context, Exchange
+from fissile.corrections.branch import corrective_context
 from fissile.dialects import DIALECTS, HermesDialect
 from fissile.dialects.base import Dialect
 from fissile.engines.base import Sampling
@@ -21,8 +22,8 @@ from fissile.engines.scripted_policies import (
     ScriptedPolicy,
     StubbornPolicy,
 )
-from fissile.errors import ErrorKind
-from fissile.rollouts import End, Limits, OpenRollout, Rollout, corrective_context
+from fissile.errors import ErrorKind, ToolError
+from fissile.rollouts import End, Limits, OpenRollout, Rollout
 from fissile.tasks import Task
 from fissile.tools import Tool
 from tally_world import ADD, DOUBLE, LIVE, Tally, add, says
@@ -73,10 +74,10 @@ def test_errors_in_the_first_turn_only() -> None:
     quiet_first = replace(LIVE, ground_truth=(), start=1)
     policy = CorruptedOraclePolicy(HERMES, errors_in="first_turn")
     assert [step.attempt.failed for step in run(policy).steps] == [True, *[False] * 6]
-    errs = [policy.respond([Context(quiet_first, (), turn=turn)], SAMPLING)[0].text for turn in range(3)]
-    rights = [
-        OraclePolicy(HERMES).respond([Context(quiet_first, (), turn=turn)], SAMPLING)[0].text for turn in range(3)
-    ]
+    turns = [Context(quiet_first, (), (Exchange(Attempt("")),) * turn) for turn in range(3)]
+    assert [context.turn for context in turns] == [0, 1, 2]
+    errs = [response.text for response in policy.respond(turns, SAMPLING)]
+    rights = [response.text for response in OraclePolicy(HERMES).respond(turns, SAMPLING)]
     assert [text == right for text, right in zip(errs, rights, strict=True)] == [True, True, False]
 
 
@@ -84,7 +85,8 @@ def test_errors_in_the_first_turn_only() -> None:
 def test_a_recovery_begins_before_its_failed_attempt(policy: ScriptedPolicy) -> None:
     """The world was restored: what the failed attempt called has to be called again."""
     step = run(OraclePolicy(HERMES)).steps[0]
-    context = corrective_context(step, Attempt(step.attempt.text, step.attempt.calls), "Something is wrong.", ())
+    blamed = replace(step.attempt, errors=(ToolError(ErrorKind.WRONG_STATE, "wrong"),))
+    context = corrective_context(step, blamed, "Something is wrong.", policy)
     rollout = OpenRollout(Tally(), policy)
     rollout.resume(context)
     roll_out(policy, [rollout], SAMPLING)
@@ -93,11 +95,8 @@ def test_a_recovery_begins_before_its_failed_attempt(policy: ScriptedPolicy) -> 
 
 def test_a_single_step_task_gets_all_calls_every_time() -> None:
     explore = Context(SINGLE, ())
-    failed = Attempt("x", (ToolCall("add", {"n": 1}, ""),))
-    again = [
-        replace(explore, history=(FailedTurn(failed, "no"),)),
-        replace(explore, dialogue=(Exchange("x", failed.calls, ("no",), failed=True),)),
-    ]
+    failed = Attempt("x", (ToolCall("add", {"n": 1}, ""),), (ToolError(ErrorKind.MISSING_CALL, "no"),))
+    again = [explore.after(Exchange(failed, ("no",))), explore.after(Exchange(replace(failed, errors=()), ("no",)))]
     truth = HERMES.render_calls(SINGLE.oracle_calls())
     for policy in (OraclePolicy(HERMES, one_call_a_response=True), CorruptedOraclePolicy(HERMES)):
         assert [response.text for response in policy.respond(again, SAMPLING)] == [truth, truth]
@@ -161,5 +160,5 @@ def test_plausible_arguments_fit_their_schema() -> None:
 def test_open_and_reply_hold_no_tokens() -> None:
     policy = OraclePolicy(HERMES)
     (response,) = policy.respond([Context(LIVE, ())], SAMPLING)
-    assert policy.open(LIVE) == policy.reply(Context(LIVE, ()), response, ["4"]) == ()
+    assert policy.open(LIVE) == policy.reply(response.completion, ["4"]) == policy.completion("4").ids == ()
     assert policy.concurrency is None

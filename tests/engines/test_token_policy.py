@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from fissile.contexts import Context
+from fissile.calls import Attempt
+from fissile.contexts import Context, Exchange
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.engines.token_policy import TokenPolicy
@@ -25,7 +26,7 @@ NEXT = Turn(({"role": "user", "content": "And now?"},), revealed=(VOLUME,))
 
 
 def policy(text: str = CALL) -> TokenPolicy:
-    return TokenPolicy(ScriptedEngine(lambda prompt, sample: CHAT.completion_ids(text)), CHAT)
+    return TokenPolicy(CHAT, ScriptedEngine(lambda prompt, sample: CHAT.completion_ids(text)))
 
 
 def test_responses_are_decoded_and_parsed() -> None:
@@ -46,10 +47,10 @@ def test_a_reply_appends_to_what_was_seen_and_sampled(limit: int) -> None:
     asked = policy()
     context = Context(TASK, asked.open(TASK))
     (response,) = asked.respond([context], Sampling(max_new_tokens=limit))
-    ids = asked.reply(context, response, ["9", "10"], NEXT)
-    seen = (*context.prompt_ids, *response.completion.ids)
-    assert ids[: len(seen)] == seen
-    text = TOKENIZER.decode(list(ids[len(seen) :]))
+    read = asked.reply(response.completion, ["9", "10"], NEXT)
+    exchange = Exchange(Attempt(response.text), ("9", "10"), NEXT.messages, response.completion.ids, read)
+    assert context.after(exchange).prompt_ids == (*context.prompt_ids, *response.completion.ids, *read)
+    text = TOKENIZER.decode(list(read))
     assert text.count("<|im_end|>") == text.count("<|im_start|>") - (response.completion.ids[-1] in CHAT.end_ids)
     assert text.index("9") < text.index("10") < text.index('"volume"') < text.index("And now?")
     assert text.endswith("<|im_start|>assistant\n")
@@ -59,7 +60,7 @@ def test_tools_that_are_revealed_without_a_word_are_announced() -> None:
     asked = policy("Done.")
     context = Context(TASK, asked.open(TASK))
     (response,) = asked.respond([context], Sampling())
-    ids = asked.reply(context, response, [], Turn((), revealed=(VOLUME,)))
+    ids = asked.reply(response.completion, [], Turn((), revealed=(VOLUME,)))
     assert "<|im_start|>user\n" in TOKENIZER.decode(list(ids))
     assert '"volume"' in TOKENIZER.decode(list(ids))
 
@@ -72,7 +73,7 @@ class BrokenEngine:
 
 
 def test_an_engine_that_fails_is_data() -> None:
-    asked = TokenPolicy(BrokenEngine(), CHAT)
+    asked = TokenPolicy(CHAT, BrokenEngine())
     responses = asked.respond([Context(TASK, asked.open(TASK))] * 2, Sampling())
     assert [response.failed for response in responses] == [True, True]
     assert responses[0].text == ""

@@ -6,18 +6,20 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
-from fissile.evaluation.live import failure_reason
 
 from fissile.calls import Attempt, ToolCall
-from fissile.contexts import Context, current_turn
+from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, ScriptedPolicy, StubbornPolicy
-from fissile.environments.base import Verdict
+from fissile.environments.base import ErrorProtocol, Verdict
+from fissile.environments.worlds import obeying
 from fissile.errors import ErrorKind, ToolError
-from fissile.evaluation import LiveEpisode, evaluate_live
-from fissile.rollouts import Completion, End, ErrorProtocol, Limits, Rollout, Step
+from fissile.evaluation import EpisodeRecord, evaluate
+from fissile.evaluation.episodes import failure_reason
+from fissile.rollouts import Completion, End, Limits, Rollout, Step
+from fissile.serial import from_json, to_json
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
 
@@ -41,19 +43,18 @@ class Sly(ScriptedPolicy):
 
 def evaluated(
     policy: Policy, *tasks: Task, protocol: ErrorProtocol = ErrorProtocol.RECOVERY, **limits: int
-) -> list[LiveEpisode]:
-    episodes: list[LiveEpisode] = []
-    evaluate_live(
-        policy, tasks or (LIVE,), lambda task: Tally(), Sampling(), episodes.append, protocol, Limits(**limits)
-    )
+) -> list[EpisodeRecord]:
+    episodes: list[EpisodeRecord] = []
+    make = obeying(lambda task: Tally(), protocol.policy)
+    evaluate(policy, tasks or (LIVE,), make, Sampling(), episodes.append, Limits(**limits))
     return episodes
 
 
 def test_a_right_episode() -> None:
     (record,) = evaluated(CorruptedOraclePolicy(HERMES))
     assert (record.valid, record.reason, record.end, record.verdicts) == (True, "", "done", ("", "", ""))
-    assert [step["turn"] for step in record.steps] == [0, 0, 0, 0, 1, 2, 2, 2, 2]
-    assert record.steps[1]["results"] == ["1"]
+    assert [step.turn for step in record.steps] == [0, 0, 0, 0, 1, 2, 2, 2, 2]
+    assert record.steps[1].results == ("1",)
     episode = record.episode("environment", "17")
     assert episode is not None
     assert (episode.correct, episode.cluster, episode.feedback) == (True, "17", "environment")
@@ -73,7 +74,7 @@ def test_a_silent_mistake() -> None:
 
 def test_who_calls_nothing_is_blamed_for_it() -> None:
     (record,) = evaluated(Deaf(HERMES))
-    assert [step["silent"] for step in record.steps] == [True, False, False]
+    assert [step.silent for step in record.steps] == [True, False, False]
     episode = record.episode("", "")
     assert episode is not None
     assert (len(episode.attempts), episode.silent, episode.first_correct) == (1, (0,), False)
@@ -86,13 +87,13 @@ class Quitter(ScriptedPolicy):
     wrong: str = '<tool_call>{"name": "subtract", "arguments": {}}</tool_call>'
 
     def write(self, context: Context, sampling: Sampling) -> str:
-        return self.closing if current_turn(context.dialogue) else self.wrong
+        return self.closing if context.current else self.wrong
 
 
 @pytest.mark.parametrize("wrong", [Quitter(HERMES).wrong, "<tool_call>{"])
 def test_who_gives_up_is_not_right(wrong: str) -> None:
     (record,) = evaluated(Quitter(HERMES, wrong=wrong))
-    assert [step["silent"] for step in record.steps] == [False] * 6  # the failed call told what is wrong
+    assert [step.silent for step in record.steps] == [False] * 6  # the failed call told what is wrong
     episode = record.episode("environment", "")
     assert episode is not None
     assert episode.turns == (0, 0, 1, 2, 2)  # in the second turn nothing was wanted
@@ -108,8 +109,8 @@ def test_an_episode_without_an_attempt() -> None:
         def judge(self, turn: int) -> Verdict:
             return Verdict()
 
-    episodes: list[LiveEpisode] = []
-    evaluate_live(Deaf(HERMES), [quiet], lambda task: Content(), Sampling(), episodes.append)
+    episodes: list[EpisodeRecord] = []
+    evaluate(Deaf(HERMES), [quiet], lambda task: Content(), Sampling(), episodes.append)
     assert episodes[0].valid
     assert episodes[0].episode("", "") is None
 
@@ -118,11 +119,11 @@ def test_an_episode_without_an_attempt() -> None:
 def test_the_record_survives_json(protocol: ErrorProtocol) -> None:
     for policy in (CorruptedOraclePolicy(HERMES), StubbornPolicy(HERMES, give_up_after=2), Sly(HERMES)):
         (record,) = evaluated(policy, protocol=protocol)
-        assert LiveEpisode.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+        assert from_json(EpisodeRecord, json.loads(json.dumps(to_json(record)))) == record
 
 
 def step(turn: int, attempt: Attempt | None = None) -> Step:
-    return Step(Context(LIVE, (), turn=turn), Completion(()), attempt or Attempt(""))
+    return Step(Context(LIVE, (), (Exchange(Attempt("")),) * turn), Completion(()), attempt or Attempt(""))
 
 
 WRONG = Verdict((ToolError(ErrorKind.WRONG_STATE, "wrong"),), "state")
@@ -143,7 +144,7 @@ MISSING = Verdict((ToolError(ErrorKind.MISSING_CALL, "none"),), "empty")
 def test_why_an_episode_is_not_valid(end: End, verdicts: tuple[Verdict, ...], reason: str) -> None:
     rollout = Rollout((step(0), step(1)), end, verdicts)
     assert failure_reason(rollout) == reason
-    assert LiveEpisode.of(rollout).valid is (reason == "")
+    assert EpisodeRecord.of(rollout).valid is (reason == "")
 
 
 def test_a_cut_in_the_last_turn_goes_unnoticed_where_the_world_is_right() -> None:
@@ -161,7 +162,7 @@ def test_attempts_are_calls_errors_and_what_is_blamed() -> None:
         verdicts=(Verdict(), WRONG),
         silent=(3,),
     )
-    episode = LiveEpisode.of(rollout).episode("", "")
+    episode = EpisodeRecord.of(rollout).episode("", "")
     assert episode is not None
     assert [attempt.text for attempt in episode.attempts] == ["a", "So", "bye"]
     assert (episode.turns, episode.silent) == ((0, 0, 1), (2,))

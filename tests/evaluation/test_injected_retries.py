@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fissile.engines.attempts import Attempter
-
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.environments import SingleStep
-from fissile.evaluation import evaluate_recovery
-from fissile.feedback import get_source
+from fissile.engines.injection import InjectionSettings, Injector
+from fissile.engines.sampler import Sampler
+from fissile.engines.token_policy import TokenPolicy
+from fissile.evaluation import EpisodeRecord, evaluate
+from fissile.feedback import Diagnoser, get_source
 from fissile.metrics import Episode, evaluate_episodes
-from fissile.rollouts import Completion, InjectionSettings, StopReason
+from fissile.rollouts import Completion, Limits, StopReason
 from fissile.tasks import ExpectedCall, Task
 from tiny import AREA, tiny_tokenizer
 
 HERMES = HermesDialect()
 CHAT = ChatFormat(tiny_tokenizer(), HERMES)
-ATTEMPTER = Attempter(CHAT, SingleStep(HERMES))
 TASKS = [
     Task(
         f"t{n}",
@@ -43,8 +42,24 @@ def wrong(prompt: Sequence[int], sample: int = 0) -> tuple[int, ...]:
 def evaluated(
     engine: ScriptedEngine, asked: InjectionSettings | None, retries: int = 1, samples: int = 1
 ) -> list[Episode]:
-    source = get_source("service")
-    return evaluate_recovery(engine, ATTEMPTER, TASKS, source, Sampling(), retries, samples, injection=asked)
+    sampler, diagnoser = Sampler(CHAT, limits=Limits(retries=retries)), Diagnoser(get_source("service"))
+    make = sampler.make_environment
+    injector = Injector(asked or InjectionSettings(), HERMES, sampler.writer, make, sampler.limits, diagnoser)
+    records: list[EpisodeRecord] = []
+    evaluate(
+        TokenPolicy(CHAT, engine),
+        TASKS,
+        make,
+        Sampling(),
+        records.append,
+        sampler.limits,
+        samples=samples,
+        inject=injector.begin_turn if asked else lambda rollout: None,
+        diagnoser=diagnoser,
+    )
+    records.sort(key=lambda record: int(record.task_id[1:]))
+    episodes = [record.episode("service") for record in records]
+    return [episode for episode in episodes if episode is not None]
 
 
 def test_the_oracle_recovers_from_every_forced_failure_and_the_stubborn_from_none() -> None:

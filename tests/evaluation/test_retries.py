@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 import pytest
-from fissile.engines.attempts import Attempter
 
 from fissile.dialects import ChatFormat, get_dialect
-from fissile.engines import Sampling, ScriptedEngine
-from fissile.environments import SingleStep
-from fissile.evaluation import evaluate_recovery
+from fissile.engines import Engine, Sampling, ScriptedEngine
+from fissile.engines.token_policy import TokenPolicy
+from fissile.environments.worlds import make_environment
+from fissile.evaluation import EpisodeRecord, evaluate
 from fissile.feedback import Diagnoser, Failure, NoDiagnosis, get_source
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
-from fissile.rollouts import Completion
+from fissile.rollouts import Completion, Limits
 from fissile.serial import from_json, to_json
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
@@ -31,28 +31,45 @@ RIGHT = '<tool_call>\n{{"name": "area", "arguments": {{"side": {n}}}}}\n</tool_c
 WRONG = '<tool_call>\n{"name": "area", "arguments": {"side": "none"}}\n</tool_call>'
 
 
-def attempter() -> Attempter:
-    dialect = get_dialect("hermes")
-    return Attempter(ChatFormat(tiny_tokenizer(), dialect), SingleStep(dialect))
+CHAT = ChatFormat(tiny_tokenizer(), get_dialect("hermes"))
 
 
-def policy(chat: ChatFormat, *, first: bool, second: bool, third: bool) -> ScriptedEngine:
+def evaluated(engine: Engine, diagnoser: Diagnoser, retries: int, samples: int = 1) -> list[EpisodeRecord]:
+    records: list[EpisodeRecord] = []
+    evaluate(
+        TokenPolicy(CHAT, engine),
+        TASKS,
+        make_environment,
+        Sampling(),
+        records.append,
+        Limits(retries=retries),
+        samples=samples,
+        diagnoser=diagnoser,
+    )
+    return records
+
+
+def episodes_of(records: Sequence[EpisodeRecord], feedback: str = "service") -> list[Episode]:
+    made = [record.episode(feedback) for record in records]
+    return [episode for episode in made if episode is not None]
+
+
+def policy(*, first: bool, second: bool, third: bool) -> ScriptedEngine:
     """Right or wrong at its first, second and third attempt, told from the number of diagnoses in its context."""
     right_at = (first, second, third)
 
     def script(prompt: Sequence[int], sample: int) -> tuple[int, ...]:
-        text = chat.tokenizer.decode(prompt)
+        text = CHAT.tokenizer.decode(prompt)
         n = text.split("Square of side ")[1][0]
         attempt = text.count('"code"')
-        return chat.completion_ids(RIGHT.format(n=n) if right_at[attempt] else WRONG)
+        return CHAT.completion_ids(RIGHT.format(n=n) if right_at[attempt] else WRONG)
 
     return ScriptedEngine(script)
 
 
 def measure(*, first: bool, second: bool, third: bool, retries: int = 2, samples: int = 1) -> RecoveryReport:
-    made = attempter()
-    engine = policy(made.chat, first=first, second=second, third=third)
-    episodes = evaluate_recovery(engine, made, TASKS, get_source("service"), Sampling(), retries, samples)
+    engine = policy(first=first, second=second, third=third)
+    episodes = episodes_of(evaluated(engine, Diagnoser(get_source("service")), retries, samples))
     assert len(episodes) == len(TASKS) * samples
     return evaluate_episodes(episodes)
 
@@ -98,9 +115,7 @@ def test_samples_are_episodes_of_one_cluster() -> None:
 
 
 def test_an_episode_whose_retry_is_lost_counts_in_no_rate_of_how_episodes_end() -> None:
-    made = attempter()
-    lost: list[str] = []
-    right = policy(made.chat, first=False, second=True, third=True)
+    right = policy(first=False, second=True, third=True)
 
     class LosesOne:
         calls = 0
@@ -110,9 +125,9 @@ def test_an_episode_whose_retry_is_lost_counts_in_no_rate_of_how_episodes_end() 
             done = right.generate(prompts, sampling, samples)
             return [Completion.of_failure("timeout", "gone"), *done[1:]] if self.calls == 2 else done
 
-    episodes = evaluate_recovery(LosesOne(), made, TASKS, get_source("service"), Sampling(), 2, lost=lost)
-    report = evaluate_episodes([from_json(Episode, to_json(episode)) for episode in episodes])
-    assert lost == ["timeout: gone"]
+    records = evaluated(LosesOne(), Diagnoser(get_source("service")), 2)
+    report = evaluate_episodes([from_json(Episode, to_json(episode)) for episode in episodes_of(records)])
+    assert [record.lost for record in records if record.is_lost] == ["timeout: gone"]
     assert report.first_attempt_accuracy.den == 6
     assert (report.recovery_rate.num, report.recovery_rate.den, report.final_accuracy.den) == (5, 5, 5)
 
@@ -131,11 +146,10 @@ class Asked:
 
 
 def test_the_source_is_asked_once_a_round_and_may_fail() -> None:
-    made, source = attempter(), Asked()
-    engine = policy(made.chat, first=False, second=False, third=False)
+    source = Asked()
+    engine = policy(first=False, second=False, third=False)
     diagnoser = Diagnoser(source, get_source("service"))
-    episodes = evaluate_recovery(engine, made, TASKS, diagnoser, Sampling(), retries=2)
+    episodes = episodes_of(evaluated(engine, diagnoser, 2), "asked")
     assert source.batches == [6, 6]
     assert diagnoser.report() == {"source": "asked", "diagnosed": 12, "leaks": {}, "fallbacks": {"tired": 12}}
-    assert {episode.feedback for episode in episodes} == {"asked"}
     assert [len(episode.attempts) for episode in episodes] == [3] * 6

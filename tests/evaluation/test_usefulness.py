@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 
-from fissile.engines.attempts import Attempter
-
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.engines.injection import SingleStepInjector
-from fissile.environments import SingleStep
+from fissile.engines.injection import InjectionSettings, Injector
+from fissile.engines.sampler import Sampler
 from fissile.evaluation.usefulness import advantage, failed_first_attempts, next_attempts, usefulness_report
 from fissile.faults import Fault
 from fissile.feedback import Diagnoser, FixedMessage, get_source
 from fissile.metrics import Episode
-from fissile.rollouts import InjectionSettings
 from tiny import squares, tiny_tokenizer
 
 DIALECT = HermesDialect()
 CHAT = ChatFormat(tiny_tokenizer(), DIALECT)
-ATTEMPTER = Attempter(CHAT, SingleStep(DIALECT))
+SAMPLER = Sampler(CHAT)
 TASKS = squares(6)
 
 
@@ -32,9 +29,9 @@ def reader(prompt: Sequence[int], sample: int) -> tuple[int, ...]:
 
 def episodes(source: object, samples: int = 3) -> list[Episode]:
     engine = ScriptedEngine(reader)
-    failed = failed_first_attempts(engine, ATTEMPTER, TASKS, Sampling(), samples=2)
+    failed = failed_first_attempts(engine, SAMPLER, TASKS, Sampling(), samples=2)
     assert [step.context.task.id for step in failed] == ["t1", "t2", "t3", "t4", "t5"]
-    return next_attempts(engine, ATTEMPTER, failed, Diagnoser(source), Sampling(), samples)  # type: ignore[arg-type]
+    return next_attempts(engine, SAMPLER, failed, Diagnoser(source), Sampling(), samples)  # type: ignore[arg-type]
 
 
 def test_a_source_that_helps_is_told_from_one_that_does_not() -> None:
@@ -51,10 +48,11 @@ def test_a_source_that_helps_is_told_from_one_that_does_not() -> None:
 
 def test_injected_failures_are_told_apart_from_the_policys_own() -> None:
     engine, settings = ScriptedEngine(reader), InjectionSettings(rate=1.0, faults=(Fault.WRONG_TYPE,))
-    injector = SingleStepInjector(settings, ATTEMPTER, Diagnoser(FixedMessage()))
-    forced = injector.failures([ATTEMPTER.context(task) for task in TASKS])
+    make, diagnoser = SAMPLER.make_environment, Diagnoser(FixedMessage())
+    injector = Injector(settings, DIALECT, SAMPLER.writer, make, diagnoser=diagnoser)
+    forced = injector.failures([SAMPLER.context(task) for task in TASKS])
     diagnoser = Diagnoser(get_source("rules"))
-    made = next_attempts(engine, ATTEMPTER, forced, diagnoser, Sampling(), 2, injected=True)
+    made = next_attempts(engine, SAMPLER, forced, diagnoser, Sampling(), 2, injected=True)
     report = usefulness_report({"rules": [*made, *episodes(get_source("rules"), 1)]})["rules"]
     assert len(forced) == len(TASKS)
     assert report["injected"]["next_attempt_recovery_rate"]["den"] == 2 * len(TASKS)
