@@ -69,7 +69,7 @@ class Check:
             self.seconds -= time.process_time() - start
 
     def violations(self, validator: Any, value: JSON) -> list[ValidationError]:
-        """What a `validator_of` a schema finds wrong with a value, in jsonschema's terms; LimitError if it takes long."""
+        """What a `validator_of` a schema finds wrong, as jsonschema says it; LimitError if it takes too long."""
         token = _check.set(self)
         try:
             return list(validator.iter_errors(value))

@@ -116,13 +116,14 @@ def _single(found: regex.Match[str]) -> str:
     if found["items"] is not None:
         return _brackets(found["negated"], found["items"])
     if found["plain"]:
-        return r"\Z" if found[0] == "$" else found[0] if found[0] in "^|*+?." else _literal(found[0])
+        letter = str(found[0])
+        return r"\Z" if letter == "$" else letter if letter in "^|*+?." else _literal(letter)
     if found["reference"]:
         return f"(?P={found['reference'].replace('$', '_')})"
     if letter in _ANCHORS:
         return _ANCHORS[letter]
     if letter.isdigit() and letter != "0":
-        return found[0]
+        return rf"\{letter}"
     code = _set(found)
     return f"[{code}]" if code else _literal(_character(found))
 
@@ -147,7 +148,7 @@ def _brackets(negated: str, items: str) -> str:
 
 def _set(found: regex.Match[str]) -> str:
     r"""The characters that `\d`, `\W` or `\p{L}` stand for, to be put into brackets; "" for a single one."""
-    return found[0] if found["property"] else _SETS.get(found["letter"], "")
+    return str(found[0]) if found["property"] else _SETS.get(found["letter"], "")
 
 
 def _character(found: regex.Match[str]) -> str:
