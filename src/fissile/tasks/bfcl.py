@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,30 +65,37 @@ class BFCLTasks:
 
 
 def load_bfcl(categories: Sequence[str] = ONE_CALL_CATEGORIES, folder: Path | None = None) -> BFCLTasks:
-    """The tasks of some categories, without the unsatisfiable ones.
+    """The tasks of some of `CATEGORIES`, without the unsatisfiable ones.
 
-    Args:
-        categories: names out of `CATEGORIES`.
-        folder: where the package folder `bfcl_eval` lies; None means the cached asset, fetched on first use.
+    `folder` is where the package folder `bfcl_eval` lies; None means the cached asset, fetched on first use.
 
     Raises:
         DataError: an unknown category, or a file that cannot be read.
         AssetError: the asset cannot be fetched.
     """
+    return load_entries(categories, CATEGORIES, "a BFCL category of Fissile", folder, _task)
+
+
+MakeTask = Callable[[dict[str, JSON], JSON, str, Path], Task]
+"""(entry, its possible answer or None, category, data folder) -> the task; DataError where the entry cannot be used."""
+
+
+def load_entries(
+    categories: Sequence[str], known: Sequence[str], kind: str, folder: Path | None, make: MakeTask
+) -> BFCLTasks:
+    """What `make` makes of the entries of some categories; as `load_bfcl`."""
     for category in categories:
-        if category not in CATEGORIES:
-            raise DataError(f"'{category}' is not a BFCL category of Fissile. Choose among {', '.join(CATEGORIES)}.")
+        if category not in known:
+            raise DataError(f"'{category}' is not {kind}. Choose among {', '.join(known)}.")
     root = (folder or assets.bfcl_path()) / "bfcl_eval" / "data"
     tasks: list[Task] = []
     excluded: dict[str, str] = {}
     for category in dict.fromkeys(categories):
-        truths = {entry["id"]: entry["ground_truth"] for entry in _read(root / "possible_answer", category)}
-        for entry in _read(root, category):
-            if entry["id"] in UNSATISFIABLE:
-                excluded[entry["id"]] = UNSATISFIABLE[entry["id"]]
-                continue
+        name = f"BFCL_v4_{category}.json"
+        truths = {entry["id"]: entry["ground_truth"] for entry in json_lines(root / "possible_answer" / name)}
+        for entry in json_lines(root / name):
             try:
-                tasks.append(_task(entry, truths.get(entry["id"]), category))
+                tasks.append(make(entry, truths.get(entry["id"]), category, root))
             except DataError as error:
                 excluded[entry["id"]] = str(error)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -96,16 +103,18 @@ def load_bfcl(categories: Sequence[str] = ONE_CALL_CATEGORIES, folder: Path | No
     return BFCLTasks(tuple(tasks), excluded)
 
 
-def _read(folder: Path, category: str) -> list[dict[str, JSON]]:
-    path = folder / f"BFCL_v4_{category}.json"
+def json_lines(path: Path) -> list[dict[str, JSON]]:
+    """The objects of a file of BFCL's."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}). Remove its asset folder and run `fissile fetch`.") from error
 
 
-def _task(entry: dict[str, JSON], truth: list[JSON] | None, category: str) -> Task:
+def _task(entry: dict[str, JSON], truth: JSON, category: str, _root: Path) -> Task:
     """One entry and its possible answer as a task."""
+    if entry["id"] in UNSATISFIABLE:
+        raise DataError(UNSATISFIABLE[entry["id"]])
     if not truth:
         raise DataError("The entry has no possible answer.")
     tools = tuple(tool_from_doc(doc) for doc in entry["function"])
