@@ -41,11 +41,7 @@ class Sides:
 
 
 def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
-    """The tasks of a configuration, with every fault of theirs.
-
-    Args:
-        config: of the run.
-        tools: the user's, where `tasks.tools` names a file.
+    """The tasks of a configuration, with every fault of theirs; `tools` are the user's, of the file `tasks.tools`.
 
     Raises:
         DataError: the source as a whole cannot be read.
@@ -67,13 +63,7 @@ def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
 
 
 def sides_of(config: RunConfig, tasks: Sequence[Task], fits: Fits = lambda task: True) -> Sides:
-    """Split the tasks as a run does.
-
-    Args:
-        config: of the run.
-        tasks: of `read_source`.
-        fits: which tasks, or turns of live scenarios, are short enough.
-    """
+    """Split the tasks of `read_source` as a run does; `fits`: which ones, or turns of scenarios, are short enough."""
     split = _whole_split(config, tasks) if config.is_live or config.tasks.source == PROCEDURAL else None
     if config.is_live and split is not None:
         turns = [instance for task in split.train for instance in instances(task)]
