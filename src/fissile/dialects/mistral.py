@@ -50,13 +50,9 @@ _EXAMPLE = ToolCall("function_name", {"argument": "value"}, "")
 
 @dataclass(frozen=True)
 class MistralDialect:
-    """Calls behind `[TOOL_CALLS]`.
+    """Calls behind `[TOOL_CALLS]`."""
 
-    Attributes:
-        form: how `render_calls` writes them; both forms are read.
-    """
-
-    form: Form = "list"
+    form: Form = "list"  # how `render_calls` writes them; both forms are read
 
     name = "mistral"
     end_markers = ()

@@ -47,15 +47,10 @@ UNSATISFIABLE: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class BFCLTasks:
-    """What was loaded.
+    """What was loaded."""
 
-    Attributes:
-        tasks: in the order of the categories and files; ids unique.
-        excluded: id of an entry that cannot be used, to the reason.
-    """
-
-    tasks: tuple[Task, ...]
-    excluded: Mapping[str, str]
+    tasks: tuple[Task, ...]  # in the order of the categories and files; ids unique
+    excluded: Mapping[str, str]  # id of an entry that cannot be used, to the reason
 
     @property
     def remarks(self) -> Counter[str]:

@@ -93,23 +93,14 @@ def row_of_text(where: str, name: str, line: str) -> Row:
 
 @dataclass
 class RowReader:
-    """Reads the rows of one source.
+    """Reads the rows of one source."""
 
-    Attributes:
-        source: its name.
-        given: for the tasks that do not bring their own.
-        remarks: counts what is left out.
-        truths: the keys of the arguments that the truths hold as objects.
-        history: the keys of the arguments of earlier calls, in messages.
-        setups: the keys of the worlds' setups.
-    """
-
-    source: str
-    given: Given
-    remarks: Remarks
-    truths: Census = field(default_factory=Census)
-    history: Census = field(default_factory=Census)
-    setups: Census = field(default_factory=Census)
+    source: str  # its name
+    given: Given  # for the tasks that do not bring their own
+    remarks: Remarks  # counts what is left out
+    truths: Census = field(default_factory=Census)  # the keys of the arguments that the truths hold as objects
+    history: Census = field(default_factory=Census)  # the keys of the arguments of earlier calls, in messages
+    setups: Census = field(default_factory=Census)  # the keys of the worlds' setups
 
     def count(self, record: JSON) -> None:
         """Take a record into account for what its nulls may mean."""

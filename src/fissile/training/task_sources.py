@@ -25,19 +25,12 @@ Fits = Callable[[Task], bool]
 
 @dataclass(frozen=True)
 class Sides:
-    """The tasks of a run.
+    """The tasks of a run."""
 
-    Attributes:
-        split: all three sides: of the tasks that fit, or of whole live scenarios.
-        train: what is trained on: tasks, or those turns of live scenarios that fit.
-        evaluated: the held-out tasks that are measured.
-        count: tasks, or turns of the training scenarios, before those that do not fit are left out.
-    """
-
-    split: Split
-    train: tuple[Task, ...]
-    evaluated: tuple[Task, ...]
-    count: int
+    split: Split  # all three sides: of the tasks that fit, or of whole live scenarios
+    train: tuple[Task, ...]  # what is trained on: tasks, or those turns of live scenarios that fit
+    evaluated: tuple[Task, ...]  # the held-out tasks that are measured
+    count: int  # tasks, or turns of the training scenarios, before those that do not fit are left out
 
 
 def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
