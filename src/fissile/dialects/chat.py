@@ -64,11 +64,6 @@ class ChatFormat:
     ) -> None:
         """Probe the template.
 
-        Args:
-            tokenizer: the tokenizer, with its chat template.
-            dialect: the tool-call format of the responses.
-            template_options: variables of the template, handed to every rendering.
-
         Raises:
             ModelError: the tokenizer has no chat template, or one that does not know an option, or that cannot show
                 what every task has: the user's words, a system message and tools, the assistant's words, results.

@@ -24,7 +24,7 @@ from fissile.dialects.json_calls import (
     json_end,
     json_marks,
 )
-from fissile.dialects.prompting import with_system_text
+from fissile.dialects.prompting import Instructing, call_bodies
 from fissile.dialects.responses import THINK_TAGS, call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool, json_type
@@ -40,16 +40,14 @@ _HEAD = re.compile(r"(?P<name>[^\[\]{}\n]*+)(?:\[CALL_ID\][^\[\]{}\n]*+)?+(?:\[A
 _NO_ARGUMENTS = re.compile(r'(?:null|"[ \t]*+"|)\s*+(?=\[TOOL_CALLS\]|\Z)')
 _CONTROL_TOKEN = re.compile(r"\[(?:CALL_ID|ARGS)\]")
 
+_EXAMPLE = ToolCall("function_name", {"argument": "value"}, "")
 _INSTRUCTIONS = """\
 You can call the functions below. To call them, answer with the calls and nothing else, in the format
-{example}
-
-{tools}"""
-_EXAMPLE = ToolCall("function_name", {"argument": "value"}, "")
+"""
 
 
 @dataclass(frozen=True)
-class MistralDialect:
+class MistralDialect(Instructing):
     """Calls behind `[TOOL_CALLS]`."""
 
     form: Form = "list"  # how `render_calls` writes them; both forms are read
@@ -57,12 +55,10 @@ class MistralDialect:
     name = "mistral"
     end_markers = ()
 
-    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-        """`messages` with tools and format in the system prompt; see the protocol."""
-        if not tools:
-            return list(messages)
-        text = _INSTRUCTIONS.format(example=self.render_calls([_EXAMPLE]), tools=self.announce(tools))
-        return with_system_text(messages, text)
+    @property
+    def instructions(self) -> str:  # type: ignore[override]
+        """With an example in either form."""
+        return f"{_INSTRUCTIONS}{self.render_calls([_EXAMPLE]).replace('{', '{{').replace('}', '}}')}\n\n{{tools}}"
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """One JSON list of the schemas between Mistral's own tokens, as its templates write it before a user turn."""
@@ -87,10 +83,7 @@ class MistralDialect:
 
 
 def _render_list(calls: Sequence[ToolCall]) -> str:
-    bodies = (
-        dump({"name": call.name, "arguments": call.arguments}) if call.is_well_formed else call.text for call in calls
-    )
-    return f"{_TAG} [{', '.join(bodies)}]"
+    return f"{_TAG} [{', '.join(call_bodies(calls))}]"
 
 
 def _render_args(calls: Sequence[ToolCall]) -> str:

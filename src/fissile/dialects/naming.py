@@ -20,13 +20,8 @@ def can_call(dialect: Dialect, name: str, arguments: tuple[str, ...] = ()) -> bo
 def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool], others: Iterable[Dialect] = ()) -> None:
     """Raise where a tool cannot be called in a dialect: no response could ever be right.
 
-    Args:
-        dialect: of the responses.
-        tools: that are offered.
-        others: dialects to be named where they can.
-
     Raises:
-        DataError: it names the first such tool, the dialect, and those that can call it.
+        DataError: it names the first such tool, the dialect, and those of the `others` that can call it.
     """
     for tool in tools:
         arguments = tuple(tool.properties)
