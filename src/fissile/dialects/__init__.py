@@ -35,11 +35,7 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def get_dialect(name: str) -> Dialect:
-    """The dialect of that name.
-
-    Raises:
-        ConfigError: there is none; the message lists the names.
-    """
+    """The dialect of that name. Raises ConfigError: there is none; the message lists the names."""
     try:
         return DIALECTS[name]
     except KeyError:

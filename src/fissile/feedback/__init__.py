@@ -31,11 +31,7 @@ SOURCES: dict[str, FeedbackSource] = {
 
 
 def get_source(name: str) -> FeedbackSource:
-    """The feedback source of that name, out of those that need no model.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The feedback source of that name, out of those that need no model. Raises ConfigError: there is none."""
     if name not in SOURCES:
         raise ConfigError(
             f"There is no feedback source '{name}'. Choose one of {', '.join(SOURCES)}; or, for a model, hand over a "

@@ -85,11 +85,7 @@ class Diagnoser:
         return {"diagnosed": self.diagnosed, "leaks": dict(self.leaks), "fallbacks": dict(self.fallbacks)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`.
-
-        Raises:
-            RunError: these are no counts.
-        """
+        """The inverse of `state_dict`. Raises RunError: these are no counts."""
         try:
             self.diagnosed = int(state["diagnosed"])
             self.leaks = Counter({str(reason): int(count) for reason, count in state["leaks"].items()})

@@ -76,11 +76,7 @@ def load_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None
 
 
 def read_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None = None) -> Reading:
-    """As `load_jsonl`, with every fault of the lines.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """As `load_jsonl`, with every fault of the lines. Raises DataError: the file cannot be read."""
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -57,11 +57,7 @@ def read_messages(
 
 
 def require_open_end(messages: Sequence[Message]) -> None:
-    """Refuse messages that leave the model nothing to answer.
-
-    Raises:
-        DataError: the assistant has the last word.
-    """
+    """Refuse messages that leave the model nothing to answer. Raises DataError: the assistant has the last word."""
     if messages and messages[-1]["role"] == "assistant":
         raise DataError(
             "the last message is the assistant's, so nothing is left to be answered; move its calls to 'ground_truth', "

@@ -119,11 +119,7 @@ class RowReader:
             self.setups.count(world["setup"])
 
     def task(self, row: Row) -> Task:
-        """The task of a row.
-
-        Raises:
-            DataError: it is none; the message says where it stands.
-        """
+        """The task of a row. Raises DataError: it is none; the message says where it stands."""
         with _at(row.where):
             if not isinstance(row.record, dict):
                 raise DataError("a task must be a JSON object with 'messages', 'tools' and 'ground_truth'")

@@ -66,11 +66,7 @@ def split_scenarios(
 
 
 def scenario_index(task: Task) -> int:
-    """The index of a task's scenario, 0 to 199.
-
-    Raises:
-        DataError: the task is not of BFCL's multi-turn categories.
-    """
+    """The index of a task's scenario, 0 to 199. Raises DataError: the task is not of BFCL's multi-turn categories."""
     match = re.fullmatch(r"multi_turn_[a-z_]+_(\d+)(#\d+)?", task.id)
     if match is None:
         raise DataError(f"Task '{task.id}' is not a multi-turn task of BFCL. Load them with load_bfcl_multi_turn.")

@@ -142,11 +142,7 @@ class Schema:
 
 
 def _of_an_object(schema: JSON) -> dict[str, Any]:
-    """The schema with `type: object`, which may go without saying.
-
-    Raises:
-        NoObjectError: it is for something else.
-    """
+    """The schema with `type: object`, which may go without saying. Raises NoObjectError: it is for something else."""
     if schema in ({}, None):
         return {"type": "object", "properties": {}}
     if isinstance(schema, dict):

@@ -68,11 +68,7 @@ class Loggers:
         return self._settings.project or os.environ.get("WANDB_PROJECT") or PROJECT
 
     def __enter__(self) -> Self:
-        """Check the loggers and make them.
-
-        Raises:
-            ConfigError: one is not installed, or cannot be used here.
-        """
+        """Check the loggers and make them. Raises ConfigError: one is not installed, or cannot be used here."""
         names = chosen(self._settings.report_to)
         if not names:
             if self._settings.report_to:
@@ -152,11 +148,7 @@ class Loggers:
 
 
 def chosen(names: list[str]) -> list[str]:
-    """The loggers that `training.report_to` asks for.
-
-    Raises:
-        ConfigError: one is not installed.
-    """
+    """The loggers that `training.report_to` asks for. Raises ConfigError: one is not installed."""
     available = set(get_available_reporting_integrations())
     if names == [ALL]:
         return sorted(available)
@@ -177,11 +169,7 @@ def _is_installed(package: str) -> bool:
 
 
 def make(name: str, folder: Path) -> Any:
-    """The callback of a logger.
-
-    Raises:
-        ConfigError: it cannot be used here; its own reason is told.
-    """
+    """The callback of a logger. Raises ConfigError: it cannot be used here; its own reason is told."""
     try:
         if name == "dvclive":
             live = importlib.import_module(name).Live(dir=str(folder / name))
