@@ -8,9 +8,8 @@ are read; `MistralDialect.form` says which is written. Source: mistral-common, `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from fissile.calls import ParsedResponse, ToolCall
@@ -33,7 +32,7 @@ Form = Literal["list", "args"]
 """`[TOOL_CALLS] [{...}, ...]` (versions 2 to 7) or `[TOOL_CALLS]name[ARGS]{...}` (from version 11 on)."""
 
 _TAG = "[TOOL_CALLS]"
-_REASONING_TAGS = MappingProxyType({**THINK_TAGS, "[THINK]": "[/THINK]"})
+_REASONING_TAGS = {**THINK_TAGS, "[THINK]": "[/THINK]"}
 _MARKS = call_marks(r"(?:\[TOOL_CALLS\]\s*+)++", _REASONING_TAGS)
 _JSON_MARKS = json_marks(r"\[TOOL_CALLS\]")
 _HEAD = re.compile(r"(?P<name>[^\[\]{}\n]*+)(?:\[CALL_ID\][^\[\]{}\n]*+)?+(?:\[ARGS\])?+\s*+")
@@ -66,7 +65,10 @@ class MistralDialect(Instructing):
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:
         """The calls in `form`; a malformed call is written as the model wrote it."""
-        return _RENDERERS[self.form](calls) if calls else ""
+        if self.form == "list":
+            return f"{_TAG} [{', '.join(call_bodies(calls))}]" if calls else ""
+        bodies = (f"{call.name}[ARGS]{dump(call.arguments)}" if call.is_well_formed else call.text for call in calls)
+        return "".join(f"{_TAG}{body}" for body in bodies)
 
     def render_result(self, content: str) -> Message:
         """A user turn; Mistral's own templates have a turn for results, and this is for templates that have none."""
@@ -80,18 +82,6 @@ class MistralDialect(Instructing):
         In a list that cannot be read to its end, the calls before the trouble are kept.
         """
         return split_response(text, _MARKS, _read_calls, _REASONING_TAGS)
-
-
-def _render_list(calls: Sequence[ToolCall]) -> str:
-    return f"{_TAG} [{', '.join(call_bodies(calls))}]"
-
-
-def _render_args(calls: Sequence[ToolCall]) -> str:
-    bodies = (f"{call.name}[ARGS]{dump(call.arguments)}" if call.is_well_formed else call.text for call in calls)
-    return "".join(f"{_TAG}{body}" for body in bodies)
-
-
-_RENDERERS: dict[Form, Callable[[Sequence[ToolCall]], str]] = {"list": _render_list, "args": _render_args}
 
 
 def _read_calls(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall] | None, int]:

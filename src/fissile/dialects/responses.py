@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from fissile.calls import ParsedResponse, ParseError, ToolCall
 
-THINK_TAGS: Mapping[str, str] = MappingProxyType({"<think>": "</think>"})
+THINK_TAGS: Mapping[str, str] = {"<think>": "</think>"}
 """Opening to closing tag of reasoning, for most models."""
 
 ReadCalls = Callable[[str, re.Match[str]], tuple[Sequence[ToolCall] | None, int]]

@@ -73,12 +73,7 @@ class Diagnoser:
 
     def report(self) -> dict[str, JSON]:
         """What became of all diagnoses, JSON-ready: the source's name, their number, leaks and fallbacks by reason."""
-        return {
-            "source": self.source.name,
-            "diagnosed": self.diagnosed,
-            "leaks": dict(self.leaks),
-            "fallbacks": dict(self.fallbacks),
-        }
+        return {"source": self.source.name, **self.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, JSON-ready."""

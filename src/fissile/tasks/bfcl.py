@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from fissile import assets
 from fissile.calls import JSON
@@ -34,14 +33,12 @@ CATEGORIES = (
 )
 """Every category whose truth is a list of Python calls."""
 
-UNSATISFIABLE: Mapping[str, str] = MappingProxyType(
-    {
-        "live_simple_106-63-0": "The truth accepts no value for auto_loan_payment_start, which 'record' requires.",
-        "live_simple_112-68-0": "The truth accepts no value for acc_routing_start, which 'record' requires.",
-        "live_multiple_862-181-3": "The truth needs journey_start_time, which 'Trains_1_FindTrains' does not take.",
-        "live_multiple_964-207-0": "The truth needs 'question', which 'transfer_to_human_agent' does not take.",
-    }
-)
+UNSATISFIABLE: Mapping[str, str] = {
+    "live_simple_106-63-0": "The truth accepts no value for auto_loan_payment_start, which 'record' requires.",
+    "live_simple_112-68-0": "The truth accepts no value for acc_routing_start, which 'record' requires.",
+    "live_multiple_862-181-3": "The truth needs journey_start_time, which 'Trains_1_FindTrains' does not take.",
+    "live_multiple_964-207-0": "The truth needs 'question', which 'transfer_to_human_agent' does not take.",
+}
 """Entries of which the official checker rejects every call that their own truth describes, and why (measured)."""
 
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from fissile import assets
@@ -27,34 +26,30 @@ from fissile.tools import Tool
 MULTI_TURN_CATEGORIES = tuple(f"multi_turn_{name}" for name in ("base", "miss_func", "miss_param", "long_context"))
 """In the order of the leaderboard; its multi-turn score is their plain mean."""
 
-DOC_FILES: Mapping[str, str] = MappingProxyType(
-    {
-        "GorillaFileSystem": "gorilla_file_system",
-        "MathAPI": "math_api",
-        "MessageAPI": "message_api",
-        "TicketAPI": "ticket_api",
-        "TradingBot": "trading_bot",
-        "TravelAPI": "travel_booking",
-        "TwitterAPI": "posting_api",
-        "VehicleControlAPI": "vehicle_control",
-    }
-)
+DOC_FILES: Mapping[str, str] = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MathAPI": "math_api",
+    "MessageAPI": "message_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "TwitterAPI": "posting_api",
+    "VehicleControlAPI": "vehicle_control",
+}
 """Class of the world to the name of its file of function docs, which is that of its source module, too."""
 
 NEW_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
 """What the user says where held-out functions are revealed (official: `constants/default_prompts.py`)."""
 
-NOISY_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        **{
-            f"multi_turn_base_{index}": "An answer that is faithful to the user is judged wrong."
-            for index in (4, 18, 133, 176, 187, 188)
-        },
-        "multi_turn_miss_func_33": "The function that is revealed is not used in its turn.",
-        "multi_turn_miss_func_49": "The truth of turn 1 calls 'tail', which is still held out.",
-        "multi_turn_miss_func_133": "The function that is revealed is not used in its turn.",
-    }
-)
+NOISY_LABELS: Mapping[str, str] = {
+    **{
+        f"multi_turn_base_{index}": "An answer that is faithful to the user is judged wrong."
+        for index in (4, 18, 133, 176, 187, 188)
+    },
+    "multi_turn_miss_func_33": "The function that is revealed is not used in its turn.",
+    "multi_turn_miss_func_49": "The truth of turn 1 calls 'tail', which is still held out.",
+    "multi_turn_miss_func_133": "The function that is revealed is not used in its turn.",
+}
 """Entries whose truth is doubtful, and why: a screen, not an audit. They are loaded like the others."""
 
 Docs = Literal["full", "brief"]
