@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
@@ -33,10 +32,6 @@ class Ratio:
     rate: float | None
     low: float | None
     high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {"num": self.num, "den": self.den, "rate": self.rate, "low": self.low, "high": self.high}
 
 
 def proportion(observations: Iterable[Observation]) -> Ratio:

@@ -40,11 +40,7 @@ def listed(value: Any) -> Any:
 
 
 def known(names: list[str]) -> list[str]:
-    """The names, each once.
-
-    Raises:
-        ValueError: one is unknown, or stands beside "all" or "none".
-    """
+    """The names, each once. Raises ValueError: one is unknown, or stands beside "all" or "none"."""
     for name in names:
         if name in (ALL, NONE) and len(names) > 1:
             raise ValueError(f"'{name}' stands alone, or name the loggers one by one")

@@ -23,17 +23,11 @@ Results = Literal["tool", "dialect", "user"]
 
 @dataclass(frozen=True)
 class Arrangement:
-    """One way to put messages.
+    """One way to put messages."""
 
-    Attributes:
-        results: who writes tool results.
-        folded: what the system says stands before the user's next words, in one turn.
-        merged: what one side says in a row is one turn, with a blank line between.
-    """
-
-    results: Results
-    folded: bool = False
-    merged: bool = False
+    results: Results  # who writes tool results
+    folded: bool = False  # what the system says stands before the user's next words, in one turn
+    merged: bool = False  # what one side says in a row is one turn, with a blank line between
 
     def __call__(self, dialect: Dialect, messages: Sequence[Message]) -> list[Message]:
         """The messages as they go to the template: text only, calls written by the dialect."""

@@ -17,8 +17,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fissile.calls import ParsedResponse, ToolCall
-from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, decode_call, dump, json_end, json_marks
-from fissile.dialects.prompting import function_lines, instructed
+from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, decode_call, json_end, json_marks
+from fissile.dialects.prompting import Instructing, call_bodies, function_lines
 from fissile.dialects.responses import call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool
@@ -41,15 +41,12 @@ For each function call, return a JSON object with function name and arguments wi
 
 
 @dataclass(frozen=True)
-class HermesDialect:
+class HermesDialect(Instructing):
     """`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, after Nous Hermes 2 Pro and Qwen 2.5 and 3."""
 
     name = "hermes"
+    instructions = _INSTRUCTIONS
     end_markers = ()
-
-    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-        """`messages` with tools and format in the system prompt, in Qwen's words, shortened; see the protocol."""
-        return instructed(messages, tools, _INSTRUCTIONS, self)
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """The schemas in `<tools>` tags, one a line."""
@@ -57,11 +54,7 @@ class HermesDialect:
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:
         """One tag a call, one below the other; a malformed call is written as the model wrote it."""
-        bodies = (
-            dump({"name": call.name, "arguments": call.arguments}) if call.is_well_formed else call.text
-            for call in calls
-        )
-        return "\n".join(f"{_OPEN}\n{body}\n{_CLOSE}" for body in bodies)
+        return "\n".join(f"{_OPEN}\n{body}\n{_CLOSE}" for body in call_bodies(calls))
 
     def render_result(self, content: str) -> Message:
         """A user turn with the content in `<tool_response>` tags, which every chat template can render."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from fissile.calls import JSON
@@ -45,9 +46,8 @@ _TOO_DEEP = f"the JSON is nested deeper than {MAX_DEPTH} levels"
 def json_marks(stop: str) -> re.Pattern[str]:
     """What `json_end` looks at in a text: strings, brackets, and what cannot stand outside a string.
 
-    Args:
-        stop: a regular expression for the dialect's own tags, which end a value that is not closed. It needs no
-            capturing groups and must match in time linear in the length of its match.
+    `stop` is a regular expression for the dialect's own tags, which end a value that is not closed. It needs no
+    capturing groups and must match in time linear in the length of its match.
     """
     # A string reaches to the end of the text when it is not closed.
     return re.compile(rf'(?P<stop>{stop}|\\)|"(?:[^"\\]++|\\.)*+"?|[{{}}\[\]]', re.DOTALL)
@@ -153,12 +153,10 @@ def _is_deeper(value: JSON, levels: int) -> bool:
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    keys: set[str] = set()
-    for key, _ in pairs:
-        if key in keys:
-            raise RejectedError(f"the key '{shorten(key)}' stands twice in one object")
-        keys.add(key)
-    return dict(pairs)
+    if len(unique := dict(pairs)) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise RejectedError(f"the key '{shorten(key)}' stands twice in one object")
+    return unique
 
 
 def _parse_int(digits: str) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from fissile.calls import ParsedResponse, ToolCall
-from fissile.dialects.json_calls import CALL_KEYS, CUT_OFF, RejectedError, decode_call, dump, json_end, json_marks
-from fissile.dialects.prompting import instructed, schema_lines
+from fissile.dialects.json_calls import CALL_KEYS, CUT_OFF, RejectedError, decode_call, json_end, json_marks
+from fissile.dialects.prompting import Instructing, call_bodies, schema_lines
 from fissile.dialects.responses import call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool
@@ -44,15 +44,12 @@ and do not use variables. Separate several calls with "; ".
 
 
 @dataclass(frozen=True)
-class LlamaJsonDialect:
+class LlamaJsonDialect(Instructing):
     """`{"name": ..., "parameters": {...}}`, after Llama 3.1, 3.2 and 3.3."""
 
     name = "llama3_json"
+    instructions = _INSTRUCTIONS
     end_markers = ("<|eom_id|>",)
-
-    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-        """`messages` with tools and format in the system prompt, in Llama's words, shortened; see the protocol."""
-        return instructed(messages, tools, _INSTRUCTIONS, self)
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """The schemas as JSON, one a line. In their outer object, as in Llama's prompts, they do not read as calls."""
@@ -60,10 +57,7 @@ class LlamaJsonDialect:
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:
         """One object a call, with "; " between them; a malformed call is written as the model wrote it."""
-        return "; ".join(
-            dump({"name": call.name, "parameters": call.arguments}) if call.is_well_formed else call.text
-            for call in calls
-        )
+        return "; ".join(call_bodies(calls, "parameters"))
 
     def render_result(self, content: str) -> Message:
         """A turn of the role "ipython", in which Llama 3 reads what its calls gave."""

@@ -8,9 +8,8 @@ are read; `MistralDialect.form` says which is written. Source: mistral-common, `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from fissile.calls import ParsedResponse, ToolCall
@@ -24,7 +23,7 @@ from fissile.dialects.json_calls import (
     json_end,
     json_marks,
 )
-from fissile.dialects.prompting import instructed
+from fissile.dialects.prompting import Instructing, call_bodies
 from fissile.dialects.responses import THINK_TAGS, call_marks, is_mentioned, malformed, split_response
 from fissile.tasks import Message
 from fissile.tools import Tool, json_type
@@ -33,37 +32,32 @@ Form = Literal["list", "args"]
 """`[TOOL_CALLS] [{...}, ...]` (versions 2 to 7) or `[TOOL_CALLS]name[ARGS]{...}` (from version 11 on)."""
 
 _TAG = "[TOOL_CALLS]"
-_REASONING_TAGS = MappingProxyType({**THINK_TAGS, "[THINK]": "[/THINK]"})
+_REASONING_TAGS = {**THINK_TAGS, "[THINK]": "[/THINK]"}
 _MARKS = call_marks(r"(?:\[TOOL_CALLS\]\s*+)++", _REASONING_TAGS)
 _JSON_MARKS = json_marks(r"\[TOOL_CALLS\]")
 _HEAD = re.compile(r"(?P<name>[^\[\]{}\n]*+)(?:\[CALL_ID\][^\[\]{}\n]*+)?+(?:\[ARGS\])?+\s*+")
 _NO_ARGUMENTS = re.compile(r'(?:null|"[ \t]*+"|)\s*+(?=\[TOOL_CALLS\]|\Z)')
 _CONTROL_TOKEN = re.compile(r"\[(?:CALL_ID|ARGS)\]")
 
+_EXAMPLE = ToolCall("function_name", {"argument": "value"}, "")
 _INSTRUCTIONS = """\
 You can call the functions below. To call them, answer with the calls and nothing else, in the format
-{example}
-
-{tools}"""
-_EXAMPLE = ToolCall("function_name", {"argument": "value"}, "")
+"""
 
 
 @dataclass(frozen=True)
-class MistralDialect:
-    """Calls behind `[TOOL_CALLS]`.
+class MistralDialect(Instructing):
+    """Calls behind `[TOOL_CALLS]`."""
 
-    Attributes:
-        form: how `render_calls` writes them; both forms are read.
-    """
-
-    form: Form = "list"
+    form: Form = "list"  # how `render_calls` writes them; both forms are read
 
     name = "mistral"
     end_markers = ()
 
-    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-        """`messages` with tools and format in the system prompt; see the protocol."""
-        return instructed(messages, tools, _INSTRUCTIONS, self, example=self.render_calls([_EXAMPLE]))
+    @property
+    def instructions(self) -> str:  # type: ignore[override]
+        """With an example in either form."""
+        return f"{_INSTRUCTIONS}{self.render_calls([_EXAMPLE]).replace('{', '{{').replace('}', '}}')}\n\n{{tools}}"
 
     def announce(self, tools: Sequence[Tool]) -> str:
         """One JSON list of the schemas between Mistral's own tokens, as its templates write it before a user turn."""
@@ -71,7 +65,10 @@ class MistralDialect:
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:
         """The calls in `form`; a malformed call is written as the model wrote it."""
-        return _RENDERERS[self.form](calls) if calls else ""
+        if self.form == "list":
+            return f"{_TAG} [{', '.join(call_bodies(calls))}]" if calls else ""
+        bodies = (f"{call.name}[ARGS]{dump(call.arguments)}" if call.is_well_formed else call.text for call in calls)
+        return "".join(f"{_TAG}{body}" for body in bodies)
 
     def render_result(self, content: str) -> Message:
         """A user turn; Mistral's own templates have a turn for results, and this is for templates that have none."""
@@ -85,21 +82,6 @@ class MistralDialect:
         In a list that cannot be read to its end, the calls before the trouble are kept.
         """
         return split_response(text, _MARKS, _read_calls, _REASONING_TAGS)
-
-
-def _render_list(calls: Sequence[ToolCall]) -> str:
-    bodies = (
-        dump({"name": call.name, "arguments": call.arguments}) if call.is_well_formed else call.text for call in calls
-    )
-    return f"{_TAG} [{', '.join(bodies)}]"
-
-
-def _render_args(calls: Sequence[ToolCall]) -> str:
-    bodies = (f"{call.name}[ARGS]{dump(call.arguments)}" if call.is_well_formed else call.text for call in calls)
-    return "".join(f"{_TAG}{body}" for body in bodies)
-
-
-_RENDERERS: dict[Form, Callable[[Sequence[ToolCall]], str]] = {"list": _render_list, "args": _render_args}
 
 
 def _read_calls(text: str, tag: re.Match[str]) -> tuple[Sequence[ToolCall] | None, int]:

@@ -21,10 +21,6 @@ def can_call(dialect: Dialect, name: str, arguments: tuple[str, ...] = ()) -> bo
 def refuse_unnameable(dialect: Dialect, tools: Iterable[Tool]) -> None:
     """Raise where a tool cannot be called in a dialect: no response could ever be right.
 
-    Args:
-        dialect: of the responses.
-        tools: that are offered.
-
     Raises:
         DataError: it names the first such tool, the dialect, and those of our own that can call it.
     """

@@ -1,14 +1,35 @@
-"""How tools are put before a model by a dialect, where the chat template does not do it."""
+"""How tools are put before a model by a dialect, where the chat template does not do it, and calls as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from fissile.calls import JSON
-from fissile.dialects.base import Dialect
+from fissile.calls import JSON, ToolCall
+from fissile.dialects.json_calls import dump
 from fissile.tasks import Message
 from fissile.tools import Tool
+
+
+class Instructing:
+    """The part of a dialect that is the same in all: its instructions go to the end of the system prompt."""
+
+    instructions: str  # with the place {tools}
+
+    def announce(self, tools: Sequence[Tool]) -> str:
+        """The schemas as JSON, one a line."""
+        return function_lines(tools)
+
+    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+        """`messages` with tools and format in the system prompt, in the words of the format's makers, shortened."""
+        if not tools:
+            return list(messages)
+        return with_system_text(messages, self.instructions.format(tools=self.announce(tools)))
+
+
+def call_bodies(calls: Sequence[ToolCall], key: str = "arguments") -> list[str]:
+    """Each call as a JSON object, its arguments under `key`; a malformed one as the model wrote it."""
+    return [dump({"name": call.name, key: call.arguments}) if call.is_well_formed else call.text for call in calls]
 
 
 def function_lines(tools: Sequence[Tool]) -> str:
@@ -21,21 +42,8 @@ def schema_lines(tools: Sequence[Tool]) -> str:
     return "\n".join(_compact(tool.to_schema()) for tool in tools)
 
 
-def instructed(
-    messages: Sequence[Message], tools: Sequence[Tool], instructions: str, dialect: Dialect, **parts: str
-) -> list[Message]:
-    """`messages` with the instructions at the end of their system message, or as one where they have none.
-
-    Args:
-        messages: of the conversation.
-        tools: that are offered; without any nothing is written.
-        instructions: a template with {tools}, filled by `dialect.announce`.
-        dialect: whose tools and format they explain.
-        parts: fill what else the template names.
-    """
-    if not tools:
-        return list(messages)
-    text = instructions.format(tools=dialect.announce(tools), **parts)
+def with_system_text(messages: Sequence[Message], text: str) -> list[Message]:
+    """`messages` with `text` at the end of their system message, or as one where they have none."""
     if messages and messages[0]["role"] == "system":
         first, *rest = messages
         return [{**first, "content": f"{first['content']}\n\n{text}"}, *rest]

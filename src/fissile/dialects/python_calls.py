@@ -14,11 +14,10 @@ from functools import partial
 
 from fissile.calls import JSON, ParsedResponse, ToolCall
 from fissile.dialects.json_calls import CUT_OFF, RejectedError, blank_end, shorten
-from fissile.dialects.prompting import function_lines, instructed
+from fissile.dialects.prompting import Instructing
 from fissile.dialects.python_literals import brackets_end, expect, read_literal, skip_blank
 from fissile.dialects.responses import call_marks, malformed, split_response
 from fissile.tasks import Message
-from fissile.tools import Tool
 
 _NAME = r"[^\W\d][\w.-]*+"
 # `[name(` that is no subscript, or `name(` at the beginning of a line.
@@ -48,7 +47,7 @@ The functions in JSON, one a line:
 
 
 @dataclass(frozen=True)
-class PythonDialect:
+class PythonDialect(Instructing):
     """`[f(a=1, b='x'), g()]`, after the prompting mode of the Berkeley Function Calling Leaderboard.
 
     A name of a tool must be made of letters, digits, `_`, `.` and `-`, and not begin with a digit: no other can be
@@ -56,15 +55,8 @@ class PythonDialect:
     """
 
     name = "python"
+    instructions = _INSTRUCTIONS
     end_markers = ()
-
-    def instruct(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-        """`messages` with tools and format in the system prompt, after BFCL's, shortened; see the protocol."""
-        return instructed(messages, tools, _INSTRUCTIONS, self)
-
-    def announce(self, tools: Sequence[Tool]) -> str:
-        """The schemas as JSON, one a line."""
-        return function_lines(tools)
 
     def render_calls(self, calls: Sequence[ToolCall]) -> str:
         """One list; a malformed call is written as the model wrote it."""

@@ -65,15 +65,9 @@ def brackets_end(text: str, start: int) -> int | None:
 
 
 def read_literal(text: str, at: int, depth: int = 0) -> tuple[JSON, int]:
-    """The literal that begins at `at`: a string, number, constant, list, tuple (a list) or dict with string keys.
+    """The literal that begins at `at`, inside `depth` brackets, and the offset behind it.
 
-    Args:
-        text: any text.
-        at: where the literal begins; not white space.
-        depth: brackets around it.
-
-    Returns:
-        Its value and the offset behind it.
+    It is a string, number, constant, list, tuple (a list) or dict with string keys.
 
     Raises:
         RejectedError: there is none; the position is an offset in `text`.

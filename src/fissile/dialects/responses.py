@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from fissile.calls import ParsedResponse, ParseError, ToolCall
 
-THINK_TAGS: Mapping[str, str] = MappingProxyType({"<think>": "</think>"})
+THINK_TAGS: Mapping[str, str] = {"<think>": "</think>"}
 """Opening to closing tag of reasoning, for most models."""
 
 ReadCalls = Callable[[str, re.Match[str]], tuple[Sequence[ToolCall] | None, int]]
@@ -22,9 +21,7 @@ _REST_OF_SENTENCE = re.compile(r"[ \t]++[^\W\d][^{}()\[\]=:\"<\n]*+(?=[<\n]|\Z)"
 def call_marks(call: str, tags: Mapping[str, str] = THINK_TAGS) -> re.Pattern[str]:
     """What `split_response` looks for: the beginning of a call, in a group "call", and the tags of reasoning.
 
-    Args:
-        call: a regular expression; "^" is the beginning of a line.
-        tags: of reasoning.
+    `call` is a regular expression, in which "^" is the beginning of a line.
     """
     thoughts = "|".join(map(re.escape, [*tags, *tags.values()]))
     return re.compile(rf"(?P<call>{call})|{thoughts}", re.MULTILINE)
@@ -38,12 +35,8 @@ def split_response(
     Reasoning that is never closed takes the rest of the text. A first closing tag that was never opened (some
     templates open it in the prompt) makes everything before it reasoning, whatever looked like calls there.
 
-    Args:
-        text: the response.
-        marks: from `call_marks`.
-        read: reads the calls where one begins, or None where what stands there is content after all. It must never
-            raise, and return an offset behind the beginning.
-        tags: opening to closing tag of reasoning.
+    `marks` are of `call_marks`. `read` reads the calls where one begins, or None where what stands there is content
+    after all; it must never raise, and return an offset behind the beginning. `tags` are those of reasoning.
     """
     calls: list[ToolCall] = []
     content: list[str] = []

@@ -122,11 +122,7 @@ class Template:
         return f"leaves out {what}"
 
     def behind_probe(self, rendered: str) -> str:
-        """What stands behind `PROBE_TEXT`, said by the assistant.
-
-        Raises:
-            ModelError: it is not there.
-        """
+        """What stands behind `PROBE_TEXT`, said by the assistant. Raises ModelError: it is not there."""
         _, found, behind = rendered.partition(PROBE_TEXT)
         if not found:
             raise ModelError(f"The tokenizer's chat template drops the content of assistant messages. {MEND}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, FeedbackSource, LeakGuard, NoDiagnosis
+from fissile.serial import to_json
 from fissile.simulator.judging.quality import assess
 from fissile.simulator.judging.report import summarize
 from fissile.simulator.record import DiagnosedFailure
@@ -72,9 +73,9 @@ def judge_source(
     report: dict[str, JSON] = {
         "source": source.name,
         **summary.to_dict(),
-        "non_leaking_after_guard": proportion(
-            (row.failure.task.id, not leaks, 1) for row, leaks in zip(rows, leaking, strict=True)
-        ).to_dict(),
+        "non_leaking_after_guard": to_json(
+            proportion((row.failure.task.id, not leaks, 1) for row, leaks in zip(rows, leaking, strict=True))
+        ),
         "missing": dict(Counter(text.reason for text in said if isinstance(text, NoDiagnosis))),
         "leaks": dict(diagnoser.leaks),
         "diagnoses_per_second": len(said) / max(seconds, 1e-9) if is_timed else None,

@@ -34,15 +34,7 @@ class Failure:
     def visible_text(self) -> str:
         """All text that the policy has been shown or wrote, apart from the tools; the world's answers among it."""
         turns = [f"{turn.attempt.text}\n{turn.feedback}" for turn in self.history]
-        return "\n".join(
-            [
-                *map(said, self.task.messages),
-                *self.shown,
-                *turns,
-                self.attempt.text,
-                *self.answers,
-            ]
-        )
+        return "\n".join([*map(said, self.task.messages), *self.shown, *turns, self.attempt.text, *self.answers])
 
 
 @dataclass(frozen=True, slots=True)

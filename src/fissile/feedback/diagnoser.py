@@ -74,23 +74,14 @@ class Diagnoser:
 
     def report(self) -> dict[str, JSON]:
         """What became of all diagnoses, JSON-ready: the source's name, their number, leaks and fallbacks by reason."""
-        return {
-            "source": self.source.name,
-            "diagnosed": self.diagnosed,
-            "leaks": dict(self.leaks),
-            "fallbacks": dict(self.fallbacks),
-        }
+        return {"source": self.source.name, **self.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, JSON-ready."""
         return {"diagnosed": self.diagnosed, "leaks": dict(self.leaks), "fallbacks": dict(self.fallbacks)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`.
-
-        Raises:
-            RunError: these are no counts.
-        """
+        """The inverse of `state_dict`. Raises RunError: these are no counts."""
         try:
             self.diagnosed = int(state["diagnosed"])
             self.leaks = Counter({str(reason): int(count) for reason, count in state["leaks"].items()})

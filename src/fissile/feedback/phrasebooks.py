@@ -31,15 +31,10 @@ Sentences = dict[tuple[ErrorKind, Hint], str]
 
 @dataclass(frozen=True, slots=True)
 class RuleSource:
-    """A feedback source that words the findings of `rules.find`.
+    """A feedback source that words the findings of `rules.find`."""
 
-    Attributes:
-        name: of the source.
-        word: findings, at least one, to text.
-    """
-
-    name: str
-    word: Callable[[Sequence[Finding]], str]
+    name: str  # of the source
+    word: Callable[[Sequence[Finding]], str]  # findings, at least one, to text
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str]:
         """One text for each failure, in order; the fixed message where no error is on record."""
@@ -110,10 +105,9 @@ SERVICE: Sentences = {
     (ErrorKind.MISSING_ARGUMENT, Hint.NONE): "A mandatory field is absent.",
     (ErrorKind.MISSING_ARGUMENT, Hint.NEEDED): "The client request specifies this field too. Include it.",
     (ErrorKind.UNEXPECTED_ARGUMENT, Hint.NONE): "This field is not defined for the operation. Remove it.",
-    (
-        ErrorKind.UNEXPECTED_ARGUMENT,
-        Hint.SIMILAR,
-    ): "This field is not defined for the operation. Closest match: {names}",
+    (ErrorKind.UNEXPECTED_ARGUMENT, Hint.SIMILAR): (
+        "This field is not defined for the operation. Closest match: {names}"
+    ),
     (ErrorKind.UNEXPECTED_ARGUMENT, Hint.UNASKED): "The client request does not specify this field. Omit it.",
     (ErrorKind.WRONG_TYPE, Hint.NONE): "Type mismatch. Expected: {expected}. Received: {given}.",
     (ErrorKind.WRONG_VALUE, Hint.NONE): "Validation against the client request failed. Review every field.",

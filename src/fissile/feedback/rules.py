@@ -30,17 +30,8 @@ MAX_COMPARED = 100
 """Characters of a written name that are compared with the right ones."""
 
 BOUNDS = (
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "pattern",
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "pattern"),
 )
 """Keywords of JSON Schema that limit a value, besides `type` and `enum`."""
 
@@ -79,35 +70,20 @@ class Hint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """One thing that is wrong."""
 
-    Attributes:
-        kind: the error's kind.
-        hint: what can be said beyond the kind.
-        call_index: index of the call where there are several; None where there is one.
-        tool: the tool name as the model wrote it, "" if there is none.
-        arguments: paths of the arguments concerned; several only for missing ones.
-        names: names to choose from: tools, or the argument that was perhaps meant.
-        expected: JSON types that the schema accepts.
-        given: JSON type of what was given.
-        choices: what the schema enumerates; empty if that is too long to say.
-        bound: a violated keyword of the schema and its limit.
-        detail: the words of the parser or of the environment.
-        position: character offset in the response.
-    """
-
-    kind: ErrorKind
-    hint: Hint = Hint.NONE
-    call_index: int | None = None
-    tool: str = ""
-    arguments: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    expected: tuple[str, ...] = ()
-    given: str = ""
-    choices: tuple[JSON, ...] = ()
-    bound: tuple[str, JSON] | None = None
-    detail: str = ""
-    position: int | None = None
+    kind: ErrorKind  # the error's kind
+    hint: Hint = Hint.NONE  # what can be said beyond the kind
+    call_index: int | None = None  # index of the call where there are several; None where there is one
+    tool: str = ""  # the tool name as the model wrote it, "" if there is none
+    arguments: tuple[str, ...] = ()  # paths of the arguments concerned; several only for missing ones
+    names: tuple[str, ...] = ()  # names to choose from: tools, or the argument that was perhaps meant
+    expected: tuple[str, ...] = ()  # JSON types that the schema accepts
+    given: str = ""  # JSON type of what was given
+    choices: tuple[JSON, ...] = ()  # what the schema enumerates; empty if that is too long to say
+    bound: tuple[str, JSON] | None = None  # a violated keyword of the schema and its limit
+    detail: str = ""  # the words of the parser or of the environment
+    position: int | None = None  # character offset in the response
 
 
 def find(failure: Failure, limit: int = MAX_FINDINGS) -> tuple[Finding, ...]:
@@ -126,15 +102,10 @@ def find(failure: Failure, limit: int = MAX_FINDINGS) -> tuple[Finding, ...]:
             continue
         told.add(place)
         finding = _Case(failure, error).finding()
-        last = found[-1] if found else None
-        if (
-            last
-            and finding.kind is ErrorKind.MISSING_ARGUMENT
-            and finding == replace(last, arguments=finding.arguments)
-        ):
-            found[-1] = replace(last, arguments=(*last.arguments, *finding.arguments))
-        else:
-            found.append(finding)
+        is_missing = finding.kind is ErrorKind.MISSING_ARGUMENT
+        if is_missing and found and finding == replace(found[-1], arguments=finding.arguments):
+            finding = replace(finding, arguments=(*found.pop().arguments, *finding.arguments))
+        found.append(finding)
     return tuple(found[:limit])
 
 
@@ -236,13 +207,9 @@ class _Case:
 Facts = dict[str, Any]
 """Fields of a `Finding`."""
 
-
 _OF_SCHEMAS = (
-    ErrorKind.MISSING_ARGUMENT,
-    ErrorKind.UNEXPECTED_ARGUMENT,
-    ErrorKind.WRONG_TYPE,
-    ErrorKind.WRONG_VALUE,
-    ErrorKind.TIMEOUT,
+    *(ErrorKind.MISSING_ARGUMENT, ErrorKind.UNEXPECTED_ARGUMENT, ErrorKind.WRONG_TYPE),
+    *(ErrorKind.WRONG_VALUE, ErrorKind.TIMEOUT),
 )
 """Kinds of `Tool.validate`."""
 
@@ -254,18 +221,6 @@ def _whole_call(case: _Case) -> Facts:
 def _malformed(case: _Case) -> Facts:
     error = case.call.parse_error if case.call else None
     return {"detail": error.reason, "position": error.position} if error else {"detail": case.error.message}
-
-
-def _missing_call(case: _Case) -> Facts:
-    return {"hint": Hint.TOO_FEW} if case.failure.attempt.calls else {"names": _tool_names(case)}
-
-
-def _extra_call(case: _Case) -> Facts:
-    return {} if case.failure.task.ground_truth else {"hint": Hint.UNASKED}
-
-
-def _unknown_tool(case: _Case) -> Facts:
-    return {"names": _tool_names(case)}
 
 
 def _missing_argument(case: _Case) -> Facts:
@@ -321,21 +276,19 @@ def _mismatch(case: _Case) -> Hint:
     return Hint.IN_MESSAGE if any(map(case.is_in_messages, accepted)) else Hint.FORM
 
 
-def _environment(case: _Case) -> Facts:
-    return {"detail": case.error.message}
-
-
 _FACTS: dict[ErrorKind, Callable[[_Case], Facts]] = {
     ErrorKind.MALFORMED_CALL: _malformed,
-    ErrorKind.MISSING_CALL: _missing_call,
-    ErrorKind.EXTRA_CALL: _extra_call,
-    ErrorKind.UNKNOWN_TOOL: _unknown_tool,
+    ErrorKind.MISSING_CALL: lambda case: (
+        {"hint": Hint.TOO_FEW} if case.failure.attempt.calls else {"names": _tool_names(case)}
+    ),
+    ErrorKind.EXTRA_CALL: lambda case: {} if case.failure.task.ground_truth else {"hint": Hint.UNASKED},
+    ErrorKind.UNKNOWN_TOOL: lambda case: {"names": _tool_names(case)},
     ErrorKind.MISSING_ARGUMENT: _missing_argument,
     ErrorKind.UNEXPECTED_ARGUMENT: _unexpected_argument,
     ErrorKind.WRONG_TYPE: _wrong_type,
     ErrorKind.WRONG_VALUE: _wrong_value,
-    ErrorKind.DOMAIN_ERROR: _environment,
-    ErrorKind.EXCEPTION: _environment,
+    ErrorKind.DOMAIN_ERROR: lambda case: {"detail": case.error.message},
+    ErrorKind.EXCEPTION: lambda case: {"detail": case.error.message},
 }
 """What each kind adds to its finding; the others add nothing."""
 

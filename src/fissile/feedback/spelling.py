@@ -37,17 +37,11 @@ _WORD = re.compile(r"\d+(?:\.\d+)?e[+-]?\d{1,3}(?!\w)|\d+(?:\.\d+){2,}|\d+(?:\.\
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A text split into words and numbers.
+    """A text split into words and numbers."""
 
-    Attributes:
-        words: in order, normalised.
-        compact: the words without anything between them.
-        starts: offset in `compact` at which each word starts, then its length.
-    """
-
-    words: tuple[str, ...]
-    compact: str
-    starts: tuple[int, ...]
+    words: tuple[str, ...]  # in order, normalised
+    compact: str  # the words without anything between them
+    starts: tuple[int, ...]  # offset in `compact` at which each word starts, then its length
 
     @classmethod
     def of(cls, text: str, names: Container[str] = ()) -> Spelled:
@@ -73,10 +67,8 @@ class Spelled:
     def find(self, phrase: Spelled, first: int = 0, reach: int | None = None) -> Iterator[tuple[int, int]]:
         """Where `phrase` is spelled: (index of its first word, index behind its last word).
 
-        Args:
-            phrase: what to look for.
-            first: index of the word at which to begin.
-            reach: words behind `first` that may come before the phrase; None for any number.
+        The search begins at the word `first`; at most `reach` words behind it may come before the phrase, any number
+        for None.
         """
         if not phrase.compact or first >= len(self.words):
             return

@@ -33,19 +33,12 @@ def _sections() -> list[Section]:
 
 @dataclass(frozen=True)
 class _Style:
-    """One style.
-
-    Attributes:
-        begins: matches where a docstring of the style has a section.
-        parse: the library's parser.
-        section: matches the first line of a section; None where sections have no indentation that shows their end.
-        glued: True where a line without indentation right below a section still belongs to it.
-    """
+    """One style: what matches where a docstring has a section, and the library's parser."""
 
     begins: re.Pattern[str]
     parse: Callable[[str], Docstring]
-    section: re.Pattern[str] | None = None
-    glued: bool = False
+    section: re.Pattern[str] | None = None  # its first line; None where no indentation shows its end
+    glued: bool = False  # a line without indentation right below a section still belongs to it
 
 
 _TITLE = rf"(?:{'|'.join(_TITLES)}|{'|'.join(_TITLES).lower()}|{'|'.join(_TITLES).upper()})"
@@ -70,11 +63,8 @@ _STYLES = (
 def read_docstring(text: str) -> tuple[str, dict[str, str]]:
     """The description, and the text of each argument that has one; each in one paragraph.
 
-    The description holds everything but the arguments and what comes of a call (`Returns`, `Raises`). A text in which
-    the sections cannot be told apart is a description as a whole.
-
-    Args:
-        text: a docstring without its indentation.
+    Of a docstring without its indentation. The description holds everything but the arguments and what comes of
+    a call (`Returns`, `Raises`). A text in which the sections cannot be told apart is a description as a whole.
     """
     for style in _STYLES:
         if style.begins.search(text):
@@ -124,47 +114,15 @@ def _documented(parsed: Docstring) -> Iterator[tuple[str, str]]:
             yield name, _folded(f"{entry.description or ''} {told}")
 
 
-_TYPE_WORDS = frozenset(
-    [
-        "str",
-        "string",
-        "text",
-        "int",
-        "integer",
-        "float",
-        "number",
-        "bool",
-        "boolean",
-        "list",
-        "dict",
-        "dictionary",
-        "map",
-        "mapping",
-        "tuple",
-        "set",
-        "array",
-        "object",
-        "bytes",
-        "any",
-        "none",
-        "null",
-        "optional",
-        "of",
-        "or",
-        "and",
-        "sequence",
-        "iterable",
-        "union",
-        "date",
-        "datetime",
-    ]
+_OF_A_HINT = re.compile(
+    r"(?i:str|string|text|int|integer|float|number|bool|boolean|list|dict|dictionary|map|mapping|tuple|set|array|object"
+    r"|bytes|any|none|null|optional|of|or|and|sequence|iterable|union|date|datetime)|[A-Z]\w*|\w*\..*"
 )
 
 
 def _told_type(name: str) -> str:
     """A type as far as it says more than a type hint does: "{'c', 'f'}", "positive integer"."""
-    words = re.findall(r"[\w.]+", name)
-    is_hint = all(word.lower() in _TYPE_WORDS or word[0].isupper() or "." in word for word in words)
+    is_hint = all(map(_OF_A_HINT.fullmatch, re.findall(r"[\w.]+", name)))
     return "" if is_hint and "'" not in name and '"' not in name else f"({name})"
 
 

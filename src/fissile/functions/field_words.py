@@ -34,9 +34,7 @@ def parts(hint: Any) -> Iterator[Any]:
 def describe_fields(hints: Iterable[Any], definitions: dict[str, JSON]) -> None:
     """Put the words of record types into their definitions, where nothing else describes the field.
 
-    Args:
-        hints: of the parameters.
-        definitions: class name to schema, as pydantic writes it; changed in place.
+    `definitions` are class name to schema, as pydantic writes it, and are changed in place.
     """
     waiting = [part for hint in hints for part in parts(hint)]
     seen: set[Any] = set()

@@ -71,24 +71,16 @@ def _resolved(parameter: inspect.Parameter, function: str, names: dict[str, Any]
         hint = typing.get_type_hints(holder, names, members, include_extras=True)[parameter.name]
     except Exception as error:  # whatever evaluating an annotation raises
         _refuse_filled(parameter, function, written)
-        fail(
-            parameter,
-            function,
-            f"has a type hint that cannot be resolved: {error}. Import its names at the top of the module, "
-            f"outside of 'if TYPE_CHECKING'",
-        )
+        advice = "Import its names at the top of the module, outside of 'if TYPE_CHECKING'"
+        fail(parameter, function, f"has a type hint that cannot be resolved: {error}. {advice}")
     _refuse_filled(parameter, function, hint)
     return _worded(hint.type if isinstance(hint, dataclasses.InitVar) else hint)
 
 
 def _refuse_filled(parameter: inspect.Parameter, function: str, hint: Any) -> None:
     if filler := filled_by_library(hint):
-        fail(
-            parameter,
-            function,
-            f"is of type {filler}, which another library fills in and no model may; remove it, "
-            f"or give a function without it that calls this one",
-        )
+        what = f"is of type {filler}, which another library fills in and no model may"
+        fail(parameter, function, f"{what}; remove it, or give a function without it that calls this one")
 
 
 def _worded(hint: Any) -> Any:
@@ -109,9 +101,6 @@ def _worded(hint: Any) -> Any:
         return hint
     origin: Any = get_origin(hint)
     return Union[worded] if "Union" in getattr(origin, "__name__", str(origin)) else origin[worded]  # noqa: UP007
-
-
-# --- where names are looked up -------------------------------------------------------------------------------------
 
 
 def _namespaces(function: Function) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,57 +14,28 @@ from pydantic import TypeAdapter
 from fissile.functions.field_words import parts
 
 _FILLED = frozenset(
-    {
-        "Context",  # MCP, FastMCP
-        "RunContextWrapper",  # OpenAI agents
-        "ToolContext",  # OpenAI agents, Google ADK
-        "RunContext",  # pydantic-ai
-        "ToolRuntime",  # LangChain
-        "RunnableConfig",
-        "CallbackManagerForToolRun",
-        "AsyncCallbackManagerForToolRun",
-        "InjectedToolArg",
-        "InjectedToolCallId",
-        "InjectedState",
-        "InjectedStore",
-        "CancellationToken",  # AutoGen
-        "Depends",  # FastAPI, FastMCP
-    }
+    (
+        *("Context", "RunContextWrapper", "ToolContext", "RunContext"),  # MCP, OpenAI agents, Google ADK, pydantic-ai
+        *("ToolRuntime", "RunnableConfig", "CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun"),  # LangChain
+        *("InjectedToolArg", "InjectedToolCallId", "InjectedState", "InjectedStore"),
+        *("CancellationToken", "Depends"),  # AutoGen, FastAPI
+    )
 )
 _LIBRARIES = frozenset(
-    [
-        "agents",
-        "agno",
-        "autogen_core",
-        "crewai",
-        "docket",
-        "fast_depends",
-        "fastapi",
-        "fastmcp",
-        "google",
-        "haystack",
-        "langchain",
-        "langchain_core",
-        "langgraph",
-        "llama_index",
-        "mcp",
-        "pydantic_ai",
-        "semantic_kernel",
-        "smolagents",
-        "strands",
-        "typer",
-        "uncalled_for",
-    ]
+    (
+        *("agents", "agno", "autogen_core", "crewai", "docket", "fast_depends", "fastapi", "fastmcp", "google"),
+        *("haystack", "langchain", "langchain_core", "langgraph", "llama_index", "mcp", "pydantic_ai"),
+        *("semantic_kernel", "smolagents", "strands", "typer", "uncalled_for"),
+    )
 )
 _FUNCTION_AT = ("func", "fn", "function", "entrypoint", "original_function", "_func", "__wrapped__")
 _SCHEMA_AT = ("args_schema", "params_json_schema", "parameters", "inputs", "inputSchema", "input_schema", "tool_spec")
 
 
 def filled_by_library(hint: Any) -> str:
-    """Name of the type by which a framework fills a parameter itself, so that no model may; "" for all others.
+    """Name of the type by which a framework fills a parameter, so that no model may; "" for all others.
 
-    Args:
-        hint: a type hint, or the text of one that cannot be resolved.
+    `hint` is a type hint, or the text of one that cannot be resolved.
     """
     if isinstance(hint, str):
         return next((name for name in re.findall(r"\w+", hint) if name in _FILLED), "")

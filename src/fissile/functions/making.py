@@ -35,9 +35,8 @@ def tool_from_function(function: Function, name: str = "") -> Tool:
     description is that of its hint (`Field(description=...)`, `Annotated[int, "..."]`, `Doc("...")`), else what the
     docstring says of it.
 
-    Args:
-        function: with type hints. What wraps it (functools.wraps, partial) shows in the schema as it does in a call.
-        name: of the tool, where it is not the function's own.
+    What wraps the function (functools.wraps, partial) shows in the schema as it does in a call. `name` is the tool's,
+    where it is not the function's own.
 
     Raises:
         DataError: it is no plain function, a parameter cannot be filled from JSON by name, or the docstring documents

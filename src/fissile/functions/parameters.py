@@ -25,17 +25,11 @@ _READABLE = "use str, int, float, bool, list, dict, Literal, an Enum, a dataclas
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a call by name fills.
+    """What a call by name fills."""
 
-    Attributes:
-        signature: with resolved hints.
-        names: parameter to the name that a model writes: its alias, where it has one.
-        adapter: reads {name: JSON value} as the arguments of a call; pydantic's own reader of calls.
-    """
-
-    signature: inspect.Signature
-    names: dict[str, str]
-    adapter: TypeAdapter[dict[str, Any]]
+    signature: inspect.Signature  # with resolved hints
+    names: dict[str, str]  # parameter to the name that a model writes: its alias, where it has one
+    adapter: TypeAdapter[dict[str, Any]]  # reads {name: JSON value} as the arguments of a call
 
     def schema(self) -> dict[str, JSON]:
         """As pydantic writes it: "properties", "required", "$defs"."""
@@ -57,11 +51,7 @@ class Parameters:
 
 
 def parameters_of(function: Function, name: str = "") -> Parameters:
-    """The parameters that a call by name fills.
-
-    Args:
-        function: a function, a method, or a class for the parameters of its constructor.
-        name: for messages, where it is not the function's own.
+    """The parameters that a call by name fills; of a class, those of its constructor.
 
     Raises:
         DataError: a parameter has no name to be called by, or a type hint or default that no JSON value can stand for.
@@ -107,12 +97,8 @@ def _with_default(parameter: inspect.Parameter, function: str) -> inspect.Parame
     """The parameter, once its default is known to be one; None as a default makes it nullable, as it is in Python."""
     if is_marker(parameter.default):
         kind = type(parameter.default)
-        fail(
-            parameter,
-            function,
-            f"has a {kind.__name__} of {kind.__module__} as its default, which only that library fills in; "
-            f"remove it, or write pydantic's Field(...)",
-        )
+        what = f"has a {kind.__name__} of {kind.__module__} as its default, which only that library fills in"
+        fail(parameter, function, f"{what}; remove it, or write pydantic's Field(...)")
     if parameter.default is parameter.empty or parameter.annotation is parameter.empty:
         return parameter
     default = _field(parameter).get_default()
@@ -125,11 +111,8 @@ def _with_default(parameter: inspect.Parameter, function: str) -> inspect.Parame
         if default is None:
             return parameter.replace(annotation=_nullable(parameter.annotation))
         said = error.errors(include_url=False, include_input=False)[0]["msg"]
-        fail(
-            parameter,
-            function,
-            f"has the default {_shown(default)}, which its type hint does not allow ({said}); mend one of them",
-        )
+        what = f"has the default {_shown(default)}, which its type hint does not allow ({said})"
+        fail(parameter, function, f"{what}; mend one of them")
     return parameter
 
 

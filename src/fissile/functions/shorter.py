@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping
 from fissile.calls import JSON
 
 _REFERENCE = "#/$defs/"
-_ONE_SCHEMA = ("items", "additionalProperties")
-_LIST_OF_SCHEMAS = ("anyOf", "oneOf", "allOf")
-_MAP_OF_SCHEMAS = ("properties", "patternProperties")
 
 
 def tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
@@ -18,10 +15,6 @@ def tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
     Definitions stand where they are used (unless they hold themselves), titles that only repeat a name are dropped, an
     alternative of plain types is one list of types, and objects with fields take no others, unless their type says
     that they do.
-
-    Args:
-        schema: as pydantic writes it.
-        shared: name to definition.
     """
     if not isinstance(schema, dict):
         return schema
@@ -29,18 +22,16 @@ def tidy(schema: JSON, shared: Mapping[str, JSON]) -> JSON:
     if name in shared and not _reaches(shared[name], name, shared):
         return tidy({**shared[name], **_without(schema, "$ref")}, shared)
     tidied = _without(schema, "title", "discriminator") if isinstance(schema.get("title", ""), str) else dict(schema)
-    for keyword in _ONE_SCHEMA:
-        if keyword in tidied:
-            tidied[keyword] = tidy(tidied[keyword], shared)
-    for keyword in _LIST_OF_SCHEMAS:
-        if keyword in tidied:
-            tidied[keyword] = [tidy(inner, shared) for inner in tidied[keyword]]
-    if "prefixItems" in tidied:  # of a named tuple: the titles are the names
-        tidied["prefixItems"] = [_titled(tidy(inner, shared), inner.get("title")) for inner in tidied["prefixItems"]]
-    for keyword in _MAP_OF_SCHEMAS:
-        if keyword in tidied:
+    for keyword, value in tidied.items():
+        if keyword in ("items", "additionalProperties"):
+            tidied[keyword] = tidy(value, shared)
+        elif keyword in ("anyOf", "oneOf", "allOf"):
+            tidied[keyword] = [tidy(inner, shared) for inner in value]
+        elif keyword == "prefixItems":  # of a named tuple: the titles are the names
+            tidied[keyword] = [_titled(tidy(inner, shared), inner.get("title")) for inner in value]
+        elif keyword in ("properties", "patternProperties"):
             tidied[keyword] = {
-                key: _titled(tidy(inner, shared), _own_title(inner, key)) for key, inner in tidied[keyword].items()
+                key: _titled(tidy(inner, shared), _own_title(inner, key)) for key, inner in value.items()
             }
     if "properties" in tidied:  # of a dataclass, a typed dict, a model: pydantic would drop other keys in silence
         tidied.setdefault("additionalProperties", False)

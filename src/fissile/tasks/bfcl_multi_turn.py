@@ -9,58 +9,47 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from fissile import assets
 from fissile.calls import JSON
 from fissile.errors import DataError
-from fissile.tasks.bfcl_single_turn import BFCLTasks, tool_from_doc
+from fissile.tasks.bfcl_single_turn import BFCLTasks, json_lines, load_entries, tool_from_doc
 from fissile.tasks.task import ExpectedCall, Message, Task, Turn, World
 from fissile.tools import Tool
 
-MULTI_TURN_CATEGORIES = (
-    "multi_turn_base",
-    "multi_turn_miss_func",
-    "multi_turn_miss_param",
-    "multi_turn_long_context",
-)
+MULTI_TURN_CATEGORIES = tuple(f"multi_turn_{name}" for name in ("base", "miss_func", "miss_param", "long_context"))
 """In the order of the leaderboard; its multi-turn score is their plain mean."""
 
-DOC_FILES: Mapping[str, str] = MappingProxyType(
-    {
-        "GorillaFileSystem": "gorilla_file_system",
-        "MathAPI": "math_api",
-        "MessageAPI": "message_api",
-        "TicketAPI": "ticket_api",
-        "TradingBot": "trading_bot",
-        "TravelAPI": "travel_booking",
-        "TwitterAPI": "posting_api",
-        "VehicleControlAPI": "vehicle_control",
-    }
-)
+DOC_FILES: Mapping[str, str] = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MathAPI": "math_api",
+    "MessageAPI": "message_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "TwitterAPI": "posting_api",
+    "VehicleControlAPI": "vehicle_control",
+}
 """Class of the world to the name of its file of function docs, which is that of its source module, too."""
 
 NEW_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
 """What the user says where held-out functions are revealed (official: `constants/default_prompts.py`)."""
 
-NOISY_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        **{
-            f"multi_turn_base_{index}": "An answer that is faithful to the user is judged wrong."
-            for index in (4, 18, 133, 176, 187, 188)
-        },
-        "multi_turn_miss_func_33": "The function that is revealed is not used in its turn.",
-        "multi_turn_miss_func_49": "The truth of turn 1 calls 'tail', which is still held out.",
-        "multi_turn_miss_func_133": "The function that is revealed is not used in its turn.",
-    }
-)
+NOISY_LABELS: Mapping[str, str] = {
+    **{
+        f"multi_turn_base_{index}": "An answer that is faithful to the user is judged wrong."
+        for index in (4, 18, 133, 176, 187, 188)
+    },
+    "multi_turn_miss_func_33": "The function that is revealed is not used in its turn.",
+    "multi_turn_miss_func_49": "The truth of turn 1 calls 'tail', which is still held out.",
+    "multi_turn_miss_func_133": "The function that is revealed is not used in its turn.",
+}
 """Entries whose truth is doubtful, and why: a screen, not an audit. They are loaded like the others."""
 
 Docs = Literal["full", "brief"]
@@ -75,33 +64,14 @@ def load_bfcl_multi_turn(
     A task's first messages and truth are those of turn 0, the others follow in `Task.later`. Offered are the functions
     of the involved classes, less the excluded ones; a held-out function comes with `Turn.revealed` of its turn.
 
-    Args:
-        categories: names out of `MULTI_TURN_CATEGORIES`.
-        folder: where the package folder `bfcl_eval` lies; None means the cached asset, fetched on first use.
-        docs: "full" descriptions, or "brief" ones (see `class_tools`).
+    `folder` is as in `load_bfcl`; `docs` says whether descriptions are "full" or "brief" ones (see `class_tools`).
 
     Raises:
         DataError: an unknown category, or a file that cannot be read.
         AssetError: the asset cannot be fetched.
     """
-    for category in categories:
-        if category not in MULTI_TURN_CATEGORIES:
-            choices = ", ".join(MULTI_TURN_CATEGORIES)
-            raise DataError(f"'{category}' is not a multi-turn category of BFCL. Choose among {choices}.")
-    root = (folder or assets.bfcl_path()) / "bfcl_eval" / "data"
-    tasks: list[Task] = []
-    excluded: dict[str, str] = {}
-    for category in dict.fromkeys(categories):
-        name = f"BFCL_v4_{category}.json"
-        truths = {answer["id"]: answer["ground_truth"] for answer in _json_lines(root / "possible_answer" / name)}
-        for entry in _json_lines(root / name):
-            try:
-                tasks.append(_task(entry, truths[entry["id"]], category, root, docs))
-            except DataError as error:
-                excluded[entry["id"]] = str(error)
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                excluded[entry["id"]] = f"The entry is not of BFCL's form ({type(error).__name__}: {error})."
-    return BFCLTasks(tuple(tasks), excluded)
+    kind = "a multi-turn category of BFCL"
+    return load_entries(categories, MULTI_TURN_CATEGORIES, kind, folder, partial(_task, docs=docs))
 
 
 def instances(task: Task) -> list[Task]:
@@ -147,18 +117,11 @@ def class_tools(name: str, docs: Docs = "full", folder: Path | None = None) -> t
 
 @cache
 def _class_tools(root: Path, name: str, docs: Docs) -> tuple[Tool, ...]:
-    entries = _json_lines(root / "multi_turn_func_doc" / f"{DOC_FILES[name]}.json")
+    entries = json_lines(root / "multi_turn_func_doc" / f"{DOC_FILES[name]}.json")
     return tuple(tool_from_doc(entry if docs == "full" else _brief(entry)) for entry in entries)
 
 
-def _json_lines(path: Path) -> list[dict[str, JSON]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Remove its asset folder and run `fissile fetch`.") from error
-
-
-def _task(entry: dict[str, JSON], truth: list[list[str]], category: str, root: Path, docs: Docs) -> Task:
+def _task(entry: dict[str, JSON], truth: JSON, category: str, root: Path, docs: Docs) -> Task:
     """One entry and its possible answer as a task."""
     functions = {tool.name: tool for name in entry["involved_classes"] for tool in _class_tools(root, name, docs)}
     held_out = {int(turn): names for turn, names in entry.get("missed_function", {}).items()}
@@ -173,6 +136,8 @@ def _task(entry: dict[str, JSON], truth: list[list[str]], category: str, root: P
     ]
     if turns[0].revealed:
         raise DataError("A held-out function is revealed in the first turn.")
+    setup = {"classes": entry["involved_classes"], "initial_config": entry["initial_config"]}
+    setup |= {"long_context": category == "multi_turn_long_context", "seed": None}
     return Task(
         id=entry["id"],
         messages=turns[0].messages,
@@ -181,15 +146,7 @@ def _task(entry: dict[str, JSON], truth: list[list[str]], category: str, root: P
         source="bfcl",
         category=category,
         reference={"entry": entry, "ground_truth": truth},
-        world=World(
-            "bfcl",
-            {
-                "classes": entry["involved_classes"],
-                "initial_config": entry["initial_config"],
-                "long_context": category == "multi_turn_long_context",
-                "seed": None,
-            },
-        ),
+        world=World("bfcl", setup),
         later=tuple(turns[1:]),
     )
 

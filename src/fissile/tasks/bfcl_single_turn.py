@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from fissile import assets
 from fissile.calls import JSON
@@ -34,28 +33,21 @@ CATEGORIES = (
 )
 """Every category whose truth is a list of Python calls."""
 
-UNSATISFIABLE: Mapping[str, str] = MappingProxyType(
-    {
-        "live_simple_106-63-0": "The truth accepts no value for auto_loan_payment_start, which 'record' requires.",
-        "live_simple_112-68-0": "The truth accepts no value for acc_routing_start, which 'record' requires.",
-        "live_multiple_862-181-3": "The truth needs journey_start_time, which 'Trains_1_FindTrains' does not take.",
-        "live_multiple_964-207-0": "The truth needs 'question', which 'transfer_to_human_agent' does not take.",
-    }
-)
+UNSATISFIABLE: Mapping[str, str] = {
+    "live_simple_106-63-0": "The truth accepts no value for auto_loan_payment_start, which 'record' requires.",
+    "live_simple_112-68-0": "The truth accepts no value for acc_routing_start, which 'record' requires.",
+    "live_multiple_862-181-3": "The truth needs journey_start_time, which 'Trains_1_FindTrains' does not take.",
+    "live_multiple_964-207-0": "The truth needs 'question', which 'transfer_to_human_agent' does not take.",
+}
 """Entries of which the official checker rejects every call that their own truth describes, and why (measured)."""
 
 
 @dataclass(frozen=True)
 class BFCLTasks:
-    """What was loaded.
+    """What was loaded."""
 
-    Attributes:
-        tasks: in the order of the categories and files; ids unique.
-        excluded: id of an entry that cannot be used, to the reason.
-    """
-
-    tasks: tuple[Task, ...]
-    excluded: Mapping[str, str]
+    tasks: tuple[Task, ...]  # in the order of the categories and files; ids unique
+    excluded: Mapping[str, str]  # id of an entry that cannot be used, to the reason
 
     @property
     def remarks(self) -> Counter[str]:
@@ -65,30 +57,37 @@ class BFCLTasks:
 
 
 def load_bfcl(categories: Sequence[str] = ONE_CALL_CATEGORIES, folder: Path | None = None) -> BFCLTasks:
-    """The tasks of some categories, without the unsatisfiable ones.
+    """The tasks of some of `CATEGORIES`, without the unsatisfiable ones.
 
-    Args:
-        categories: names out of `CATEGORIES`.
-        folder: where the package folder `bfcl_eval` lies; None means the cached asset, fetched on first use.
+    `folder` is where the package folder `bfcl_eval` lies; None means the cached asset, fetched on first use.
 
     Raises:
         DataError: an unknown category, or a file that cannot be read.
         AssetError: the asset cannot be fetched.
     """
+    return load_entries(categories, CATEGORIES, "a BFCL category of Fissile", folder, _task)
+
+
+MakeTask = Callable[[dict[str, JSON], JSON, str, Path], Task]
+"""(entry, its possible answer or None, category, data folder) -> the task; DataError where the entry cannot be used."""
+
+
+def load_entries(
+    categories: Sequence[str], known: Sequence[str], kind: str, folder: Path | None, make: MakeTask
+) -> BFCLTasks:
+    """What `make` makes of the entries of some categories; as `load_bfcl`."""
     for category in categories:
-        if category not in CATEGORIES:
-            raise DataError(f"'{category}' is not a BFCL category of Fissile. Choose among {', '.join(CATEGORIES)}.")
+        if category not in known:
+            raise DataError(f"'{category}' is not {kind}. Choose among {', '.join(known)}.")
     root = (folder or assets.bfcl_path()) / "bfcl_eval" / "data"
     tasks: list[Task] = []
     excluded: dict[str, str] = {}
     for category in dict.fromkeys(categories):
-        truths = {entry["id"]: entry["ground_truth"] for entry in _read(root / "possible_answer", category)}
-        for entry in _read(root, category):
-            if entry["id"] in UNSATISFIABLE:
-                excluded[entry["id"]] = UNSATISFIABLE[entry["id"]]
-                continue
+        name = f"BFCL_v4_{category}.json"
+        truths = {entry["id"]: entry["ground_truth"] for entry in json_lines(root / "possible_answer" / name)}
+        for entry in json_lines(root / name):
             try:
-                tasks.append(_task(entry, truths.get(entry["id"]), category))
+                tasks.append(make(entry, truths.get(entry["id"]), category, root))
             except DataError as error:
                 excluded[entry["id"]] = str(error)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -96,16 +95,18 @@ def load_bfcl(categories: Sequence[str] = ONE_CALL_CATEGORIES, folder: Path | No
     return BFCLTasks(tuple(tasks), excluded)
 
 
-def _read(folder: Path, category: str) -> list[dict[str, JSON]]:
-    path = folder / f"BFCL_v4_{category}.json"
+def json_lines(path: Path) -> list[dict[str, JSON]]:
+    """The objects of a file of BFCL's."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}). Remove its asset folder and run `fissile fetch`.") from error
 
 
-def _task(entry: dict[str, JSON], truth: list[JSON] | None, category: str) -> Task:
+def _task(entry: dict[str, JSON], truth: JSON, category: str, _root: Path) -> Task:
     """One entry and its possible answer as a task."""
+    if entry["id"] in UNSATISFIABLE:
+        raise DataError(UNSATISFIABLE[entry["id"]])
     if not truth:
         raise DataError("The entry has no possible answer.")
     tools = tuple(tool_from_doc(doc) for doc in entry["function"])

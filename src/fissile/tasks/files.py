@@ -13,6 +13,7 @@ from typing import Any
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.tasks.messages import Remarks
+from fissile.tasks.nulls import decoded
 from fissile.tasks.rows import COLUMNS, Given, Row, RowReader, row_of_text, unread
 from fissile.tasks.task import Task, World
 from fissile.tools import Tool
@@ -75,11 +76,7 @@ def load_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None
 
 
 def read_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None = None) -> Reading:
-    """As `load_jsonl`, with every fault of the lines.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """As `load_jsonl`, with every fault of the lines. Raises DataError: the file cannot be read."""
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -100,14 +97,8 @@ def read_jsonl(path: str | Path, tools: Sequence[Tool] = (), world: World | None
 
 def _rows_of_array(path: Path, text: str) -> list[Row]:
     """The rows of a file that is one JSON array; none where it is not."""
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    return [
-        row_of_text(f"{path}, entry {index}", f"{path.stem}:{index}", json.dumps(entry))
-        for index, entry in enumerate(entries)
-    ]
+    named = ((f"{path}, entry {index}", f"{path.stem}:{index}", one) for index, one in enumerate(decoded(text) or ()))
+    return [row_of_text(where, name, json.dumps(entry)) for where, name, entry in named]
 
 
 def load_dataset(name_or_path: str, split: str = "train") -> list[Task]:

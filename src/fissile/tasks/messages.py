@@ -11,30 +11,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from types import MappingProxyType
 
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.tasks.items import as_messages
-from fissile.tasks.nulls import without_null_keys
+from fissile.tasks.nulls import decoded, read_json, without_null_keys
 from fissile.tasks.task import Message
 
 ROLES = ("system", "user", "assistant", "tool")
 """The roles of a task's messages."""
 
-_OTHER_NAMES = MappingProxyType(
-    {
-        "developer": "system",
-        "human": "user",
-        "gpt": "assistant",
-        "chatgpt": "assistant",
-        "model": "assistant",
-        "function_call": "assistant",
-        "function": "tool",
-        "observation": "tool",
-        "ipython": "tool",
-    }
-)
+_OTHER_NAMES = {
+    **{"developer": "system", "human": "user"},
+    **dict.fromkeys(("gpt", "chatgpt", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("function", "observation", "ipython"), "tool"),
+}
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _READ = frozenset({"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name"})
 
@@ -51,10 +42,7 @@ def read_messages(
 ) -> tuple[Message, ...]:
     """The messages of a row: text, calls with their arguments as JSON text, and results in the order of their calls.
 
-    Args:
-        entries: as they stand in the row.
-        remarks: counts what of them is left out.
-        settle: decides about nulls in earlier calls.
+    `remarks` counts what of them is left out, and `settle` decides about nulls in earlier calls.
 
     Raises:
         DataError: a message that cannot be read; it says which, and what to change.
@@ -69,11 +57,7 @@ def read_messages(
 
 
 def require_open_end(messages: Sequence[Message]) -> None:
-    """Refuse messages that leave the model nothing to answer.
-
-    Raises:
-        DataError: the assistant has the last word.
-    """
+    """Refuse messages that leave the model nothing to answer. Raises DataError: the assistant has the last word."""
     if messages and messages[-1]["role"] == "assistant":
         raise DataError(
             "the last message is the assistant's, so nothing is left to be answered; move its calls to 'ground_truth', "
@@ -101,21 +85,13 @@ def read_arguments(name: str, arguments: JSON) -> dict[str, JSON]:
     Raises:
         DataError: they are neither.
     """
-    if isinstance(arguments, str) and arguments.strip():
-        try:
-            arguments = json.loads(arguments, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise DataError(f"'arguments' is not JSON: {reason}") from None
-    if arguments is None or arguments == "" or (isinstance(arguments, str) and not arguments.strip()):
+    if isinstance(arguments, str):
+        arguments = read_json(arguments, "arguments") if arguments.strip() else None
+    if arguments is None or arguments == "":
         return {}
     if not isinstance(arguments, dict):
         raise DataError(f"the 'arguments' of '{name}' must be an object, not {type(arguments).__name__}")
     return arguments
-
-
-def _no_constant(name: str) -> JSON:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _message(entry: JSON, remarks: Remarks, settle: Settle) -> Message:
@@ -180,29 +156,16 @@ def _calls(entry: dict[str, JSON], spoken: JSON, settle: Settle) -> list[JSON]:
         raise DataError(f"'tool_calls' must be a list, not {type(calls).__name__}")
     listed = [*calls, *([entry["function_call"]] if "function_call" in entry else [])]
     if spoken is not None:
-        listed.append(json.loads(spoken) if isinstance(spoken, str) and _is_json(spoken) else spoken)
+        listed.append(decoded(spoken) or spoken)
     read = []
     for call in listed:
         name, given = call_of(call)
         arguments = read_arguments(name, given)
         settled = settle(name, arguments) if isinstance(given, dict) else arguments
         identifier = {"id": str(call["id"])} if isinstance(call, dict) and call.get("id") is not None else {}
-        read.append(
-            {
-                **identifier,
-                "type": "function",
-                "function": {"name": name, "arguments": json.dumps(settled, ensure_ascii=False)},
-            }
-        )
+        function = {"name": name, "arguments": json.dumps(settled, ensure_ascii=False)}
+        read.append({**identifier, "type": "function", "function": function})
     return read
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _in_order_of_calls(messages: Iterable[Message]) -> Iterator[Message]:

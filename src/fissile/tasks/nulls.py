@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from fissile.calls import JSON
+from fissile.errors import DataError
 from fissile.tools import Tool
 
 _VALUES = frozenset({"const", "default"})
@@ -187,7 +189,25 @@ def decoded(value: JSON) -> JSON:
     """A value, decoded where it is a string of JSON; what cannot be decoded is left to whoever reads it."""
     if not isinstance(value, str):
         return value
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(value)
-    except (ValueError, RecursionError):
-        return None
+    return None
+
+
+def read_json(value: JSON, subject: str = "") -> JSON:
+    """A value, decoded where it is a string of JSON.
+
+    Raises:
+        DataError: it is a string, and no JSON; `subject` is its name in the message.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{repr(subject) if subject else 'it'} is not JSON: {reason}") from None
+
+
+def _no_constant(name: str) -> JSON:
+    raise ValueError(f"{name} is not a JSON number")

@@ -36,18 +36,18 @@ gives them for all tasks.
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.tasks.alternatives import refuse_alternatives, require_valid, with_alternatives
 from fissile.tasks.messages import Remarks, call_of, read_arguments, read_messages, require_open_end
-from fissile.tasks.nulls import Census, decoded, schema_without_nulls, without_fillers, without_null_keys
+from fissile.tasks.nulls import Census, decoded, read_json, schema_without_nulls, without_fillers, without_null_keys
 from fissile.tasks.task import ExpectedCall, Message, Task, Turn, World
 from fissile.tools import Tool
 
@@ -86,30 +86,21 @@ def unread(record: JSON) -> Iterator[tuple[str, str]]:
 def row_of_text(where: str, name: str, line: str) -> Row:
     """The row of a line of JSON."""
     try:
-        return Row(where, name, _decode(line, where))
+        return Row(where, name, read_json(line))
     except DataError as error:
-        return Row(where, name, None, str(error))
+        return Row(where, name, None, f"{where}: {error}.")
 
 
 @dataclass
 class RowReader:
-    """Reads the rows of one source.
+    """Reads the rows of one source."""
 
-    Attributes:
-        source: its name.
-        given: for the tasks that do not bring their own.
-        remarks: counts what is left out.
-        truths: the keys of the arguments that the truths hold as objects.
-        history: the keys of the arguments of earlier calls, in messages.
-        setups: the keys of the worlds' setups.
-    """
-
-    source: str
-    given: Given
-    remarks: Remarks
-    truths: Census = field(default_factory=Census)
-    history: Census = field(default_factory=Census)
-    setups: Census = field(default_factory=Census)
+    source: str  # its name
+    given: Given  # for the tasks that do not bring their own
+    remarks: Remarks  # counts what is left out
+    truths: Census = field(default_factory=Census)  # the keys of the arguments that the truths hold as objects
+    history: Census = field(default_factory=Census)  # the keys of the arguments of earlier calls, in messages
+    setups: Census = field(default_factory=Census)  # the keys of the worlds' setups
 
     def count(self, record: JSON) -> None:
         """Take a record into account for what its nulls may mean."""
@@ -128,95 +119,84 @@ class RowReader:
             self.setups.count(world["setup"])
 
     def task(self, row: Row) -> Task:
-        """The task of a row.
-
-        Raises:
-            DataError: it is none; the message says where it stands.
-        """
-        where = row.where
-        if not isinstance(row.record, dict):
-            _fail(where, "a task must be a JSON object with 'messages', 'tools' and 'ground_truth'")
-        record = without_null_keys(row.record)
-        try:
-            tools = self._tools(record, where)
-            messages, truth = self._opening(record, where, tools)
+        """The task of a row. Raises DataError: it is none; the message says where it stands."""
+        with _at(row.where):
+            if not isinstance(row.record, dict):
+                raise DataError("a task must be a JSON object with 'messages', 'tools' and 'ground_truth'")
+            record = without_null_keys(row.record)
+            tools = self._tools(record)
+            messages, truth = self._opening(record, tools)
             task = Task(
                 id=str(record.get("id", row.name)),
                 messages=messages,
                 tools=tools,
                 ground_truth=truth,
                 source=self.source,
-                world=self._world(record, where),
-                later=self._later(record, where, tools),
+                world=self._world(record),
+                later=self._later(record, row.where, tools),
             )
-        except DataError as error:
-            if str(error).startswith(where):
-                raise
-            raise DataError(f"{where}: {str(error).removesuffix('.')}.") from None
-        if task.later and task.world is None:
-            _fail(where, "'turns' needs a 'world', in which the turns are played, such as {'name': 'python'}")
-        for holder in (record, *map(decoded, _entries(record, "turns"))) if task.world is not None else ():
-            refuse_alternatives(_entries(holder, "ground_truth"), where)
+            if task.later and task.world is None:
+                raise DataError("'turns' needs a 'world', in which the turns are played, such as {'name': 'python'}")
+            for holder in (record, *map(decoded, _entries(record, "turns"))) if task.world is not None else ():
+                refuse_alternatives(_entries(holder, "ground_truth"))
         for index in range(len(task.turns)):
-            _require_valid_truth(task, index, where if index == 0 else _turn(where, index - 1))
+            with _at(row.where if index == 0 else _turn(row.where, index - 1)):
+                _require_valid_truth(task, index)
         return task
 
     def _opening(
-        self, record: dict[str, JSON], where: str, tools: Sequence[Tool]
+        self, record: dict[str, JSON], tools: Sequence[Tool]
     ) -> tuple[tuple[Message, ...], tuple[ExpectedCall, ...]]:
         """The messages and the truth of the first turn, under whatever names they stand."""
         given = [name for name in _NAMES_OF_MESSAGES if name in record]
         if len(given) > 1:
-            _fail(where, f"'{given[0]}' and '{given[1]}' both hold the conversation; keep one of them")
+            raise DataError(f"'{given[0]}' and '{given[1]}' both hold the conversation; keep one of them")
         column = given[0] if given else "messages"
         if column == "prompt" and isinstance(record["prompt"], str) and not record["prompt"].lstrip().startswith("["):
             record = {**record, "prompt": [{"role": "user", "content": record["prompt"]}]}
         settle = partial(self._settled, tools)
-        messages = list(read_messages(_list(record, column, where), self.remarks, settle))
+        messages = list(read_messages(_list(record, column), self.remarks, settle))
         if not messages:
-            _fail(where, f"'{column}' is empty; a task needs at least the user's message")
+            raise DataError(f"'{column}' is empty; a task needs at least the user's message")
         if "system" in record and record["system"] not in ("", []):
             if messages[0]["role"] == "system":
-                _fail(where, f"'system' and the first of '{column}' are both a system message; keep one of them")
+                raise DataError(f"'system' and the first of '{column}' are both a system message; keep one of them")
             messages[:0] = read_messages([{"role": "system", "content": record["system"]}], self.remarks)
         if "ground_truth" in record:
-            truth = self._truth(record, where, tools)
+            truth = self._truth(record, tools)
             if "completion" in record:
                 self.remarks["'completion' is left out: 'ground_truth' is the truth"] += 1
         else:
-            completion = _decode(record.get("completion", []), where, "completion")
+            completion = read_json(record.get("completion", []), "completion")
             answer = list(read_messages(completion, self.remarks, settle)) if isinstance(completion, list) else []
             answer = answer or ([messages.pop()] if messages[-1]["role"] == "assistant" else [])
             calls = answer[0].get("tool_calls", []) if len(answer) == 1 else []
             if not calls:
-                _fail(
-                    where, f"'ground_truth' is missing; {_TASK_NEEDS}{_WITHOUT_TRUTH if answer or completion else ''}"
-                )
-            truth = tuple(self._expected_call(call, tools, where) for call in calls)
+                instead = _WITHOUT_TRUTH if answer or completion else ""
+                raise DataError(f"'ground_truth' is missing; {_TASK_NEEDS}{instead}")
+            truth = tuple(self._expected_call(call, tools) for call in calls)
         if not messages:
-            _fail(
-                where, f"'{column}' holds the right calls alone; a task needs at least the user's message before them"
-            )
+            raise DataError(f"'{column}' holds the right calls alone; a task needs the user's message before them")
         require_open_end(messages)
         return tuple(messages), truth
 
-    def _tools(self, record: dict[str, JSON], where: str) -> tuple[Tool, ...]:
+    def _tools(self, record: dict[str, JSON]) -> tuple[Tool, ...]:
         if "tools" not in record and self.given.tools:
             return self.given.tools
-        schemas = [schema_without_nulls(_decode(schema, where)) for schema in _list(record, "tools", where)]
+        schemas = [schema_without_nulls(read_json(schema)) for schema in _list(record, "tools")]
         return tuple(Tool.from_schema(schema) for schema in schemas)
 
     def _truth(
-        self, record: dict[str, JSON], where: str, tools: Sequence[Tool], needs: str = _TASK_NEEDS
+        self, record: dict[str, JSON], tools: Sequence[Tool], needs: str = _TASK_NEEDS
     ) -> tuple[ExpectedCall, ...]:
-        return tuple(self._expected_call(entry, tools, where) for entry in _list(record, "ground_truth", where, needs))
+        return tuple(self._expected_call(entry, tools) for entry in _list(record, "ground_truth", needs))
 
-    def _expected_call(self, entry: JSON, tools: Sequence[Tool], where: str) -> ExpectedCall:
+    def _expected_call(self, entry: JSON, tools: Sequence[Tool]) -> ExpectedCall:
         try:
             name, given = call_of(entry)
         except DataError as error:
             raise DataError(str(error).replace("a call must", "a call of 'ground_truth' must")) from None
-        call = with_alternatives(ExpectedCall.exactly(name, read_arguments(name, given)), entry, where)
+        call = with_alternatives(ExpectedCall.exactly(name, read_arguments(name, given)), entry)
         tool = next((tool for tool in tools if tool.name == name), None)
         return call if tool is None else self._without_fillers(call, tool, isinstance(given, dict))
 
@@ -247,26 +227,23 @@ class RowReader:
         self.remarks += Counter({_DROPPED_EARLIER: dropped + more})
         return dict(settled)
 
-    def _world(self, record: dict[str, JSON], where: str) -> World | None:
-        world = _decode(record.get("world"), where, "world")
+    def _world(self, record: dict[str, JSON]) -> World | None:
+        world = read_json(record.get("world"), "world")
         given = self.given.world
         if world is None:
             return given
         if not isinstance(world, dict):
-            _fail(where, f"'world' must be an object such as {{'name': 'python'}}, not {type(world).__name__}")
+            raise DataError(f"'world' must be an object such as {{'name': 'python'}}, not {type(world).__name__}")
         world = without_null_keys(world)
         name, setup = (given.name, given.setup) if given is not None else (None, {})
-        name, setup = world.get("name", name), _decode(world.get("setup", setup), where, "setup")
+        name, setup = world.get("name", name), read_json(world.get("setup", setup), "setup")
         if not isinstance(name, str) or not name:
-            _fail(where, "'world' needs a 'name', such as {'name': 'python'}")
+            raise DataError("'world' needs a 'name', such as {'name': 'python'}")
         if not isinstance(setup, dict):
-            _fail(where, f"the 'setup' of 'world' must be an object, not {type(setup).__name__}")
-        unknown = ", ".join(repr(key) for key in world if key not in ("name", "setup"))
-        if unknown:
-            _fail(
-                where,
-                f"'world' has {unknown}, besides 'name' and 'setup'; what makes its first state goes into 'setup'",
-            )
+            raise DataError(f"the 'setup' of 'world' must be an object, not {type(setup).__name__}")
+        if unknown := ", ".join(repr(key) for key in world if key not in ("name", "setup")):
+            what = f"'world' has {unknown}, besides 'name' and 'setup'"
+            raise DataError(f"{what}; what makes its first state goes into 'setup'")
         if isinstance(record["world"], dict) and isinstance(world.get("setup"), dict):
             setup, dropped = self.setups.without_fillers(setup)
             self.remarks += Counter({_DROPPED_SETUP: dropped})
@@ -274,26 +251,23 @@ class RowReader:
 
     def _later(self, record: dict[str, JSON], where: str, tools: Sequence[Tool]) -> tuple[Turn, ...]:
         turns = []
-        for index, entry in enumerate(_list(record, "turns", where) if "turns" in record else ()):
-            place = _turn(where, index)
-            turn = _decode(entry, place)
-            if not isinstance(turn, dict):
-                _fail(place, f"a turn must be an object; {_TURN_NEEDS}")
-            turn = without_null_keys(turn)
-            if other := next((repr(key) for key in turn if key not in _OF_A_TURN), ""):
-                _fail(place, f"a turn holds 'messages' and 'ground_truth' alone, not {other}; the rest is the row's")
-            try:
-                messages = read_messages(_list(turn, "messages", place, _TURN_NEEDS), self.remarks)
-                if not messages:
-                    _fail(place, "'messages' is empty; a turn needs at least the user's message")
-                if strange := next((one["role"] for one in messages if one["role"] in ("assistant", "tool")), None):
-                    _fail(place, f"'messages' has the role '{strange}'; a later turn holds what the user says next")
-                turns.append(Turn(messages, self._truth(turn, place, tools, _TURN_NEEDS)))
-            except DataError as error:
-                if str(error).startswith(where):
-                    raise
-                raise DataError(f"{place}: {str(error).removesuffix('.')}.") from None
+        for index, entry in enumerate(_list(record, "turns") if "turns" in record else ()):
+            with _at(_turn(where, index)):
+                turns.append(self._later_turn(read_json(entry), tools))
         return tuple(turns)
+
+    def _later_turn(self, turn: JSON, tools: Sequence[Tool]) -> Turn:
+        if not isinstance(turn, dict):
+            raise DataError(f"a turn must be an object; {_TURN_NEEDS}")
+        turn = without_null_keys(turn)
+        if other := next((repr(key) for key in turn if key not in _OF_A_TURN), ""):
+            raise DataError(f"a turn holds 'messages' and 'ground_truth' alone, not {other}; the rest is the row's")
+        messages = read_messages(_list(turn, "messages", _TURN_NEEDS), self.remarks)
+        if not messages:
+            raise DataError("'messages' is empty; a turn needs at least the user's message")
+        if strange := next((one["role"] for one in messages if one["role"] in ("assistant", "tool")), None):
+            raise DataError(f"'messages' has the role '{strange}'; a later turn holds what the user says next")
+        return Turn(messages, self._truth(turn, tools, _TURN_NEEDS))
 
 
 _UNKNOWN = Census()
@@ -339,43 +313,33 @@ def _turn(where: str, index: int) -> str:
     return f"{where}, turns[{index}]"
 
 
-def _list(record: dict[str, JSON], column: str, where: str, needs: str = _TASK_NEEDS) -> list[JSON]:
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Say where it is that something is wrong, once."""
+    try:
+        yield
+    except DataError as error:
+        if str(error).startswith(where):
+            raise
+        raise DataError(f"{where}: {str(error).removesuffix('.')}.") from None
+
+
+def _list(record: dict[str, JSON], column: str, needs: str = _TASK_NEEDS) -> list[JSON]:
     if column not in record:
-        _fail(where, f"'{column}' is missing; {needs}")
-    value = _decode(record[column], where, column)
+        raise DataError(f"'{column}' is missing; {needs}")
+    value = read_json(record[column], column)
     if not isinstance(value, list):
-        _fail(where, f"'{column}' must be a list, not {type(value).__name__}")
+        raise DataError(f"'{column}' must be a list, not {type(value).__name__}")
     return value
 
 
-def _require_valid_truth(task: Task, turn: int, where: str) -> None:
+def _require_valid_truth(task: Task, turn: int) -> None:
     """A truth that its own tool refuses could never be matched: every attempt would fail."""
     posed = task.at_turn(turn)
     unknown = [call.name for call in task.turns[turn].ground_truth if posed.tool(call.name) is None]
     if unknown:
         offered = ", ".join(tool.name for tool in posed.tools) or "none"
-        _fail(where, f"the ground truth calls '{unknown[0]}', which is not among the tools ({offered})")
+        raise DataError(f"the ground truth calls '{unknown[0]}', which is not among the tools ({offered})")
     for expected, call in zip(posed.ground_truth, posed.oracle_calls(), strict=True):
-        tool = posed.tool(call.name)
-        if tool is not None:
-            require_valid(expected, call, tool, where)
-
-
-def _decode(value: JSON, where: str, column: str = "") -> JSON:
-    """`value`, decoded if it is a string of JSON."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        subject = f"'{column}'" if column else "it"
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        _fail(where, f"{subject} is not JSON: {reason}")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _fail(where: str, problem: str) -> NoReturn:
-    raise DataError(f"{where}: {problem}.")
+        if (tool := posed.tool(call.name)) is not None:
+            require_valid(expected, call, tool)

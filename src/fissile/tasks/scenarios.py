@@ -7,28 +7,20 @@ domain 1.9 to 4.2 %, so holding a domain out is the split for claims about new t
 
 from __future__ import annotations
 
-import itertools
 import random
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal
 
 from fissile.errors import ConfigError, DataError
-from fissile.tasks.splits import Split
+from fissile.tasks.splits import Split, require_unique_ids
 from fissile.tasks.task import Task
 
 Domain = Literal["file_system", "vehicle", "trading", "travel"]
 
-DOMAINS: Mapping[Domain, range] = MappingProxyType(
-    {
-        "file_system": range(50),
-        "vehicle": range(50, 100),
-        "trading": range(100, 150),
-        "travel": range(150, 200),
-    }
-)
+_DOMAINS: tuple[Domain, ...] = ("file_system", "vehicle", "trading", "travel")
+DOMAINS: Mapping[Domain, range] = {name: range(50 * at, 50 * at + 50) for at, name in enumerate(_DOMAINS)}
 """Primary domain to its scenario indices."""
 
 NEAR_DUPLICATES: tuple[frozenset[int], ...] = (
@@ -74,11 +66,7 @@ def split_scenarios(
 
 
 def scenario_index(task: Task) -> int:
-    """The index of a task's scenario, 0 to 199.
-
-    Raises:
-        DataError: the task is not of BFCL's multi-turn categories.
-    """
+    """The index of a task's scenario, 0 to 199. Raises DataError: the task is not of BFCL's multi-turn categories."""
     match = re.fullmatch(r"multi_turn_[a-z_]+_(\d+)(#\d+)?", task.id)
     if match is None:
         raise DataError(f"Task '{task.id}' is not a multi-turn task of BFCL. Load them with load_bfcl_multi_turn.")
@@ -106,8 +94,6 @@ def _draw(groups: list[frozenset[int]], wanted: int) -> set[int]:
 def _tasks_of(scenarios: Mapping[int, list[Task]], indices: set[int], seed: int) -> tuple[Task, ...]:
     """The tasks of some scenarios, in a random order fixed by the seed."""
     found = sorted((task for index in indices for task in scenarios[index]), key=lambda task: task.id)
-    for one, other in itertools.pairwise(found):
-        if one.id == other.id:
-            raise DataError(f"Two tasks have the id '{one.id}'. Give every task its own id.")
+    require_unique_ids(found)
     random.Random(seed).shuffle(found)
     return tuple(found)

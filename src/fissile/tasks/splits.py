@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,15 +44,15 @@ def split_by_function(
         DataError: two tasks have one id.
     """
     _refuse_fractions(fractions)
-    _require_unique_ids(tasks)
-    parts = [_Component(f"{seed}:{min(task.id for task in group)}", group) for group in components(tasks)]
-    parts.sort(key=lambda part: (-len(part.tasks), _stable_hash(part.key)))
+    require_unique_ids(tasks)
     room = [fraction * len(tasks) for fraction in fractions]
     sides: tuple[list[Task], ...] = ([], [], [])
-    for part in parts:
+    for group in sorted(
+        components(tasks), key=lambda part: (-len(part), _stable_hash(f"{seed}:{min(task.id for task in part)}"))
+    ):
         side = max(range(3), key=room.__getitem__)
-        sides[side].extend(part.tasks)
-        room[side] -= len(part.tasks)
+        sides[side].extend(group)
+        room[side] -= len(group)
     train, validation, test = (
         tuple(sorted(side, key=lambda task: _stable_hash(f"{seed}:{task.id}"))) for side in sides
     )
@@ -75,7 +75,7 @@ def split_by_task(
         DataError: two tasks have one id.
     """
     _refuse_fractions(fractions)
-    _require_unique_ids(tasks)
+    require_unique_ids(tasks)
     drawn = sorted(tasks, key=lambda task: _stable_hash(f"{seed}:{task.id}"))
     fewest = 1 if fractions[2] else 0
     test = min(max(round(fractions[2] * len(drawn)), fewest), len(drawn) - 1)
@@ -103,11 +103,6 @@ def components(tasks: Sequence[Task]) -> list[list[Task]]:
     return list(groups.values())
 
 
-class _Component(NamedTuple):
-    key: str
-    tasks: list[Task]
-
-
 def _stable_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -117,9 +112,8 @@ def _refuse_fractions(fractions: tuple[float, float, float]) -> None:
         raise ConfigError(f"Split fractions must be three numbers from 0 to 1 that sum to 1, not {tuple(fractions)}.")
 
 
-def _require_unique_ids(tasks: Sequence[Task]) -> None:
-    seen: set[str] = set()
-    for task in tasks:
-        if task.id in seen:
-            raise DataError(f"Two tasks have the id '{task.id}'. Give every task its own id.")
-        seen.add(task.id)
+def require_unique_ids(tasks: Sequence[Task]) -> None:
+    """Raise DataError for two tasks of one id."""
+    for name, count in Counter(task.id for task in tasks).items():
+        if count > 1:
+            raise DataError(f"Two tasks have the id '{name}'. Give every task its own id.")

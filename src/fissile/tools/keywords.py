@@ -36,12 +36,7 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 class LimitError(Exception):
-    """A check that takes too long.
-
-    Attributes:
-        text: the text that a pattern could not be matched with; None where the schema takes too many steps.
-        pattern: that pattern.
-    """
+    """A check that takes too long: on the text that a pattern was matched with, None for too many steps."""
 
     def __init__(self, text: str | None = None, pattern: str = "") -> None:
         super().__init__(pattern)
@@ -51,34 +46,20 @@ class LimitError(Exception):
 
 @dataclass
 class Check:
-    """One validation under way.
-
-    Attributes:
-        references: of the schema.
-        steps: that are left.
-        seconds: of matching that are left.
-    """
+    """One validation under way, with the steps and the seconds of matching that are left."""
 
     references: References
     steps: int = MAX_STEPS
     seconds: float = MAX_SECONDS
 
     def step(self, count: int = 1) -> None:
-        """Count a keyword, or several comparisons.
-
-        Raises:
-            LimitError: it was one too many.
-        """
+        """Count a keyword, or several comparisons; LimitError where it was one too many."""
         self.steps -= count
         if self.steps < 0:
             raise LimitError
 
     def matches(self, pattern: str, text: str) -> bool:
-        """True where the pattern occurs in the text.
-
-        Raises:
-            LimitError: the time is over.
-        """
+        """True where the pattern occurs in the text; LimitError where the time is over."""
         start = time.process_time()
         try:
             return matches(pattern, text, self.seconds)
@@ -88,15 +69,7 @@ class Check:
             self.seconds -= time.process_time() - start
 
     def violations(self, validator: Any, value: JSON) -> list[ValidationError]:
-        """What is wrong with a value, in jsonschema's terms.
-
-        Args:
-            validator: of `validator_of`.
-            value: any JSON value of a depth that Python can recurse into.
-
-        Raises:
-            LimitError: finding out takes too long.
-        """
+        """What a `validator_of` a schema finds wrong, as jsonschema says it; LimitError if it takes too long."""
         token = _check.set(self)
         try:
             return list(validator.iter_errors(value))

@@ -18,17 +18,8 @@ from fissile.tools.positions import IN_PLACE, with_inner_schemas
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 
 _OTHER_TYPES = {
-    "dict": "object",
-    "list": "array",
-    "tuple": "array",
-    "str": "string",
-    "int": "integer",
-    "long": "integer",
-    "float": "number",
-    "double": "number",
-    "bool": "boolean",
-    "none": "null",
-    "nonetype": "null",
+    **{"dict": "object", "list": "array", "tuple": "array", "str": "string", "bool": "boolean"},
+    **{"int": "integer", "long": "integer", "float": "number", "double": "number", "none": "null", "nonetype": "null"},
 }
 _NO_CONSTRAINT = frozenset(("any", "type_unspecified"))
 """Type names that say nothing."""
@@ -57,7 +48,6 @@ _REFUSED = {
     "divisibleBy": "write 'multipleOf'",
 }
 
-
 _RULES = frozenset(Draft202012Validator.VALIDATORS) | {"$defs", "minContains", "maxContains", "then", "else"}
 """Keywords that demand something; one that is misspelt would demand nothing."""
 
@@ -74,11 +64,7 @@ class NoObjectError(Exception):
 
 
 def normal(schema: JSON, path: str = "") -> JSON:
-    """A schema as draft 2020-12 spells it, at every depth.
-
-    Args:
-        schema: any JSON value.
-        path: where it stands, for messages.
+    """A schema, which stands at `path`, as draft 2020-12 spells it, at every depth.
 
     Raises:
         SchemaError: a type or a keyword that is not known; what else is wrong is left to the metaschema.
@@ -118,17 +104,16 @@ def _required_names(schema: dict[str, Any]) -> dict[str, Any]:
     """`required: true` on a property becomes a name in the list of its object; a property that is null goes."""
     if not isinstance(schema.get("properties"), dict):
         return schema
-    properties = {name: inner for name, inner in schema["properties"].items() if inner is not None}
-    marked = {name for name, inner in properties.items() if isinstance(inner, dict) and _is_flag(inner, "required")}
-    bare = {
-        name: {key: value for key, value in inner.items() if key != "required"} if name in marked else inner
-        for name, inner in properties.items()
-    }
-    names = [name for name in properties if name in marked and properties[name]["required"]]
+    properties: dict[str, Any] = {}
     required = schema.get("required", [])
-    if names and isinstance(required, list):
-        return {**schema, "properties": bare, "required": list(dict.fromkeys([*required, *names]))}
-    return {**schema, "properties": bare}
+    for name, inner in schema["properties"].items():
+        if isinstance(inner, dict) and _is_flag(inner, "required"):
+            properties[name] = {key: value for key, value in inner.items() if key != "required"}
+            if inner["required"] and isinstance(required, list) and name not in required:
+                required = [*required, name]
+        elif inner is not None:
+            properties[name] = inner
+    return {**schema, "properties": properties} | ({"required": required} if required else {})
 
 
 def _with_bounds(schema: dict[str, Any]) -> dict[str, Any]:

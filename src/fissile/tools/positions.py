@@ -9,17 +9,8 @@ from fissile.calls import JSON
 
 ONE_SCHEMA = frozenset(
     (
-        "items",
-        "contains",
-        "additionalProperties",
-        "unevaluatedProperties",
-        "unevaluatedItems",
-        "propertyNames",
-        "contentSchema",
-        "not",
-        "if",
-        "then",
-        "else",
+        *("items", "contains", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"),
+        *("propertyNames", "contentSchema", "not", "if", "then", "else"),
     )
 )
 LIST_OF_SCHEMAS = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
@@ -32,17 +23,12 @@ DEFINITIONS = ("$defs", "definitions", "components")
 """Where schemas are kept to be referred to."""
 
 
-def inner_schemas(schema: JSON) -> Iterator[tuple[str, JSON]]:
+def inner_schemas(schema: JSON) -> list[tuple[str, JSON]]:
     """The schemas that stand directly inside a schema, each with its path."""
-    for keyword, value in schema.items() if isinstance(schema, dict) else ():
-        if keyword in ONE_SCHEMA:
-            yield keyword, value
-        elif keyword in LIST_OF_SCHEMAS and isinstance(value, list):
-            yield from ((f"{keyword}.{index}", inner) for index, inner in enumerate(value))
-        elif keyword in MAP_OF_SCHEMAS and isinstance(value, dict):
-            yield from ((f"{keyword}.{name}", inner) for name, inner in value.items())
-        elif keyword == "components" and isinstance(value, dict) and isinstance(value.get("schemas"), dict):
-            yield from ((f"components.schemas.{name}", inner) for name, inner in value["schemas"].items())
+    found: list[tuple[str, JSON]] = []
+    if isinstance(schema, dict):
+        with_inner_schemas(schema, lambda *place_and_inner: found.append(place_and_inner))
+    return found
 
 
 def all_schemas(schema: JSON) -> Iterator[dict[str, JSON]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -96,14 +96,7 @@ class Schema:
     @cached_property
     def _of_the_arguments(self) -> list[dict[str, Any]]:
         """The schemas that speak of the arguments as a whole."""
-        found: dict[int, dict[str, Any]] = {}
-        waiting: list[JSON] = [self.rules]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, dict) and id(node) not in found:
-                found[id(node)] = node
-                waiting += self.references.same_value(node)
-        return list(found.values())
+        return _reached(self.rules, self.references.same_value)
 
     def _check_patterns(self) -> None:
         for node in all_schemas(self.rules):
@@ -118,7 +111,7 @@ class Schema:
     def _check_closed(self) -> None:
         """What is required beside `additionalProperties: false` must be described with it: else no call is right."""
         for node in all_schemas(self.rules):
-            parts = list(self._together(node))
+            parts = _reached(node, self._holding_with)
             required = {name for part in parts for name in part.get("required", ())}
             for closed in (part for part in parts if part.get("additionalProperties") is False):
                 refused = sorted(required - closed.get("properties", {}).keys())
@@ -129,24 +122,25 @@ class Schema:
                     )
                     raise SchemaError(self.references.places[id(node)], problem)
 
-    def _together(self, node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A schema and those that always hold with it."""
-        waiting: list[JSON] = [node]
-        seen: set[int] = set()
-        while waiting:
-            part = waiting.pop()
-            if isinstance(part, dict) and id(part) not in seen:
-                seen.add(id(part))
-                yield part
-                waiting += [self.references.target(part), *part.get("allOf", ())]
+    def _holding_with(self, node: dict[str, Any]) -> list[JSON]:
+        """The schemas that always hold with a schema."""
+        return [self.references.target(node), *node.get("allOf", ())]
+
+
+def _reached(start: JSON, following: Callable[[dict[str, Any]], Iterable[JSON]]) -> list[dict[str, Any]]:
+    """A schema and all that one comes to from it, each once."""
+    found: dict[int, dict[str, Any]] = {}
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict) and id(node) not in found:
+            found[id(node)] = node
+            waiting += following(node)
+    return list(found.values())
 
 
 def _of_an_object(schema: JSON) -> dict[str, Any]:
-    """The schema with `type: object`, which may go without saying.
-
-    Raises:
-        NoObjectError: it is for something else.
-    """
+    """The schema with `type: object`, which may go without saying. Raises NoObjectError: it is for something else."""
     if schema in ({}, None):
         return {"type": "object", "properties": {}}
     if isinstance(schema, dict):

@@ -24,12 +24,6 @@ def validate(tool: str, schema: Schema, arguments: dict[str, JSON], call_index: 
 
     An argument that the schema does not name is an error, as in a Python call, unless the schema says what holds for
     others. Arguments that take too long to check are a `TIMEOUT`.
-
-    Args:
-        tool: its name, for messages.
-        schema: of the tool's arguments.
-        arguments: as the model wrote them.
-        call_index: the call's place in its attempt.
     """
     reporter = Reporter(tool, call_index)
     oversized = [name for name, value in arguments.items() if _is_oversized(value)]

@@ -24,12 +24,7 @@ MAX_RULE = 200
 
 @dataclass(frozen=True)
 class Reporter:
-    """Words violations of one call.
-
-    Attributes:
-        tool: the tool's name.
-        call_index: the call's place in its attempt.
-    """
+    """Words violations of one call of a tool, which stands in its attempt at `call_index`."""
 
     tool: str
     call_index: int | None
@@ -178,12 +173,10 @@ def _list(value: Any) -> list[Any]:
 
 def _absent(branch: Sequence[ValidationError]) -> list[str]:
     """The required names that a branch misses."""
-    names = [name for error in branch for name in _list(error.validator_value) if name not in _mapping(error.instance)]
-    return list(dict.fromkeys(names))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    missing = ((name, error.instance) for error in branch for name in _list(error.validator_value))
+    return list(
+        dict.fromkeys(name for name, instance in missing if not isinstance(instance, dict) or name not in instance)
+    )
 
 
 def _branches(violation: ValidationError) -> list[list[ValidationError]]:
@@ -200,8 +193,7 @@ def _allowed_types(branch: Sequence[ValidationError]) -> list[str] | None:
         if error.relative_path:
             continue
         if error.validator == "type":
-            rule: Any = error.validator_value
-            return [rule] if isinstance(rule, str) else list(rule)
+            return _types(error)
         if error.validator in ("anyOf", "oneOf") and error.context:
             nested = [_allowed_types(inner) for inner in _branches(error)]
             if all(types is not None for types in nested):
@@ -259,9 +251,13 @@ def _types_at(branch: list[ValidationError], error: ValidationError) -> list[str
     """The types that an alternative allows where another has an error; empty where those there are not wrong."""
     for other in branch:
         if other.validator == "type" and other.relative_path == error.relative_path:
-            rule: Any = other.validator_value
-            return [rule] if isinstance(rule, str) else list(rule)
+            return _types(other)
     return []
+
+
+def _types(error: ValidationError) -> list[str]:
+    rule: Any = error.validator_value
+    return [rule] if isinstance(rule, str) else list(rule)
 
 
 def _is_tag(error: ValidationError) -> bool:

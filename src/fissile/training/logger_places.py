@@ -35,12 +35,7 @@ RUN_NAMES = {"clearml": "CLEARML_TASK"}
 def environment(name: str, folder: Path, project: str, run_name: str, is_own_project: bool) -> dict[str, str]:
     """The variables to set for a logger; those that the user has set stay, but for a project that the recipe names.
 
-    Args:
-        name: of the logger.
-        folder: of the run, absolute.
-        project: its project.
-        run_name: its name.
-        is_own_project: the recipe names the project.
+    `folder` is absolute; `is_own_project` where the recipe names the project.
     """
     places = {variable: text.format(folder=folder) for variable, text in FOLDERS.get(name, {}).items()}
     if name in RUN_NAMES:

@@ -48,14 +48,7 @@ class Loggers:
         arguments: Callable[[], TrainingArguments],
         say: Callable[[str], None],
     ) -> None:
-        """Make nothing yet.
-
-        Args:
-            settings: name the loggers, the run and the project.
-            folder: of the run.
-            arguments: makes what the trainer is told, which loggers keep as the run's parameters.
-            say: tells a person one line.
-        """
+        """Make nothing yet. `arguments` makes what the trainer is told, which loggers keep as the run's parameters."""
         self._settings = settings
         self._folder = folder.absolute()
         self._make_arguments = arguments
@@ -75,11 +68,7 @@ class Loggers:
         return self._settings.project or os.environ.get("WANDB_PROJECT") or PROJECT
 
     def __enter__(self) -> Self:
-        """Check the loggers and make them.
-
-        Raises:
-            ConfigError: one is not installed, or cannot be used here.
-        """
+        """Check the loggers and make them. Raises ConfigError: one is not installed, or cannot be used here."""
         names = chosen(self._settings.report_to)
         if not names:
             if self._settings.report_to:
@@ -120,17 +109,10 @@ class Loggers:
         self._places.close()
 
     def evaluated(self, stage: str, report: Mapping[str, JSON], step: int, model: Any = None) -> None:
-        """Tell the figures of an evaluation.
-
-        Args:
-            stage: "base", "cold_start", ...
-            report: as `evaluations/<stage>.json` holds it.
-            step: optimizer steps that the evaluated policy was trained for.
-            model: what was evaluated.
-        """
+        """Tell the figures of `evaluations/<stage>.json`, of a policy that was trained for so many optimizer steps."""
         if self._callbacks:
-            logs = figures(stage, report)
-            self._tell("on_log", self._arguments, self._state(step), TrainerControl(), logs=logs, model=model)
+            told = self._arguments, self._state(step), TrainerControl()
+            self._tell("on_log", *told, logs=figures(stage, report), model=model)
 
     def __getattr__(self, event: str) -> Callable[..., None]:
         """Each event of a trainer's callbacks, forwarded."""
@@ -166,53 +148,36 @@ class Loggers:
 
 
 def chosen(names: list[str]) -> list[str]:
-    """The loggers that `training.report_to` asks for.
-
-    Raises:
-        ConfigError: one is not installed.
-    """
+    """The loggers that `training.report_to` asks for. Raises ConfigError: one is not installed."""
     available = set(get_available_reporting_integrations())
     if names == [ALL]:
         return sorted(available)
     for name in names:
         package = LOGGERS.get(name, "")
         if name not in available and not all(map(_is_installed, package.split())):
+            instead = f"; installed are: {', '.join(sorted(available))}" if available else ""
             raise ConfigError(
                 f"training.report_to: the logger '{name}' is not installed. Install it (pip install {package}), or "
-                f"leave it out{_instead(available)}."
+                f"leave it out{instead}."
             )
     return names
 
 
 def _is_installed(package: str) -> bool:
     """Whether pip knows it: transformers leaves out of its list what is installed and not configured."""
-    try:
-        metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _instead(available: set[str]) -> str:
-    return f"; installed are: {', '.join(sorted(available))}" if available else ""
+    return any(True for _ in metadata.distributions(name=package))
 
 
 def make(name: str, folder: Path) -> Any:
-    """The callback of a logger.
-
-    Raises:
-        ConfigError: it cannot be used here; its own reason is told.
-    """
+    """The callback of a logger. Raises ConfigError: it cannot be used here; its own reason is told."""
     try:
         if name == "dvclive":
             live = importlib.import_module(name).Live(dir=str(folder / name))
             return INTEGRATION_TO_CALLBACK[name](live=live)
         return INTEGRATION_TO_CALLBACK[name]()
     except Exception as error:
-        raise ConfigError(
-            f"training.report_to: the logger '{name}' cannot be used here ({_reason(error)}). See to that, or leave it "
-            "out."
-        ) from error
+        what = f"training.report_to: the logger '{name}' cannot be used here ({_reason(error)})"
+        raise ConfigError(f"{what}. See to that, or leave it out.") from error
 
 
 def figures(stage: str, report: Mapping[str, JSON]) -> dict[str, float]:
@@ -232,16 +197,14 @@ def _numbers(report: Mapping[str, JSON]) -> Iterator[tuple[str, float]]:
 @contextmanager
 def _set(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables, and put them back."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update({name: before[name] for name in variables if name in before})
 
 
 def _reason(error: BaseException) -> str:

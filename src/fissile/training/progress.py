@@ -80,13 +80,7 @@ class LiveLine:
         return str(self._status.status) if self._status is not None else ""
 
     def show(self, text: str, now: float, always: bool = False) -> None:
-        """Bring it up to date.
-
-        Args:
-            text: what it says.
-            now: seconds of the performance counter.
-            always: write it into a file whether or not that is due.
-        """
+        """Bring it up to date, at this second of the performance counter; `always`: into a file even if none is due."""
         if self._status is not None:
             self._status.update(Text(text))
         elif always or self.is_due(now):
@@ -107,15 +101,10 @@ class LiveLine:
 
 @dataclass
 class Pace:
-    """How fast something goes.
-
-    Attributes:
-        unit: what is counted.
-        recent: the rate is that of so many counts; None for all since the first.
-    """
+    """How fast something goes."""
 
     unit: str
-    recent: int | None = None
+    recent: int | None = None  # the rate is that of so many counts; None for all since the first
     _marks: deque[tuple[int, float]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,11 +126,7 @@ class Pace:
 
 
 class Progress:
-    """Writes to a console: lines that stay, and one about what goes on.
-
-    Attributes:
-        console: where to.
-    """
+    """Writes to a console: lines that stay, and one about what goes on."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or PlainConsole()
@@ -190,10 +175,7 @@ class Progress:
     def count(self, what: str, one: str, many: str) -> Count:
         """A function to call with (done, all known so far), the first time before anything is done.
 
-        Args:
-            what: goes on, for a person.
-            one: of what is counted, with its article: "an attempt".
-            many: of it: "attempts".
+        `what` goes on; of what is counted there is `one` ("an attempt"), and there are `many` ("attempts").
         """
         pace = Pace(one)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from fissile.config import RunConfig
@@ -17,18 +17,15 @@ from fissile.training.run_folder import RunFolder, told_shown, versions
 def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str, stages: tuple[str, ...]) -> str:
     """The card of the adapter after the last of `stages`, with what the folder holds so far.
 
-    Args:
-        config: of the run.
-        folder: of the run.
-        chat: how its conversations are written.
-        tasks: one line about its tasks.
-        stages: those that led to the adapter, in order.
+    `tasks` is one line about the tasks, and `stages` are those that led to the adapter, in order.
     """
     base = base_model(config.model.path, EMBEDDED)
-    reports = {stage: _read(folder, stage) for stage in stages if folder.evaluation(stage).exists()}
+    found = {stage: folder.evaluation(stage) for stage in stages}
+    reports = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in found.items() if path.exists()}
     is_reinforced = stages[-1] != "cold_start"
     name = config.method.name
     method = METHODS.get(name, name) if is_reinforced else "A supervised cold start"
+    path = EMBEDDED if config.model.path == EMBEDDED else base.id  # for somebody else
     facts = CardFacts(
         title=f"{method} on {base.id}",
         base=base,
@@ -36,7 +33,7 @@ def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str,
         training=list(_training(config, folder, is_reinforced)),
         data=list(_data(config, tasks)),
         dataset=_dataset(config.tasks.source),
-        recipe=config.model_copy(update={"model": config.model.model_copy(update={"path": _path(config, base.id)})}),
+        recipe=config.model_copy(update={"model": config.model.model_copy(update={"path": path})}),
         command="fissile train",
         use=list(use_of(chat, config.model.dialect)),
         tags=[name.replace("_", "-")] if is_reinforced else ["sft"],
@@ -58,11 +55,6 @@ _WHATS = {
 
 def _what(config: RunConfig) -> str:
     return _WHATS.get(config.method.name, f"It was trained with the method `{config.method.name}`.")
-
-
-def _path(config: RunConfig, base: str) -> str:
-    """`model.path` for somebody else."""
-    return EMBEDDED if config.model.path == EMBEDDED else base
 
 
 def use_of(chat: ChatFormat, dialect: str) -> Iterator[str]:
@@ -126,8 +118,3 @@ def _dataset(source: str) -> str:
     if source in DATASETS:
         return DATASETS[source]
     return source if source.count("/") == 1 and portable(source) == source else ""
-
-
-def _read(folder: RunFolder, stage: str) -> Mapping[str, Any]:
-    report: dict[str, Any] = json.loads(folder.evaluation(stage).read_text(encoding="utf-8"))
-    return report

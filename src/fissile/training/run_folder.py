@@ -8,7 +8,6 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,61 +25,21 @@ PACKAGES = ("fissile", "torch", "transformers", "trl", "peft", "accelerate", "da
 """Those that shape a figure."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The layout of a run folder; every path in one place."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One record for each optimizer step."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def corrections(self) -> Path:
-        """One record for each intercepted failure and each fission."""
-        return self.path / "corrections.jsonl"
-
-    @property
-    def summary(self) -> Path:
-        """The figures of the run; it exists exactly when the run is finished."""
-        return self.path / "summary.json"
-
-    @property
-    def report(self) -> Path:
-        """The page to look at."""
-        return self.path / "report.html"
-
-    @property
-    def meter(self) -> Path:
-        """Seconds and memory so far."""
-        return self.path / "meter.json"
-
-    @property
-    def adapter(self) -> Path:
-        """The trained adapter, for plain PEFT."""
-        return self.path / "adapter"
-
-    @property
-    def cold_start(self) -> Path:
-        """The adapter after the cold start, and its checkpoints."""
-        return self.path / "cold_start"
-
-    @property
-    def cold_start_summary(self) -> Path:
-        """How many examples of which kind the cold start showed, and its mean loss."""
-        return self.cold_start / "summary.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Checkpoints of the reinforcement-learning stage."""
-        return self.path / "checkpoints"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"  # the resolved configuration
+        self.metrics = path / "metrics.jsonl"  # one record for each optimizer step
+        self.corrections = path / "corrections.jsonl"  # one record for each intercepted failure and each fission
+        self.summary = path / "summary.json"  # the figures of the run; it exists exactly when the run is finished
+        self.report = path / "report.html"  # the page to look at
+        self.meter = path / "meter.json"  # seconds and memory so far
+        self.adapter = path / "adapter"  # the trained adapter, for plain PEFT
+        self.cold_start = path / "cold_start"  # the adapter after the cold start, and its checkpoints
+        self.cold_start_summary = self.cold_start / "summary.json"  # what examples it showed, and its mean loss
+        self.checkpoints = path / "checkpoints"  # of the reinforcement-learning stage
 
     def evaluation(self, stage: str) -> Path:
         """The recovery report of a stage."""
@@ -159,14 +118,7 @@ class RunFolder:
             raise
 
     def read_config(self, remedy: str) -> RunConfig:
-        """The configuration of the run that it holds.
-
-        Args:
-            remedy: what to do where it holds none.
-
-        Raises:
-            RunError: it holds no run of this version.
-        """
+        """The configuration of the run that it holds; RunError with this remedy where it holds none of this version."""
         try:
             return RunConfig.model_validate(json.loads(self.config.read_text(encoding="utf-8"))["config"])
         except (OSError, ValueError, KeyError) as error:
@@ -177,12 +129,10 @@ class RunFolder:
         written = json.loads(self.config.read_text(encoding="utf-8"))
         parts = [written["versions"], *written.get("resumed_under", [])]
         before, now = parts[-1], versions()
-        if changed := [
-            f"{name} {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]
-        ]:
-            logger.warning(
-                "'%s' goes on under other versions: %s. Its figures are of both.", self.path, "; ".join(changed)
-            )
+        changed = [name for name in now if before.get(name) != now[name]]
+        if changed:
+            told = "; ".join(f"{name} {before.get(name)} before, {now[name]} now" for name in changed)
+            logger.warning("'%s' goes on under other versions: %s. Its figures are of both.", self.path, told)
             write_json(self.config, {**written, "resumed_under": [*parts[1:], now]})
 
     def _refuse_other(self, config: RunConfig) -> None:

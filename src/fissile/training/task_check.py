@@ -53,12 +53,7 @@ Measure = Callable[[EnvironmentMaker], PromptLength]
 
 
 def check_tasks(config: RunConfig, measure: Measure | None, count: Count) -> TaskCheck:
-    """Look at all tasks of a configuration.
-
-    Args:
-        config: of the run.
-        measure: None measures no prompts.
-        count: hears how far it is.
+    """Look at all tasks of a configuration; `measure` None measures no prompts, `count` hears how far it is.
 
     Raises:
         InputError: the source or the tools as a whole cannot be used.

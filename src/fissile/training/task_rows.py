@@ -37,11 +37,7 @@ class TaskRows:
     """
 
     def __init__(self, keep_columns: bool = True) -> None:
-        """Nothing is known yet.
-
-        Args:
-            keep_columns: hand the columns of a dataset to reward functions.
-        """
+        """Nothing is known yet. `keep_columns`: the columns of a dataset are handed to reward functions."""
         self.train: dict[str, Task] = {}
         self._known: dict[str, Task] = {}
         self._columns: dict[str, dict[str, Any]] = {}
@@ -149,14 +145,11 @@ def _listed(dataset: Any, source: str) -> list[Any]:
 
 
 def _refuse_columns(names: list[str], source: str) -> None:
+    wrong = "under which reward functions get something else from the trainer. Rename it."
+    trls = (
+        "that TRL reads in its own way. Rename or remove it; the prompt of a task is its 'messages', and only text is "
+        "trained on."
+    )
     for name in names:
-        if name in GIVEN:
-            raise DataError(
-                f"The column '{name}' of {source} has a name under which reward functions get something else from the "
-                "trainer. Rename it."
-            )
-        if name in TRLS_OWN:
-            raise DataError(
-                f"The column '{name}' of {source} has a name that TRL reads in its own way. Rename or remove it; the "
-                "prompt of a task is its 'messages', and only text is trained on."
-            )
+        if name in GIVEN or name in TRLS_OWN:
+            raise DataError(f"The column '{name}' of {source} has a name {wrong if name in GIVEN else trls}")

@@ -25,27 +25,16 @@ Fits = Callable[[Task], bool]
 
 @dataclass(frozen=True)
 class Sides:
-    """The tasks of a run.
+    """The tasks of a run."""
 
-    Attributes:
-        split: all three sides: of the tasks that fit, or of whole live scenarios.
-        train: what is trained on: tasks, or those turns of live scenarios that fit.
-        evaluated: the held-out tasks that are measured.
-        count: tasks, or turns of the training scenarios, before those that do not fit are left out.
-    """
-
-    split: Split
-    train: tuple[Task, ...]
-    evaluated: tuple[Task, ...]
-    count: int
+    split: Split  # all three sides: of the tasks that fit, or of whole live scenarios
+    train: tuple[Task, ...]  # what is trained on: tasks, or those turns of live scenarios that fit
+    evaluated: tuple[Task, ...]  # the held-out tasks that are measured
+    count: int  # tasks, or turns of the training scenarios, before those that do not fit are left out
 
 
 def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
-    """The tasks of a configuration, with every fault of theirs.
-
-    Args:
-        config: of the run.
-        tools: the user's, where `tasks.tools` names a file.
+    """The tasks of a configuration, with every fault of theirs; `tools` are the user's, of the file `tasks.tools`.
 
     Raises:
         DataError: the source as a whole cannot be read.
@@ -69,13 +58,7 @@ def read_source(config: RunConfig, tools: PythonTools | None = None) -> Reading:
 
 
 def sides_of(config: RunConfig, tasks: Sequence[Task], fits: Fits = lambda task: True) -> Sides:
-    """Split the tasks as a run does.
-
-    Args:
-        config: of the run.
-        tasks: of `read_source`.
-        fits: which tasks, or turns of live scenarios, are short enough.
-    """
+    """Split the tasks of `read_source` as a run does; `fits`: which ones, or turns of scenarios, are short enough."""
     split = _whole_split(config, tasks) if config.is_live or config.tasks.source == PROCEDURAL else None
     if config.is_live and split is not None:
         turns = [instance for task in split.train for instance in instances(task)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer
@@ -177,13 +177,8 @@ def sampling_of(args: GRPOConfig) -> Sampling:
     Raises:
         ConfigError: a value outside the range of its field.
     """
-    least, top_k, top_p, min_p, penalty = (
-        args.max_completion_length,
-        args.top_k or 0,
-        1.0 if args.top_p is None else args.top_p,
-        args.min_p or 0.0,
-        1.0 if args.repetition_penalty is None else args.repetition_penalty,
-    )
+    least, top_k, min_p = args.max_completion_length, args.top_k or 0, args.min_p or 0.0
+    top_p, penalty = (1.0 if value is None else value for value in (args.top_p, args.repetition_penalty))
     for name, holds, wanted in (
         ("max_completion_length", least is not None and least >= 1, "a number of tokens, at least 1"),
         ("temperature", args.temperature is not None and args.temperature > 0, "above 0"),
@@ -221,11 +216,7 @@ def template_options_of(args: GRPOConfig, given: Mapping[str, Any] | None) -> di
 
 
 def reward_weights_of(args: GRPOConfig, functions: int) -> list[float] | None:
-    """The weights with the composite reward's first; 1 where it has none.
-
-    Args:
-        args: the configuration.
-        functions: how many `reward_funcs` the user gave.
+    """The weights, with the composite reward's first (1 where it has none), for so many `reward_funcs` of the user's.
 
     Raises:
         ConfigError: another number of weights.
@@ -270,7 +261,7 @@ def _defaults(args: GRPOConfig) -> GRPOConfig:
 
 
 def _instead_of(generation_kwargs: Mapping[str, Any]) -> str:
-    known: Sequence[str] = [name for name in generation_kwargs if hasattr(GRPOConfig, name)]
+    known = [name for name in generation_kwargs if hasattr(GRPOConfig, name)]
     if "max_new_tokens" in generation_kwargs:
         return "set GRPOConfig.max_completion_length instead of 'max_new_tokens'"
     return f"set GRPOConfig.{known[0]} instead" if known else _OWN_ENGINE

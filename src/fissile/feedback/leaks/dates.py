@@ -32,15 +32,10 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A date, or a time of day.
+    """A date, or a time of day."""
 
-    Attributes:
-        fields: (year, month, day) with year 0 where it is not said, or (hour, minute).
-        order: how it is written: "ymd", "dmy" or "mdy" in figures, "" in any other way.
-    """
-
-    fields: tuple[int, ...]
-    order: str = ""
+    fields: tuple[int, ...]  # (year, month, day) with year 0 where it is not said, or (hour, minute)
+    order: str = ""  # how it is written: "ymd", "dmy" or "mdy" in figures, "" in any other way
 
     def tells(self, other: Moment) -> bool:
         """True where this one says what the other is, though perhaps without the year."""

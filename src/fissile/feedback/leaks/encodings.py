@@ -44,6 +44,9 @@ def _as_it_is(letter: str) -> str:
 
 def decodings(text: str) -> Iterator[str]:
     """Every other reading that the text has, undecodable ones left out. Each takes time linear in the text."""
+    for rewrite in _REWRITERS:
+        if (rewritten := rewrite(text)) != text:
+            yield rewritten
     for read in _READERS:
         yield from read(text)
 
@@ -83,48 +86,9 @@ def _printable(decoded: bytes) -> Iterator[str]:
         yield text
 
 
-def _escapes(text: str) -> Iterator[str]:
-    if "\\" in text or "U+" in text:
-        yield _ESCAPE.sub(lambda found: _character(found[1] or found[2] or found[3]), text)
-
-
 def _character(code: str) -> str:
     number = int(code, 16)
     return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else " "
-
-
-def _entities(text: str) -> Iterator[str]:
-    if "&" in text:
-        yield html.unescape(text)
-
-
-def _percent_encoded(text: str) -> Iterator[str]:
-    if "%" in text:
-        yield unquote_plus(text)
-
-
-def _look_alikes(text: str) -> Iterator[str]:
-    if not text.isascii():
-        yield plain(text)
-
-
-def _rotated(text: str) -> Iterator[str]:
-    yield codecs.encode(text, "rot13")
-
-
-def _reversed(text: str) -> Iterator[str]:
-    yield text[::-1]
-
-
-def _without_tags(text: str) -> Iterator[str]:
-    if "<" in text:
-        yield _TAG.sub("", text)
-
-
-def _without_connectors(text: str) -> Iterator[str]:
-    joined, count = _CONNECTORS.subn(" ", text)
-    if count:
-        yield joined
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -139,19 +103,24 @@ def _undisguised(text: str) -> Iterator[str]:
         yield from (text.translate(disguise) for disguise in _DISGUISES)
 
 
+_REWRITERS: tuple[Callable[[str], str], ...] = (
+    lambda text: _ESCAPE.sub(lambda found: _character(found[1] or found[2] or found[3]), text),
+    html.unescape,
+    unquote_plus,
+    plain,  # look-alikes
+    lambda text: codecs.encode(text, "rot13"),
+    lambda text: text[::-1],
+    lambda text: _TAG.sub("", text),
+    lambda text: _CONNECTORS.sub(" ", text),
+)
+"""Those that read the whole text otherwise."""
+
 _READERS: tuple[Callable[[str], Iterator[str]], ...] = (
     _base64,
     _hexadecimal,
     _binary,
     _character_codes,
-    _escapes,
-    _entities,
-    _percent_encoded,
-    _look_alikes,
-    _rotated,
-    _reversed,
-    _without_tags,
-    _without_connectors,
     _pieces,
     _undisguised,
 )
+"""Those that find other texts in it."""

@@ -49,32 +49,20 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a text says of a value.
+    """What a text says of a value."""
 
-    Attributes:
-        place: where in the value it stands.
-        letters: without anything between the words.
-        is_marked: in quotes, or a single capital letter: it cannot be an ordinary word.
-    """
-
-    place: Place
-    letters: str
-    is_marked: bool
+    place: Place  # where in the value it stands
+    letters: str  # without anything between the words
+    is_marked: bool  # in quotes, or a single capital letter: it cannot be an ordinary word
 
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A value with a part of it covered.
+    """A value with a part of it covered."""
 
-    Attributes:
-        before: the words before the mask, the last one touching it; none where none does.
-        after: the letters behind the mask that touch it.
-        covered: characters of the mask; 0 where it need not stand for as many letters.
-    """
-
-    before: Spelled
-    after: str
-    covered: int
+    before: Spelled  # the words before the mask, the last one touching it; none where none does
+    after: str  # the letters behind the mask that touch it
+    covered: int  # characters of the mask; 0 where it need not stand for as many letters
 
 
 def fragments(text: str) -> list[Fragment]:

@@ -28,19 +28,12 @@ _END = re.compile(r"\s*(?:[.,;!]|$|in (?:the|this|that) list)")
 
 @dataclass(frozen=True)
 class Speech:
-    """A text with what is needed to read it.
+    """A text with what is needed to read it."""
 
-    Attributes:
-        text: as it looks.
-        sentences: each as it looks, and its words with names kept whole.
-        whole: the words of the whole text, names kept whole.
-        names: of tools and arguments.
-    """
-
-    text: str
-    sentences: tuple[tuple[str, Spelled], ...]
-    whole: Spelled
-    names: frozenset[str]
+    text: str  # as it looks
+    sentences: tuple[tuple[str, Spelled], ...]  # each as it looks, and its words with names kept whole
+    whole: Spelled  # the words of the whole text, names kept whole
+    names: frozenset[str]  # of tools and arguments
 
 
 def picks(speech: Speech, secret: Secret) -> bool:

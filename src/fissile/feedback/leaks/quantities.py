@@ -62,15 +62,10 @@ _BOUND = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number in a text.
+    """A number in a text."""
 
-    Attributes:
-        value: without its sign.
-        written: as it stands there.
-    """
-
-    value: Decimal
-    written: str
+    value: Decimal  # without its sign
+    written: str  # as it stands there
 
 
 def quantities(text: str) -> Iterator[Quantity]:

@@ -15,24 +15,10 @@ REACH = 6
 _CONNECTORS = frozenset({"or", "and", "und", "either"})
 _REFUSALS = frozenset({"not", "never", "than", "no"})
 _BACKWARD = frozenset(
-    [
-        "is",
-        "for",
-        "the",
-        "right",
-        "correct",
-        "value",
-        "as",
-        "in",
-        "into",
-        "to",
-        "of",
-        "needed",
-        "goes",
-        "under",
-        "choice",
-        "option",
-    ]
+    (
+        *("is", "for", "the", "right", "correct", "value", "as", "in", "into"),
+        *("to", "of", "needed", "goes", "under", "choice", "option"),
+    )
 )
 
 _GLUE = (

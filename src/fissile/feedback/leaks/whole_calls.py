@@ -34,13 +34,7 @@ def spells_call(
 
     Behind the tool's name an argument is given by name or by place, before it by name.
 
-    Args:
-        said: the text.
-        words: the text with names of tools and arguments kept whole.
-        expected: the right call.
-        tool: that it calls.
-        failure: whose attempt tells which tools were called.
-        names: of tools and arguments.
+    In `words` the text has the `names` of tools and arguments kept whole.
     """
     named = [end for _, end in mentions(words, expected.name)]
     is_called = len(expected.required) > 1 and any(call.name == expected.name for call in failure.attempt.calls)

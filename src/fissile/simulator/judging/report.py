@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fissile.calls import JSON
 from fissile.feedback import Failure
+from fissile.serial import to_json
 from fissile.simulator.judging.quality import Assessment, assess
 from fissile.statistics import Ratio, proportion
 
@@ -37,7 +38,7 @@ class Rates:
 
     def to_dict(self) -> dict[str, JSON]:
         """A JSON-ready dict."""
-        return {name: getattr(self, name).to_dict() for name in self.__dataclass_fields__}
+        return to_json(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,13 @@ from fissile.tools import Tool
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a tool.
+    """A parameter of a tool."""
 
-    Attributes:
-        name: of the argument.
-        kind: a key of `KINDS`.
-        convention: how the tool wants its values.
-        documented: whether the tool's documentation says so.
-        optional: whether a call may leave it out.
-    """
-
-    name: str
-    kind: str
-    convention: Convention
-    documented: bool
-    optional: bool
+    name: str  # of the argument
+    kind: str  # a key of `KINDS`
+    convention: Convention  # how the tool wants its values
+    documented: bool  # whether the tool's documentation says so
+    optional: bool  # whether a call may leave it out
 
     @property
     def schema(self) -> dict[str, JSON]:
@@ -41,19 +33,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """A tool of the procedural world, with what it means.
+    """A tool of the procedural world, with what it means."""
 
-    Attributes:
-        action: a key of `VERBS`.
-        verb: the one in the tool's name.
-        noun: the kind of record that it works on.
-        parameters: the first one identifies the record, unless one is created.
-    """
-
-    action: str
-    verb: str
-    noun: str
-    parameters: tuple[Parameter, ...]
+    action: str  # a key of `VERBS`
+    verb: str  # the one in the tool's name
+    noun: str  # the kind of record that it works on
+    parameters: tuple[Parameter, ...]  # the first one identifies the record, unless one is created
 
     @property
     def name(self) -> str:

@@ -17,40 +17,24 @@ from fissile.tasks.procedural import words
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """One way to write the values of a kind.
+    """One way to write the values of a kind."""
 
-    Attributes:
-        name: for tables; unique within the kind.
-        schema: the JSON Schema of the values.
-        note: what the documentation says about it.
-        write: from the value itself to what goes into the call.
-    """
-
-    name: str
-    schema: dict[str, JSON]
-    note: str
-    write: Callable[[Any], JSON]
+    name: str  # for tables; unique within the kind
+    schema: dict[str, JSON]  # the JSON Schema of the values
+    note: str  # what the documentation says about it
+    write: Callable[[Any], JSON]  # from the value itself to what goes into the call
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of parameter.
+    """A kind of parameter."""
 
-    Attributes:
-        names: what tools call such a parameter, each with another word for it that a request may use.
-        draw: (draw, held out or not) -> a value.
-        phrase: how a request states it, with the slots {p} for the parameter and {v} for the value.
-        surface: the value as a request says it.
-        read: the value itself from what any of the conventions writes.
-        conventions: the first one is the most usual.
-    """
-
-    names: dict[str, str]
-    draw: Callable[[random.Random, bool], Any]
-    phrase: str
-    surface: Callable[[Any], str]
-    read: Callable[[Any], Any]
-    conventions: tuple[Convention, ...]
+    names: dict[str, str]  # what tools call such a parameter, each with another word for it that a request may use
+    draw: Callable[[random.Random, bool], Any]  # (draw, held out or not) -> a value
+    phrase: str  # how a request states it, with the slots {p} for the parameter and {v} for the value
+    surface: Callable[[Any], str]  # the value as a request says it
+    read: Callable[[Any], Any]  # the value itself from what any of the conventions writes
+    conventions: tuple[Convention, ...]  # the first one is the most usual
 
 
 def choice_kind(options: tuple[str, ...]) -> tuple[Convention, ...]:

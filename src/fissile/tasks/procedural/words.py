@@ -14,20 +14,8 @@ T = TypeVar("T")
 YEAR = 2026
 """Of every day."""
 
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
+_MONTHS = "January February March April May June July August September October November December"
+MONTHS = tuple(_MONTHS.split())
 
 VERBS: dict[str, tuple[str, ...]] = {
     "create": ("create", "add", "book"),
