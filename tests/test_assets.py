@@ -170,11 +170,15 @@ def test_of_concurrent_fetches_one_downloads(links: Path, caplog: pytest.LogCapt
 
 def test_the_cache_stays_where_it_was_on_linux_and_needs_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(assets.CACHE_VARIABLE, raising=False)
-    for chosen, expected in {"/caches": Path("/caches"), "relative": Path.home() / ".cache", "": Path.home() / ".cache"}.items():
+    for chosen, expected in {
+        "/caches": Path("/caches"),
+        "relative": Path.home() / ".cache",
+        "": Path.home() / ".cache",
+    }.items():
         monkeypatch.setenv("XDG_CACHE_HOME", chosen)
         assert assets.cache_folder() == expected / "fissile"
     monkeypatch.setattr(assets, "user_cache_path", lambda *_, **__: Path("~/.cache/fissile"))
-    with pytest.raises(AssetError, match="No home folder is known. Set FISSILE_CACHE"):
+    with pytest.raises(AssetError, match=r"No home folder is known\. Set FISSILE_CACHE"):
         assets.cache_folder()
 
 

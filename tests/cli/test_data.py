@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fissile.cli.data import app, category_table, quantile, sections
+from fissile.cli.data import app, category_table, sections
 from fissile.errors import ConfigError, DataError
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
@@ -78,11 +78,6 @@ def test_prompt_lengths_are_shown_for_a_tokenizer() -> None:
     console = Console(width=200, record=True, file=sys.stderr)
     console.print(category_table(tasks, prompt_ids))
     assert cells(console.export_text(), "-")[-3:] == ["5", "9", "10"]
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 2), (0.51, 3), (1.0, 4)])
-def test_quantiles_are_observed_values(share: float, expected: int) -> None:
-    assert quantile([3, 1, 4, 2], share) == expected
 
 
 def test_show_prints_a_task_verbatim(tmp_path: Path) -> None:

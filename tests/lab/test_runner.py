@@ -198,7 +198,7 @@ def test_two_do_not_work_in_one_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_locked_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fissile.lab.folder.fcntl", None)
+    monkeypatch.setattr("fissile.lab.lab_folder.fcntl", None)
     with LabFolder(tmp_path / "lab").locked():
         assert "cannot lock the folder" in caplog.text
 

@@ -22,7 +22,7 @@ from fissile.environments import SingleStep
 from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, get_source
 from fissile.methods import Scored
-from fissile.reports.records import StageReport
+from fissile.reports.run_lines import StageReport
 from fissile.rollouts import InjectionSettings
 from fissile.training.course import make_course
 from fissile.training.progress import recovery_table

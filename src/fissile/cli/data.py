@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from fissile.cli.data_check import check
 from fissile.cli.options import TemplateOptions, refuse_idle, template_options
 from fissile.console import PlainConsole
 from fissile.errors import DataError
+from fissile.statistics import quantile
 from fissile.tasks import (
     CATEGORIES,
     MULTI_TURN_CATEGORIES,
@@ -152,7 +152,7 @@ def category_table(tasks: Sequence[Task], prompt_ids: Callable[[Task], Sequence[
     for name, members in [*rows, ("all", list(tasks))] if len(rows) != 1 else rows:
         offered = sum(len(task.tools) for task in members) / max(len(members), 1)
         counted = [lengths[task.id] for task in members if task.id in lengths]
-        quantiles = [str(quantile(counted, share)) for share in (0.5, 0.9, 1.0)] if counted else []
+        quantiles = [str(quantile(counted, share, "inverted_cdf")) for share in (0.5, 0.9, 1.0)] if counted else []
         table.add_row(Text(name), str(len(members)), str(len(_functions(members))), f"{offered:.1f}", *quantiles)
     return table
 
@@ -190,11 +190,6 @@ def _call_lines(call: ExpectedCall) -> str:
         values = " | ".join(json.dumps(value, ensure_ascii=False) for value in accepted) or "absent"
         lines.append(f"  {name}{' (may be absent)' if name in call.optional else ''}: {values}")
     return "\n".join(lines)
-
-
-def quantile(values: Sequence[int], share: float) -> int:
-    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
 def _load(source: str, categories: str, tools: str | None) -> BFCLTasks:

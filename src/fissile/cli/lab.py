@@ -69,9 +69,14 @@ def report(
         typer.Option(help="A Markdown page that gets a section for each laboratory, its plots in a folder beside it."),
     ] = None,
 ) -> None:
-    """Write results.json, the plots and the page of a laboratory, finished or not."""
-    from fissile.reports.lab import update_page, write_lab_report  # noqa: PLC0415
+    """Write results.json, the plots and the page of a laboratory, finished or not; of results.json alone, the plots."""
+    from fissile.reports.lab import draw_again, update_page, write_lab_report  # noqa: PLC0415
 
+    if page is None and all(_holds_results_alone(lab) for lab in labs):
+        for lab in labs:
+            draw_again(lab)
+            typer.echo(f"plots: {lab / 'plots'}")
+        return
     folders = [_folder_of(lab) for lab in labs]
     if page is not None:
         update_page([folder.path for folder in folders], page)
@@ -88,6 +93,11 @@ def _folder_of(lab: Path) -> LabFolder:
     if not folder.lab.exists():
         raise RunError(f"'{folder.path}' holds no laboratory (no lab.json). Make it with: fissile lab run SPEC.toml")
     return folder
+
+
+def _holds_results_alone(lab: Path) -> bool:
+    folder = LabFolder(lab)
+    return folder.results.exists() and not folder.lab.exists()
 
 
 def command(spec: Path, overrides: Sequence[str]) -> str:

@@ -5,7 +5,7 @@
 """
 
 from fissile.lab.display import Display
-from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.lab_folder import LabFolder, RunKey
 from fissile.lab.plan import PlannedRun, make_plan
 from fissile.lab.runner import Work, run_lab
 from fissile.lab.spec import ArmSpec, LabSpec, load_spec

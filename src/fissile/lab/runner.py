@@ -12,7 +12,7 @@ from fissile.config.start import StartConfig
 from fissile.errors import InputError, RunError
 from fissile.lab import execution
 from fissile.lab.display import Display
-from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.lab_folder import LabFolder, RunKey
 from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_other_runs
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec

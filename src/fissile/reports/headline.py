@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fissile.evaluation.losses import counted
 from fissile.reports.definitions import HEADLINE, Metric
-from fissile.reports.records import StageReport
+from fissile.reports.run_lines import StageReport
 from fissile.reports.run_record import MALFORMED, RunRecord
 from fissile.reports.wording import METHODS, interval_text, listed, plural
 from fissile.statistics import Ratio

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fissile.errors import RunError
-from fissile.reports.records import Fission, Interception, Outcome, StageReport, Step
+from fissile.reports.run_lines import EpisodeOutcome, Fission, Interception, LoggedStep, StageReport
 from fissile.reports.wording import STAGES, plural
 from fissile.training.folder import RunFolder
 
@@ -48,12 +48,12 @@ class RunRecord:
     fingerprint: str
     versions: Mapping[str, Any]
     platform: str
-    steps: tuple[Step, ...]
+    steps: tuple[LoggedStep, ...]
     interceptions: tuple[Interception, ...]
     fissions: tuple[Fission, ...]
     stages: tuple[StageReport, ...]
     during: tuple[StageReport, ...]
-    outcomes: Mapping[str, tuple[Outcome, ...]]
+    outcomes: Mapping[str, tuple[EpisodeOutcome, ...]]
     cold_start: Mapping[str, Any]
     summary: Mapping[str, Any]
     seconds: Mapping[str, float]
@@ -106,7 +106,8 @@ def read_run(path: Path) -> RunRecord:
         stages=stages,
         during=tuple(_evaluations(list(folder.step_evaluations().values()), problems)),
         outcomes={
-            stage.stage: tuple(_records(folder.episodes(stage.stage), Outcome.from_dict, problems)) for stage in stages
+            stage.stage: tuple(_records(folder.episodes(stage.stage), EpisodeOutcome.from_dict, problems))
+            for stage in stages
         },
         cold_start=_object(folder.cold_start_summary, problems),
         summary=summary,
@@ -133,9 +134,9 @@ def _evaluations(paths: list[Path], problems: Problems) -> Iterator[StageReport]
             problems.append(f"evaluations/{path.name} is no recovery report ({error!r}) and was left out.")
 
 
-def _steps(path: Path, problems: Problems) -> tuple[Step, ...]:
+def _steps(path: Path, problems: Problems) -> tuple[LoggedStep, ...]:
     """One step for each number; a step that was logged twice counts as logged last, and is a problem."""
-    logged = list(_records(path, Step.from_dict, problems))
+    logged = list(_records(path, LoggedStep.from_dict, problems))
     steps = {step.step: step for step in logged}
     if twice := len(logged) - len(steps):
         problems.append(f"{path.name}: left out {plural(twice, 'record')} of steps that were logged again.")

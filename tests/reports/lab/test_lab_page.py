@@ -160,7 +160,7 @@ def test_a_lab_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     assert "0 of 4 finished" in text
     assert "cannot be told yet" in text
     assert "Not in this laboratory: unknown" in text
-    assert results.curves == ()
+    assert results.curves == {}
 
 
 def test_a_page_of_several_labs_keeps_what_stands_around_the_sections(lab: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 from fissile.errors import RunError
 from fissile.journal import read_object
-from fissile.lab.folder import LabFolder, RunKey
-from fissile.reports.lab.record import Arm, Lab, LabRun, RunState, last_spent
-from fissile.reports.records import StageReport, Step
+from fissile.lab.lab_folder import LabFolder, RunKey
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun, RunState, last_spent
+from fissile.reports.run_lines import LoggedStep, StageReport
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.folder import RunFolder
@@ -129,7 +129,7 @@ def _final_stage(stages: Sequence[str], config: Mapping[str, Any]) -> str:
     return trained[0]
 
 
-def _spent(summary: Mapping[str, Any], steps: Sequence[Step]) -> dict[str, float]:
+def _spent(summary: Mapping[str, Any], steps: Sequence[LoggedStep]) -> dict[str, float]:
     """What the summary says; for a run that did not count it there, its steps."""
     if summary.get("spent"):
         return {str(name): float(value) for name, value in summary["spent"].items()}
@@ -140,11 +140,11 @@ def _stage(path: Path) -> StageReport:
     return StageReport.from_dict(path.stem, read_object(path))
 
 
-def _steps(path: Path) -> tuple[Step, ...]:
+def _steps(path: Path) -> tuple[LoggedStep, ...]:
     """One step for each number; the last line of it counts."""
     if not path.is_file():
         return ()
-    lines = (Step.from_dict(json.loads(line)) for line in path.read_bytes().splitlines())
+    lines = (LoggedStep.from_dict(json.loads(line)) for line in path.read_bytes().splitlines())
     steps = {step.step: step for step in lines}
     return tuple(steps[number] for number in sorted(steps))
 

@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fissile.reports.lab.bootstrap import (
-    RESAMPLES,
-    SEED,
-    mean_over_seeds,
-    percentile,
-    ratio_over_seeds,
-    sign_flip_p,
-)
+from fissile.statistics import RESAMPLES, SEED, mean_over_seeds, quantile, ratio_over_seeds, sign_flip_p
 
 
 def slow_resamples(count: int) -> list[list[int]]:
@@ -76,10 +69,20 @@ def test_an_interval_excludes_zero_on_either_side(values: list[float], excludes:
     assert estimate.excludes_zero is excludes
 
 
-def test_percentiles_are_linear_between_neighbours() -> None:
-    assert percentile([0.0, 10.0, 20.0], 0.025) == pytest.approx(0.5)
-    assert percentile([0.0, 10.0, 20.0], 0.975) == pytest.approx(19.5)
-    assert percentile([7.0], 0.975) == 7.0
+def test_quantiles_are_linear_between_neighbours() -> None:
+    assert quantile([20.0, 0.0, 10.0], 0.025) == pytest.approx(0.5)
+    assert quantile([0.0, 10.0, 20.0], 0.975) == pytest.approx(19.5)
+    assert quantile([7.0], 0.975) == 7.0
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 2), (0.51, 3), (1.0, 4)])
+def test_quantiles_by_the_inverted_cdf_are_observed_values(share: float, expected: int) -> None:
+    assert quantile([3, 1, 4, 2], share, "inverted_cdf") == expected
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 3), (0.3, 2), (1.0, 4)])
+def test_of_two_equally_near_places_the_even_one_counts(share: float, expected: int) -> None:
+    assert quantile([3, 1, 4, 2], share, "nearest") == expected
 
 
 def test_sign_flips_by_hand() -> None:

@@ -20,7 +20,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LoggedStep:
     """One optimizer step: its logged figures, the finite ones apart from the others.
 
     Attributes:
@@ -40,7 +40,7 @@ class Step:
         return None if fission is None else "fission" if fission >= 0.5 else "explore"
 
     @classmethod
-    def from_dict(cls, fields: Fields) -> Step:
+    def from_dict(cls, fields: Fields) -> LoggedStep:
         """From a line of `metrics.jsonl`; what is no number is left out."""
         numbers = {key: float(value) for key, value in fields.items() if isinstance(value, int | float)}
         return cls(
@@ -172,7 +172,7 @@ class Fission:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EpisodeOutcome:
     """What came of one held-out episode."""
 
     task_id: str
@@ -180,7 +180,7 @@ class Outcome:
     final_right: bool
 
     @classmethod
-    def from_dict(cls, fields: Fields) -> Outcome:
+    def from_dict(cls, fields: Fields) -> EpisodeOutcome:
         """From a line of `evaluations/<stage>.episodes.jsonl`."""
         episode = Episode.from_dict(fields)
         return cls(_text(episode.task_id), episode.first_correct, episode.final_correct)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.feedback.diagnoser import stood_in
-from fissile.reports.lab.bootstrap import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun
+from fissile.reports.lab.lab_results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
 from fissile.reports.lab.markdown import code_block, plain_text, table
-from fissile.reports.lab.record import Arm, Lab, LabRun
-from fissile.reports.lab.results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
 from fissile.reports.wording import NONE, count_text, interval_text, listed, plural, ratio_text
+from fissile.statistics import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
 
 COST_TITLES = {
     "steps": "steps",

@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fissile.errors import RunError
 from fissile.reports import definitions, wording
 from fissile.reports.comparisons import histogram, interval_charts, kind_charts, meter
-from fissile.reports.curves import error_curves, learning_curves
 from fissile.reports.fates import (
     correction_counts,
     fallback_counts,
@@ -21,6 +20,7 @@ from fissile.reports.fates import (
     staleness_counts,
 )
 from fissile.reports.headline import headline_changes, lost_rollouts, sentence, status, title
+from fissile.reports.learning_curves import error_curves, learning_curves
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
 from fissile.reports.trees import branches, choose_trees
