@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +52,14 @@ def run(
             console.say(f"  {key}: {reason} ({folder.failure(key)})")
         raise typer.Exit(1)
     console.say(f"all runs are finished. Next: fissile lab report {shlex.quote(str(folder.path))}")
+
+
+@app.command(hidden=True)
+def work(kind: str, failure: Path) -> None:
+    """One job of `fissile lab run` in a process of its own: its settings come on stdin, which stays open meanwhile."""
+    from fissile.lab.execution import work as do  # noqa: PLC0415
+
+    do(kind, json.loads(sys.stdin.readline()), failure)
 
 
 def _kept(folder: LabFolder, laboratory: LabSpec, only: Sequence[str], seeds: Sequence[int]) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from fissile.reports.lab.lab_results import COMPARED
@@ -25,7 +24,8 @@ BLUE, ORANGE, GREY = "#0072b2", "#b37400", "#8c959f"
 PALETTE = (BLUE, "#d55e00", "#009e73", "#aa4499", ORANGE)
 """After Okabe and Ito, the light ones darkened for thin lines on white; grey is what is compared with."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
     "svg.hashsalt": "fissile",
     "svg.fonttype": "none",
     "font.size": 8,
@@ -95,8 +95,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _fitting(label: str, characters: int) -> str:
-    """A label that fits; what stands in it is no formula."""
-    told = str(visible(label)).replace("$", r"\$")
+    told = str(visible(label))
     return told if len(told) <= characters else f"{told[: characters - 1]}…"
 
 
