@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import lab_jobs
 import psutil
 import pytest
 

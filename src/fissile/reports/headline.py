@@ -132,7 +132,7 @@ def _tasks(run: RunRecord) -> str:
 def _start(run: RunRecord) -> str:
     try:
         return f"after a cold start on {told_shown(run.cold_start)}"
-    except MALFORMED:  # not finished, or of a version that did not count
+    except MALFORMED:  # not finished
         examples = run.setting("cold_start", "examples")
         known = isinstance(examples, int) and examples > 0
         return f"after a cold start on at most {plural(examples, 'example')}" if known else ""

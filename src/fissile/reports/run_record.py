@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fissile.errors import RunError
 from fissile.reports.run_lines import EpisodeOutcome, Fission, Interception, LoggedStep, StageReport
 from fissile.reports.wording import STAGES, plural
+from fissile.serial import from_json
 from fissile.training.folder import RunFolder
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
@@ -158,7 +160,7 @@ def _corrections(path: Path, problems: Problems) -> tuple[tuple[Interception, ..
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Interception | Fission]] = {
-    "intercepted": Interception.from_dict,
+    "intercepted": partial(from_json, Interception),
     "fission": Fission.from_dict,
 }
 

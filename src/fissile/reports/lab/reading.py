@@ -10,7 +10,7 @@ from typing import Any, get_args
 from fissile.errors import RunError
 from fissile.journal import read_object
 from fissile.lab.lab_folder import LabFolder, RunKey
-from fissile.reports.lab.lab_record import Arm, Lab, LabRun, RunState, last_spent
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun, RunState
 from fissile.reports.run_lines import LoggedStep, StageReport
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
@@ -96,21 +96,19 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
     summary = read_object(folder.summary)
     config = read_object(folder.config)["config"]
     final = _final_stage(sorted(path.stem for path in folder.stages()), config)
-    steps = _steps(folder.metrics)
-    timed = read_object(folder.meter) if folder.meter.is_file() else summary
     settings = config["training"]
     return LabRun(
         seed=seed,
         state=RunState.FINISHED,
         final=_stage(folder.evaluation(final)),
         checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
-        steps=steps,
-        spent=_spent(summary, steps),
+        steps=_steps(folder.metrics),
+        spent={str(name): float(value) for name, value in summary["spent"].items()},
         budgets={name: int(settings[name]) for name in get_args(Limit) if settings.get(name)},
-        ended_by=str(summary.get("ended_by", "")),
-        stopped=str(summary.get("stopped", "")),
-        feedback=dict(summary.get("feedback") or {}),
-        seconds={str(name): float(value) for name, value in timed["seconds"].items()},
+        ended_by=str(summary["ended_by"]),
+        stopped=str(summary["stopped"]),
+        feedback=dict(summary["feedback"]),
+        seconds={str(name): float(value) for name, value in read_object(folder.meter)["seconds"].items()},
         rollouts_per_step=int(settings["prompts_per_step"]) * int(settings["group_size"]),
     )
 
@@ -127,13 +125,6 @@ def _final_stage(stages: Sequence[str], config: Mapping[str, Any]) -> str:
     if len(trained) != 1:
         raise ValueError(f"{plural(len(trained), 'final evaluation')} instead of one: {', '.join(trained) or 'none'}")
     return trained[0]
-
-
-def _spent(summary: Mapping[str, Any], steps: Sequence[LoggedStep]) -> dict[str, float]:
-    """What the summary says; for a run that did not count it there, its steps."""
-    if summary.get("spent"):
-        return {str(name): float(value) for name, value in summary["spent"].items()}
-    return last_spent(steps)
 
 
 def _stage(path: Path) -> StageReport:
