@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fissile.errors import RunError
+from fissile.journal import read_object
 from fissile.reports.run_lines import EpisodeOutcome, Fission, Interception, LoggedStep, StageReport
 from fissile.reports.wording import STAGES, plural
 from fissile.serial import from_json
@@ -184,17 +185,13 @@ def _records(path: Path, typed: Callable[[dict[str, Any]], Record], problems: Pr
 
 def _object(path: Path, problems: Problems) -> dict[str, Any]:
     """A JSON object; empty if the file is not there or is none."""
-    if not path.is_file():
-        return {}
     try:
-        fields = json.loads(path.read_bytes())
-    except MALFORMED as error:
-        problems.append(f"{path.name} is no JSON ({error}) and was left out.")
+        return read_object(path)
+    except FileNotFoundError:
         return {}
-    if not isinstance(fields, dict):
-        problems.append(f"{path.name} is no JSON object and was left out.")
+    except (OSError, *MALFORMED) as error:
+        problems.append(f"{path.name} cannot be read ({error}) and was left out.")
         return {}
-    return fields
 
 
 def _mapping(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:

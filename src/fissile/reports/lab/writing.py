@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fissile.errors import RunError
-from fissile.journal import read_object, write_json
+from fissile.journal import read_object, write_json, write_text
 from fissile.lab.lab_folder import LabFolder
 from fissile.reports.lab.lab_results import LabResults, lab_results
 from fissile.reports.lab.lab_section import Images, lab_page
@@ -62,7 +62,7 @@ def write_lab_report(folder: Path, page: Path | None = None) -> LabResults:
     report = _report(folder, folder)
     page = page or folder / "results.md"
     report.write()
-    _write(page, report.section(page))
+    write_text(page, report.section(page))
     return report.results
 
 
@@ -86,7 +86,7 @@ def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
         text = replace_section(text, report.results.lab.name, report.section(page), page)
     for folder, report in zip(folders, reports, strict=True):
         report.write(folder)
-    _write(page, text)
+    write_text(page, text)
     return [report.results for report in reports]
 
 
@@ -161,7 +161,7 @@ def _drawn(figures: dict[str, Any]) -> dict[str, str]:
 def _write_plots(folder: Path, plots: dict[str, str]) -> None:
     """Write `plots/NAME.svg`; those of an earlier report that are not made any more are removed."""
     for name, plot in plots.items():
-        _write(folder / "plots" / f"{name}.svg", f"{plot}\n")
+        write_text(folder / "plots" / f"{name}.svg", f"{plot}\n")
     for old in (folder / "plots").glob("*.svg"):
         if old.stem not in plots:
             old.unlink()
@@ -173,11 +173,3 @@ def _rounded(fields: Any) -> Any:
     if isinstance(fields, list | tuple):
         return [_rounded(value) for value in fields]
     return round(fields, DIGITS) if isinstance(fields, float) else fields
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"'{path}' cannot be written ({error.strerror}). Free some space and go on.") from error
