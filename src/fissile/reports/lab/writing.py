@@ -14,7 +14,7 @@ from fissile.errors import RunError
 from fissile.journal import read_object, write_json, write_text
 from fissile.lab.lab_folder import LabFolder
 from fissile.reports.lab.lab_results import LabResults, lab_results
-from fissile.reports.lab.lab_section import Images, lab_page
+from fissile.reports.lab.lab_section import lab_page
 from fissile.reports.lab.reading import read_lab
 
 DIGITS = 6
@@ -46,7 +46,7 @@ class _Report:
     def section(self, page: Path) -> str:
         """The Markdown of the laboratory, with links relative to `page`."""
         to_plots = os.path.relpath((self.folder / "plots").resolve(), page.resolve().parent)
-        return lab_page(self.results, Images(tuple(self.plots), Path(to_plots).as_posix()))
+        return lab_page(self.results, self.plots, Path(to_plots).as_posix())
 
 
 def write_lab_report(folder: Path, page: Path | None = None) -> LabResults:
