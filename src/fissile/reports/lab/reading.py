@@ -10,6 +10,8 @@ from typing import Any, get_args
 from fissile.errors import RunError
 from fissile.journal import read_object
 from fissile.lab.lab_folder import LabFolder, RunKey
+from fissile.lab.spec import LabSpec
+from fissile.reports import run_record
 from fissile.reports.lab.lab_record import Arm, Lab, LabRun, RunState
 from fissile.reports.run_lines import LoggedStep, StageReport
 from fissile.reports.wording import plural
@@ -17,7 +19,7 @@ from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.folder import RunFolder
 from fissile.training.spending import Limit
 
-MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
+MALFORMED = (*run_record.MALFORMED, OSError)
 """What a file of another shape raises."""
 
 STARTS = ("cold_start", "base")
@@ -37,17 +39,17 @@ def read_lab(folder: Path) -> Lab:
     path = layout.lab
     try:
         written = read_object(path)
-        spec = written["spec"]
-        arms = tuple(_arm(layout, name, fields, spec) for name, fields in spec["arms"].items())
+        spec = LabSpec.model_validate(written["spec"])
+        arms = tuple(_arm(layout, name, spec) for name in spec.arms)
         lab = Lab(
             name=folder.resolve().name,
-            title=str(spec.get("title") or folder.resolve().name),
-            command=str(written.get("command", "")),
-            baseline=str(spec.get("baseline") or "grpo"),
-            order=tuple(map(str, spec.get("order") or ())),
+            title=spec.title or folder.resolve().name,
+            command=str(written["command"]),
+            baseline=spec.baseline,
+            order=tuple(spec.order),
             arms=arms,
-            has_start=bool(spec.get("start")),
-            draws_worlds=_setting(spec, "run", "tasks", "source") == PROCEDURAL,
+            has_start=spec.start is not None,
+            draws_worlds=spec.run.get("tasks", {}).get("source") == PROCEDURAL,
             provenance={key: written[key] for key in PROVENANCE if written.get(key)},
             unasked=_unasked(layout, arms),
         )
@@ -59,16 +61,15 @@ def read_lab(folder: Path) -> Lab:
     return lab
 
 
-def _arm(layout: LabFolder, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
-    wanted = fields.get("seeds")
-    seeds = int(spec["seeds"] if wanted is None else wanted)
+def _arm(layout: LabFolder, name: str, spec: LabSpec) -> Arm:
+    arm = spec.arms[name]
     return Arm(
         name=name,
-        label=str(fields.get("label") or name),
-        group=str(fields.get("group") or ""),
-        match=str(fields.get("match") or ""),
-        reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
-        runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(seeds)),
+        label=spec.label_of(name),
+        group=arm.group,
+        match=arm.match or "",
+        reference=arm.reference or spec.baseline,
+        runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(spec.seeds_of(name))),
     )
 
 
@@ -150,9 +151,3 @@ def _failure(path: Path, lab: Path) -> str:
         return str(read_object(path)["error"]).replace(f"{lab.resolve()}/", "")
     except MALFORMED as error:
         return f"{path.name} cannot be read ({error!r})"
-
-
-def _setting(fields: Any, *keys: str) -> Any:
-    for key in keys:
-        fields = fields.get(key) if isinstance(fields, dict) else None
-    return fields
