@@ -54,7 +54,16 @@ def publish(links: Path, extra: dict[str, str] | None = None, keep: tuple[str, .
 
 
 def files_in(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and not is_lock(path)}
+
+
+def is_lock(path: Path) -> bool:
+    return path.name.endswith(".lock")
+
+
+def cached() -> list[str]:
+    """What the cache holds."""
+    return [path.name for path in assets.cache_folder().iterdir() if not is_lock(path)]
 
 
 def test_a_fetched_asset_holds_the_kept_files_their_licence_and_nothing_else(links: Path) -> None:
@@ -92,14 +101,14 @@ def test_a_damaged_copy_is_replaced_and_a_copy_of_another_pin_too(links: Path) -
     assert weights.stat().st_size == 1000
     fewer = replace(asset, keep=("tiny/deep/*",))
     assert files_in(assets.fetch(fewer)) == {"tiny/deep/notes.txt", "NOTICE", "manifest.json"}
-    assert [path.name for path in assets.cache_folder().iterdir()] == ["tinyasset-1.0"]
+    assert cached() == ["tinyasset-1.0"]
 
 
 def test_a_wrong_hash_is_refused_and_leaves_nothing(links: Path) -> None:
     asset = replace(publish(links), sha256="0" * 64)
     with pytest.raises(AssetError, match=r"SHA-256 .* pinned"):
         assets.fetch(asset)
-    assert list(assets.cache_folder().iterdir()) == []
+    assert cached() == []
 
 
 def test_a_failing_pip_is_quoted(links: Path) -> None:
@@ -107,7 +116,7 @@ def test_a_failing_pip_is_quoted(links: Path) -> None:
     (links / "tinyasset-1.0-py3-none-any.whl").unlink()
     with pytest.raises(AssetError, match=r"tinyasset==1\.0.*No matching distribution.*fissile fetch"):
         assets.fetch(asset)
-    assert list(assets.cache_folder().iterdir()) == []
+    assert cached() == []
 
 
 def test_an_interpreter_without_pip_is_named(links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,30 +155,31 @@ def test_a_full_disk_leaves_nothing(links: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(AssetError, match=r"No space left on device\. Free some space"):
         assets.fetch(publish(links))
-    assert list(assets.cache_folder().iterdir()) == []
+    assert cached() == []
 
 
-def test_concurrent_fetches_agree(links: Path) -> None:
+def test_of_concurrent_fetches_one_downloads(links: Path, caplog: pytest.LogCaptureFixture) -> None:
     asset = publish(links)
+    caplog.set_level("INFO", "fissile.assets")
     with ThreadPoolExecutor(3) as pool:
         folders = set(pool.map(lambda _: assets.fetch(asset), range(3)))
     assert folders == {assets.cache_folder() / "tinyasset-1.0"}
-    assert [path.name for path in assets.cache_folder().iterdir()] == ["tinyasset-1.0"]
+    assert cached() == ["tinyasset-1.0"]
+    assert caplog.text.count("Fetching tinyasset==1.0") == 1
 
 
-@pytest.mark.parametrize(
-    ("platform", "environ", "expected"),
-    [
-        ("linux", {"XDG_CACHE_HOME": "/caches"}, Path("/caches")),
-        ("linux", {"XDG_CACHE_HOME": "relative, so ignored"}, Path.home() / ".cache"),
-        ("linux", {}, Path.home() / ".cache"),
-        ("darwin", {"XDG_CACHE_HOME": "/caches"}, Path.home() / "Library" / "Caches"),
-        ("win32", {}, Path.home() / "AppData" / "Local"),
-        ("win32", {"LOCALAPPDATA": "/local"}, Path("/local")),
-    ],
-)
-def test_the_cache_of_each_platform(platform: str, environ: dict[str, str], expected: Path) -> None:
-    assert assets._user_cache(platform, environ) == expected
+def test_the_cache_stays_where_it_was_on_linux_and_needs_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(assets.CACHE_VARIABLE, raising=False)
+    for chosen, expected in {
+        "/caches": Path("/caches"),
+        "relative": Path.home() / ".cache",
+        "": Path.home() / ".cache",
+    }.items():
+        monkeypatch.setenv("XDG_CACHE_HOME", chosen)
+        assert assets.cache_folder() == expected / "fissile"
+    monkeypatch.setattr(assets, "user_cache_path", lambda *_, **__: Path("~/.cache/fissile"))
+    with pytest.raises(AssetError, match=r"No home folder is known\. Set FISSILE_CACHE"):
+        assets.cache_folder()
 
 
 def test_the_variable_overrides_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:

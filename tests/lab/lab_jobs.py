@@ -1,4 +1,4 @@
-"""What the workers of a laboratory do in tests; another process imports it from here."""
+"""What the workers of a laboratory do in tests: `COMMAND` runs this file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from typing import Any
 from fissile.config import RunConfig, SimulatorRecipe
 from fissile.config.start_recipe import StartConfig
 from fissile.errors import DataError
-from fissile.lab import Work
+from fissile.lab import execution
+from fissile.training.progress import Progress
 from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 
 SPENT = 70
 
 
-def act(config: RunConfig) -> Mapping[str, Any]:
+def act(settings: Mapping[str, Any], progress: Progress) -> None:
     """A run that does what the name of its arm says, and counts its tries."""
+    config = RunConfig.model_validate(settings)
     folder = RunFolder(Path(config.output))
     folder.enter(config, resume=True)
     with (folder.path / "tries").open("a") as tries:
@@ -40,26 +42,27 @@ def act(config: RunConfig) -> Mapping[str, Any]:
             case "exiting":
                 os._exit(3)
             case "leaving":
-                return {}
+                return
             case "sleeping":
                 time.sleep(60)
     spent = {"rollouts": 4, "context_tokens": SPENT - 20 + config.seed, "sampled_tokens": 20}
     ratio = {"num": 1, "den": 2, "rate": 0.5, "low": 0.1, "high": 0.9}
     summary = {"stages": {"grpo": {"first_attempt_accuracy": ratio}}, "seconds": {"grpo": 1.0}, "spent": spent}
     folder.summary.write_text(json.dumps(summary), encoding="utf-8")
-    return summary
 
 
-def make_small_policy(config: StartConfig, folder: Path) -> None:
+def make_small_policy(settings: Mapping[str, Any], progress: Progress) -> None:
     """A start that cannot be made where its seed is 13."""
+    config, folder = StartConfig.model_validate(settings["start"]), Path(settings["folder"])
     if config.seed == 13:
         raise ZeroDivisionError("unlucky")
     folder.mkdir()
     (folder / "start.json").write_text(json.dumps({"config": config.model_dump(mode="json")}), encoding="utf-8")
 
 
-def make_small_simulator(recipe: SimulatorRecipe) -> None:
+def make_small_simulator(settings: Mapping[str, Any], progress: Progress) -> None:
     """A simulator that cannot be made where its seed is 13; it counts its tries."""
+    recipe = SimulatorRecipe.model_validate(settings)
     folder = SimulatorFolder(Path(recipe.output))
     folder.path.mkdir(parents=True, exist_ok=True)
     with (folder.path / "tries").open("a") as tries:
@@ -70,35 +73,32 @@ def make_small_simulator(recipe: SimulatorRecipe) -> None:
     folder.finish("training", training_settings(recipe), {})
 
 
-def tell_threads(cores: int) -> None:
-    print("cores:", cores)
-
-
-ACTING = Work(run=act, start=make_small_policy, simulator=make_small_simulator, prepare=tell_threads)
-
-
-def echo(word: str) -> str:
-    print(word)
-    print(word.upper(), file=sys.stderr)
+def echo(settings: Mapping[str, Any], progress: Progress) -> None:
+    """Say where it is, in every way in which a process can."""
+    print("of", os.getpid(), "threads", os.environ["OMP_NUM_THREADS"])
+    print("cores", sorted(os.sched_getaffinity(0)), file=sys.stderr)
+    progress.say("a line of progress")
     os.write(1, b"from below\n")
-    return word
 
 
-def process_id() -> int:
-    return os.getpid()
+def divide(settings: Mapping[str, Any], progress: Progress) -> None:
+    print(1 / settings["number"])
 
 
-def affinity() -> list[int]:
-    return sorted(os.sched_getaffinity(0))
+def kill_itself(settings: Mapping[str, Any], progress: Progress) -> None:
+    os.kill(os.getpid(), settings["number"])
 
 
-def sleep(seconds: float) -> None:
-    time.sleep(seconds)
+def sleep(settings: Mapping[str, Any], progress: Progress) -> None:
+    print("process", os.getpid(), flush=True)
+    time.sleep(60)
 
 
-def divide(number: int) -> float:
-    return 1 / number
+COMMAND = (sys.executable, __file__)
+JOBS = {"run": act, "start": make_small_policy, "simulator": make_small_simulator} | {
+    job.__name__: job for job in (echo, divide, kill_itself, sleep)
+}
 
-
-def kill_itself(number: int) -> None:
-    os.kill(os.getpid(), number)
+if __name__ == "__main__":
+    execution.JOBS |= JOBS
+    execution.work(sys.argv[1], json.loads(sys.stdin.readline()), Path(sys.argv[2]))

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import lab_jobs
 import psutil
 import pytest
 
@@ -86,14 +85,14 @@ import lab_jobs
 from fissile.lab import Display, LabSpec, run_lab
 if __name__ == "__main__":
     spec = LabSpec.model_validate({"output": sys.argv[1], "seeds": 1, "arms": {"grpo": {}, "sleeping": {}}})
-    print(run_lab(spec, Display(Console()), work=lab_jobs.ACTING))
+    print(run_lab(spec, Display(Console()), program=lab_jobs.COMMAND))
 """
 
 
 def test_ctrl_c_ends_everything_and_the_next_run_goes_on(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(INTERRUPTED, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(lab_jobs.__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(program), str(tmp_path / "lab")]
     process = subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

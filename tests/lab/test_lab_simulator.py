@@ -40,7 +40,7 @@ def spec(folder: Path, **fields: Any) -> LabSpec:
 
 
 def run(lab: LabSpec, **options: Any) -> dict[RunKey, str]:
-    return dict(run_lab(lab, Display(Console(quiet=True)), work=lab_jobs.ACTING, **options))
+    return dict(run_lab(lab, Display(Console(quiet=True)), program=lab_jobs.COMMAND, **options))
 
 
 def tries(folder: LabFolder) -> list[str]:

@@ -1,24 +1,28 @@
 """Jobs in processes of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import lab_jobs
 import psutil
 import pytest
 
 from fissile.errors import InputError
-from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+from fissile.lab.workers import Job, JobEnd, LabWorker, shares
+
+T = TypeVar("T")
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    made = Worker(shares(1)[0], lab_jobs.tell_threads)
+def worker() -> Iterator[LabWorker]:
+    made = LabWorker(shares(1)[0], lab_jobs.COMMAND)
     yield made
     made.end()
 
@@ -28,48 +32,59 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "logs" / "job.log"
 
 
-def outcome(worker: Worker, job: Job) -> Outcome:
+def end_of(worker: LabWorker, job: Job) -> JobEnd:
     worker.begin(job)
+    return wait_for(worker.poll)
+
+
+def wait_for(told: Callable[[], T | None]) -> T:
     deadline = time.monotonic() + 60
-    while (told := worker.poll()) is None:
+    while not (found := told()):
         assert time.monotonic() < deadline
-        wait_for_news([worker])
-    return told
+        time.sleep(0.02)
+    return found
 
 
-def test_jobs_share_a_process_until_one_fails_and_print_to_their_logs(worker: Worker, log: Path) -> None:
-    assert outcome(worker, Job(lab_jobs.echo, ("hi",), log)) == Outcome("hi")
-    assert set(log.read_text().split("\n")) == {f"cores: {len(shares(1)[0])}", "hi", "HI", "from below", ""}
+def process_in(log: Path) -> int | None:
+    """The process that a sleeping job is."""
+    told = re.search(r"process (\d+)\n", log.read_text() if log.exists() else "")
+    return None if told is None else int(told[1])
+
+
+def test_a_job_prints_to_its_log_and_has_as_many_threads_as_cores(
+    worker: LabWorker, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert end_of(worker, Job("echo", {}, log)) == JobEnd()
+    for line in ("a line of progress\n", "from below\n", f" threads {len(shares(1)[0])}\n"):
+        assert line in log.read_text()
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     other = log.with_name("other.log")
-    first = outcome(worker, Job(lab_jobs.process_id, (), other)).result
-    assert outcome(worker, Job(lab_jobs.process_id, (), other)).result == first != os.getpid()
-    assert other.read_text() == ""
+    assert end_of(worker, Job("echo", {}, other)) == JobEnd()
+    assert " threads 7\n" in other.read_text()
 
-    failed = outcome(worker, Job(lab_jobs.divide, (0,), other))
+
+def test_a_failed_job_says_why(worker: LabWorker, log: Path) -> None:
+    failed = end_of(worker, Job("divide", {"number": 0}, log))
     assert failed.error == "ZeroDivisionError: division by zero"
-    assert "return 1 / number" in failed.traceback
-    assert "return 1 / number" in other.read_text()
-    assert outcome(worker, Job(lab_jobs.process_id, (), other)).result != first
+    for told in (failed.traceback, log.read_text(), log.with_name("job.failure.json").read_text()):
+        assert "print(1 / settings[" in told
+    assert end_of(worker, Job("divide", {"number": 4}, log)) == JobEnd()
+    assert not log.with_name("job.failure.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_job_that_kills_its_process_costs_only_itself(worker: Worker, log: Path, number: signal.Signals) -> None:
-    died = outcome(worker, Job(lab_jobs.kill_itself, (number,), log))
-    assert died == Outcome(error=f"the process died (signal {number.value})")
+def test_a_job_that_kills_its_process_costs_only_itself(worker: LabWorker, log: Path, number: signal.Signals) -> None:
+    died = end_of(worker, Job("kill_itself", {"number": number}, log))
+    assert died == JobEnd(error=f"the process died (signal {number.value})")
     if number == signal.SIGSEGV:
         assert "kill_itself" in log.read_text()
-    assert outcome(worker, Job(lab_jobs.divide, (4,), log)) == Outcome(0.25)
+    assert end_of(worker, Job("divide", {"number": 4}, log)) == JobEnd()
 
 
-def test_ctrl_c_is_left_to_the_parent(worker: Worker, log: Path) -> None:
-    process = outcome(worker, Job(lab_jobs.process_id, (), log)).result
-    os.kill(process, signal.SIGINT)
-    assert outcome(worker, Job(lab_jobs.process_id, (), log)).result == process
-
-
-def test_a_worker_that_is_ended_is_gone(worker: Worker, log: Path) -> None:
-    process = outcome(worker, Job(lab_jobs.process_id, (), log)).result
-    worker.begin(Job(lab_jobs.sleep, (60.0,), log))
+def test_a_worker_that_is_ended_is_gone(worker: LabWorker, log: Path) -> None:
+    worker.begin(Job("sleep", {}, log))
+    process = wait_for(lambda: process_in(log))
     worker.end()
     assert not psutil.pid_exists(process)
 
@@ -77,11 +92,8 @@ def test_a_worker_that_is_ended_is_gone(worker: Worker, log: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_a_worker_keeps_to_its_cores(log: Path) -> None:
     core = sorted(os.sched_getaffinity(0))[-1]
-    worker = Worker((core,))
-    try:
-        assert outcome(worker, Job(lab_jobs.affinity, (), log)).result == [core]
-    finally:
-        worker.end()
+    assert end_of(LabWorker((core,), lab_jobs.COMMAND), Job("echo", {}, log)) == JobEnd()
+    assert f"cores [{core}]" in log.read_text()
 
 
 def test_cores_are_dealt_out_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,28 +108,16 @@ PARENT = """\
 import sys, time
 from pathlib import Path
 import lab_jobs
-from fissile.lab.workers import Job, Worker, shares, wait_for_news
-if __name__ == "__main__":
-    worker = Worker(shares(1)[0])
-    worker.begin(Job(lab_jobs.process_id, (), Path(sys.argv[1])))
-    while (told := worker.poll()) is None:
-        wait_for_news([worker])
-    worker.begin(Job(lab_jobs.sleep, (60.0,), Path(sys.argv[1])))
-    print(told.result, flush=True)
-    time.sleep(60)
+from fissile.lab.workers import Job, LabWorker, shares
+LabWorker(shares(1)[0], lab_jobs.COMMAND).begin(Job("sleep", {}, Path(sys.argv[1])))
+time.sleep(60)
 """
 
 
 def test_a_worker_dies_with_its_parent(log: Path) -> None:
-    here = str(Path(lab_jobs.__file__).parent)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(log)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": here},
-    )
-    assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(log)], env=environment)
+    child = psutil.Process(wait_for(lambda: process_in(log)))
     parent.kill()
     parent.wait()
     assert psutil.wait_procs([child], timeout=10)[0] == [child]

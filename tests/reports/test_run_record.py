@@ -10,9 +10,9 @@ from synthetic_run import write_run
 from fissile.errors import RunError
 from fissile.reports.fates import correction_counts, fates, staleness_counts
 from fissile.reports.headline import headline_changes, sentence, status, title
-from fissile.reports.page import render
 from fissile.reports.paired import numbered, pairings
-from fissile.reports.records import Outcome
+from fissile.reports.run_lines import EpisodeOutcome
+from fissile.reports.run_page import render
 from fissile.reports.run_record import read_run
 
 
@@ -137,8 +137,12 @@ def test_staleness_counts_every_used_correction(finished: Path) -> None:
 
 
 def test_episodes_are_paired_by_task_and_number() -> None:
-    before = numbered([Outcome("a", False, False), Outcome("a", True, True), Outcome("b", False, True)])
-    after = numbered([Outcome("a", True, True), Outcome("a", False, True), Outcome("c", True, True)])
+    before = numbered(
+        [EpisodeOutcome("a", False, False), EpisodeOutcome("a", True, True), EpisodeOutcome("b", False, True)]
+    )
+    after = numbered(
+        [EpisodeOutcome("a", True, True), EpisodeOutcome("a", False, True), EpisodeOutcome("c", True, True)]
+    )
     first, last = pairings(before, after)
     assert (first.both, first.gained, first.lost, first.neither) == (0, 1, 1, 0)
     assert (last.both, last.gained, last.lost, last.neither) == (1, 1, 0, 0)

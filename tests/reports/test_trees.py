@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from fissile.calls import Attempt, FailedTurn
 from fissile.errors import ErrorKind, ToolError
-from fissile.reports.records import Fission, Recovery, RecoveryStep
-from fissile.reports.trees import Verdict, branches, choose_trees
+from fissile.reports.run_lines import Fission, Recovery, RecoveryStep
+from fissile.reports.trees import RecoveryVerdict, branches, choose_trees
 from fissile.serial import to_json
 
 WRONG = (ToolError(ErrorKind.WRONG_VALUE, "no"),)
@@ -57,15 +57,15 @@ def test_wide_spreads_of_other_tasks_come_first() -> None:
 def test_equal_recoveries_fold_and_the_best_comes_first() -> None:
     folded = branches(fission(3, "a", "repeat", "wrong", "right", "repeat", "lost", "right"))
     assert [(branch.verdict, branch.count, branch.reward) for branch in folded] == [
-        (Verdict.RIGHT, 2, 2.0),
-        (Verdict.REPEAT, 2, 0.5),
-        (Verdict.WRONG, 1, 0.1),
-        (Verdict.UNSCORED, 1, None),
+        (RecoveryVerdict.RIGHT, 2, 2.0),
+        (RecoveryVerdict.REPEAT, 2, 0.5),
+        (RecoveryVerdict.WRONG, 1, 0.1),
+        (RecoveryVerdict.UNSCORED, 1, None),
     ]
 
 
 def test_every_verdict_has_a_sign_of_its_own() -> None:
-    assert len({verdict.sign for verdict in Verdict}) == len(Verdict)
+    assert len({verdict.sign for verdict in RecoveryVerdict}) == len(RecoveryVerdict)
 
 
 def test_an_attempt_that_the_engine_lost_is_not_right() -> None:

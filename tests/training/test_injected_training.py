@@ -22,7 +22,7 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, get_source
 from fissile.methods import Scored
-from fissile.reports.records import StageReport
+from fissile.reports.run_lines import StageReport
 from fissile.training.course import Course
 from fissile.training.progress import recovery_table
 from idle_training import train_idly

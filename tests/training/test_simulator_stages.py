@@ -13,10 +13,11 @@ from fissile.cli import app
 from fissile.cli.simulate import data_table
 from fissile.config import SimulatorRecipe
 from fissile.config.simulator_recipe import DataConfig
-from fissile.lab.execution import teach_simulator
+from fissile.lab import execution
 from fissile.simulator.dataset import FoundFailure, shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
+from fissile.training.progress import Progress
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, digest
 from fissile.training.simulator_making import choose_rows, find_failures, load_learned, make_rows
 from tiny import tiny_tokenizer
@@ -139,7 +140,7 @@ def test_the_laboratory_makes_what_the_command_makes(tmp_path: Path, caplog: pyt
         },
         "training": {"examples": 8, "batch_examples": 4},
     }
-    teach_simulator(SimulatorRecipe.model_validate(fields))
+    execution.JOBS["simulator"](SimulatorRecipe.model_validate(fields).model_dump(mode="json"), Progress())
     mine, other = SimulatorFolder(tmp_path / "simulator"), SimulatorFolder(tmp_path / "other")
     card = ModelCard.load(mine.adapter / "README.md")
     assert (card.data.library_name, "error-simulator" in card.data.tags) == ("peft", True)

@@ -152,7 +152,7 @@ def category_table(tasks: Sequence[Task], prompt_ids: Callable[[Task], Sequence[
     for name, members in [*rows, ("all", list(tasks))] if len(rows) != 1 else rows:
         offered = sum(len(task.tools) for task in members) / max(len(members), 1)
         counted = [lengths[task.id] for task in members if task.id in lengths]
-        quantiles = [str(quantile(counted, share)) for share in (0.5, 0.9, 1.0)] if counted else []
+        quantiles = [str(quantile(counted, share, "inverted_cdf")) for share in (0.5, 0.9, 1.0)] if counted else []
         table.add_row(Text(name), str(len(members)), str(len(_functions(members))), f"{offered:.1f}", *quantiles)
     return table
 

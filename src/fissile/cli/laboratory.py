@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +54,14 @@ def run(
     console.say(f"all runs are finished. Next: fissile lab report {shlex.quote(str(folder.path))}")
 
 
+@app.command(hidden=True)
+def work(kind: str, failure: Path) -> None:
+    """One job of `fissile lab run` in a process of its own: its settings come on stdin, which stays open meanwhile."""
+    from fissile.lab.execution import work as do  # noqa: PLC0415
+
+    do(kind, json.loads(sys.stdin.readline()), failure)
+
+
 def _kept(folder: LabFolder, laboratory: LabSpec, only: Sequence[str], seeds: Sequence[int]) -> str:
     keys = [planned.key for planned in make_plan(laboratory, only, seeds)]
     done = sum(folder.is_finished(key) for key in keys)
@@ -69,9 +79,14 @@ def report(
         typer.Option(help="A Markdown page that gets a section for each laboratory, its plots in a folder beside it."),
     ] = None,
 ) -> None:
-    """Write results.json, the plots and the page of a laboratory, finished or not."""
-    from fissile.reports.lab import update_page, write_lab_report  # noqa: PLC0415
+    """Write results.json, the plots and the page of a laboratory, finished or not; of results.json alone, the plots."""
+    from fissile.reports.lab import draw_again, update_page, write_lab_report  # noqa: PLC0415
 
+    if page is None and all(_holds_results_alone(lab) for lab in labs):
+        for lab in labs:
+            draw_again(lab)
+            typer.echo(f"plots: {lab / 'plots'}")
+        return
     folders = [_folder_of(lab) for lab in labs]
     if page is not None:
         update_page([folder.path for folder in folders], page)
@@ -88,6 +103,11 @@ def _folder_of(lab: Path) -> LabFolder:
     if not folder.lab.exists():
         raise RunError(f"'{folder.path}' holds no laboratory (no lab.json). Make it with: fissile lab run SPEC.toml")
     return folder
+
+
+def _holds_results_alone(lab: Path) -> bool:
+    folder = LabFolder(lab)
+    return folder.results.exists() and not folder.lab.exists()
 
 
 def command(spec: Path, overrides: Sequence[str]) -> str:

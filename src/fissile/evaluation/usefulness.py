@@ -22,6 +22,7 @@ from fissile.feedback import Diagnoser
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
 from fissile.rollouts import Step
 from fissile.serial import to_json
+from fissile.statistics import bootstrap_interval
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -123,10 +124,6 @@ class Advantage:
     high: float
     ratio: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {"difference": self.difference, "low": self.low, "high": self.high, "ratio": self.ratio}
-
 
 def advantage(ours: Sequence[Episode], baseline: Sequence[Episode], seed: int = 0) -> Advantage:
     """The difference in next-attempt recovery, paired by task.
@@ -143,11 +140,11 @@ def advantage(ours: Sequence[Episode], baseline: Sequence[Episode], seed: int = 
             counts[episode.task_id][at + 1] += 1
     clusters = [counts[task] for task in sorted(counts)]
     drawn = random.Random(seed)
-    differences = sorted(_difference(drawn.choices(clusters, k=len(clusters))) for _ in range(DRAWS if clusters else 0))
+    differences = [_difference(drawn.choices(clusters, k=len(clusters))) for _ in range(DRAWS if clusters else 0)]
     if not differences:
         return Advantage(0.0, 0.0, 0.0, None)
     own, base = _rates(clusters)
-    low, high = (differences[round(share * (len(differences) - 1))] for share in (0.025, 0.975))
+    low, high = bootstrap_interval(differences, "nearest")
     return Advantage(own - base, low, high, own / base if base else None)
 
 
@@ -179,7 +176,7 @@ def usefulness_report(
                 "repeat_rate": to_json(report.repeat_rate),
             }
             if baseline in made and name != baseline:
-                reports[name][origin]["over_" + baseline] = advantage(members, made[baseline]).to_dict()
+                reports[name][origin]["over_" + baseline] = to_json(advantage(members, made[baseline]))
     return reports
 
 

@@ -5,9 +5,9 @@
 """
 
 from fissile.lab.display import Display
-from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.lab_folder import LabFolder, RunKey
 from fissile.lab.plan import PlannedRun, make_plan
-from fissile.lab.runner import Work, run_lab
+from fissile.lab.runner import run_lab
 from fissile.lab.spec import ArmSpec, LabSpec, load_spec
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "LabSpec",
     "PlannedRun",
     "RunKey",
-    "Work",
     "load_spec",
     "make_plan",
     "run_lab",

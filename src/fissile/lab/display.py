@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fissile.console import Part
 from fissile.feedback.diagnoser import stood_in
-from fissile.lab.folder import RunKey
+from fissile.lab.lab_folder import RunKey
 from fissile.training.progress import LiveLine, duration
 
 LINE_BYTES = 1000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fissile.config import RunConfig
 from fissile.errors import ConfigError, RunError
-from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.lab_folder import LabFolder, RunKey
 from fissile.lab.spec import LabSpec
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import fissile
 from fissile.journal import write_json
-from fissile.lab.folder import LabFolder
+from fissile.lab.lab_folder import LabFolder
 from fissile.lab.spec import LabSpec
 from fissile.machine import machine
 from fissile.training.run_folder import versions

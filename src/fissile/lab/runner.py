@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fissile.config import RunConfig, SimulatorRecipe
+from fissile.config import SimulatorRecipe
 from fissile.config.start_recipe import StartConfig
 from fissile.errors import InputError, RunError
 from fissile.feedback.source_names import LEARNED
-from fissile.lab import execution
 from fissile.lab.display import Display
-from fissile.lab.folder import LabFolder, RunKey
+from fissile.lab.lab_folder import LabFolder, RunKey
 from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_other_runs
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
-from fissile.lab.workers import Job, Outcome, Worker, shares, wait_for_news
+from fissile.lab.workers import COMMAND, Job, JobEnd, LabWorker, shares
 from fissile.machine import usable_cores
 
-
-@dataclass(frozen=True)
-class Work:
-    """What is called in the workers; each is a function of a module, so that another process finds it.
-
-    Attributes:
-        run: does a run in its folder and returns its summary.
-        start: makes the small policy.
-        simulator: makes the error simulator.
-        prepare: is told the number of cores when a process begins.
-    """
-
-    run: Callable[[RunConfig], Mapping[str, Any]] = execution.execute_run
-    start: Callable[[StartConfig, Path], None] = execution.pretrain
-    simulator: Callable[[SimulatorRecipe], None] = execution.teach_simulator
-    prepare: Callable[[int], None] | None = execution.limit_threads
-
-
-REAL_WORK = Work()
+LOOK_SECONDS = 0.2
+"""Between two looks at what goes on."""
 
 
 def run_lab(
@@ -48,7 +30,7 @@ def run_lab(
     only: Collection[str] = (),
     seeds: Collection[int] = (),
     command: str = "",
-    work: Work = REAL_WORK,
+    program: Sequence[str] = COMMAND,
 ) -> Mapping[RunKey, str]:
     """Make every run that is not finished; one that fails is written down, and the others go on.
 
@@ -59,7 +41,7 @@ def run_lab(
         only: names of arms; they alone and the arms that they match. Empty for all.
         seeds: they alone. Empty for all.
         command: repeats this; kept in `lab.json`.
-        work: what is called in the workers.
+        program: the command that does a job.
 
     Returns:
         The reason of each failure, in the order in which they came.
@@ -69,7 +51,7 @@ def run_lab(
     """
     folder = LabFolder(Path(spec.output))
     plan, recipe = make_plan(spec, only, seeds), spec.simulator_recipe()
-    workers = [Worker(share, work.prepare) for share in shares(jobs)]
+    workers = [LabWorker(share, program) for share in shares(jobs)]
     with folder.locked():
         folder.refuse_other_start(spec.start)
         folder.refuse_other_simulator(recipe)
@@ -83,13 +65,13 @@ def run_lab(
             display.say(f"--jobs {jobs}: {idle} of {cores} cores idle, since all runs get equally many")
         try:
             if schedule.waiting and spec.start is not None:
-                _make_start(spec.start, folder, workers[0], work, display)
+                _make_start(spec.start, folder, workers[0], display)
             lacking = ""
             if recipe is not None and any(
                 spec.asks_simulator(arm) for arm in {run.key.arm for run in schedule.waiting}
             ):
-                lacking = _make_simulator(recipe, folder, workers[0], work, display)
-            _Session(spec, folder, schedule, display, work, lacking).work_through(workers)
+                lacking = _make_simulator(recipe, folder, workers[0], display)
+            _Session(spec, folder, schedule, display, lacking).work_through(workers)
         finally:
             for worker in workers:
                 worker.end()
@@ -97,7 +79,7 @@ def run_lab(
     return schedule.failed
 
 
-def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Work, display: Display) -> None:
+def _make_start(start: StartConfig, folder: LabFolder, worker: LabWorker, display: Display) -> None:
     """The small policy, unless it is there.
 
     Raises:
@@ -106,27 +88,28 @@ def _make_start(start: StartConfig, folder: LabFolder, worker: Worker, work: Wor
     if folder.start.is_finished:
         return
     with display.making("the small policy", folder.start_log):
-        outcome = _done(Job(work.start, (start, folder.start.path), folder.start_log), worker, display)
+        settings = {"start": start.model_dump(mode="json"), "folder": str(folder.start.path)}
+        outcome = _done(Job("start", settings, folder.start_log), worker, display)
     if outcome.error:
         raise RunError(f"The small policy could not be made: {outcome.error}. See '{folder.start_log}'.")
 
 
-def _make_simulator(recipe: SimulatorRecipe, folder: LabFolder, worker: Worker, work: Work, display: Display) -> str:
+def _make_simulator(recipe: SimulatorRecipe, folder: LabFolder, worker: LabWorker, display: Display) -> str:
     """The error simulator, unless it is there. Why it could not be made: the runs that ask it fail of that; else ""."""
     if folder.has_simulator(recipe):
         return ""
     with display.making("the error simulator", folder.simulator_log):
-        outcome = _done(Job(work.simulator, (recipe,), folder.simulator_log), worker, display)
+        outcome = _done(Job("simulator", recipe.model_dump(mode="json"), folder.simulator_log), worker, display)
     if not outcome.error:
         return ""
     return f"The error simulator could not be made: {outcome.error}. See '{folder.simulator_log}'."
 
 
-def _done(job: Job, worker: Worker, display: Display) -> Outcome:
+def _done(job: Job, worker: LabWorker, display: Display) -> JobEnd:
     """What became of a job that all others wait for."""
     worker.begin(job)
     while (outcome := worker.poll()) is None:
-        wait_for_news([worker])
+        time.sleep(LOOK_SECONDS)
         display.tick()
     return outcome
 
@@ -139,27 +122,26 @@ class _Session:
     folder: LabFolder
     schedule: Schedule
     display: Display
-    work: Work
     lacking: str
     """Why there is no error simulator; "" where there is one, or none is needed."""
 
-    def work_through(self, workers: Sequence[Worker]) -> None:
+    def work_through(self, workers: Sequence[LabWorker]) -> None:
         """Return when nothing is left that can be run."""
-        busy: dict[Worker, PlannedRun] = {}
+        busy: dict[LabWorker, PlannedRun] = {}
         while True:
             for worker in workers:
                 if worker not in busy and (run := self._begin_next(worker)) is not None:
                     busy[worker] = run
             if not busy:
                 return
-            wait_for_news(list(busy))
+            time.sleep(LOOK_SECONDS)
             self.display.tick()
             for worker, run in list(busy.items()):
                 if (outcome := worker.poll()) is not None:
                     del busy[worker]
                     self._end(run.key, outcome)
 
-    def _begin_next(self, worker: Worker) -> PlannedRun | None:
+    def _begin_next(self, worker: LabWorker) -> PlannedRun | None:
         """Start the first run that may; None where none may."""
         while (run := self.schedule.take()) is not None:
             self.folder.failure(run.key).unlink(missing_ok=True)
@@ -167,26 +149,26 @@ class _Session:
             try:
                 config = configure(self.spec, self.folder, run)
             except InputError as error:
-                self._fail(run.key, Outcome(error=str(error)))
+                self._fail(run.key, JobEnd(error=str(error)))
                 continue
             if self.lacking and LEARNED in config.sources:
-                self._fail(run.key, Outcome(error=self.lacking))
+                self._fail(run.key, JobEnd(error=self.lacking))
                 continue
             self.display.began(run.key)
-            worker.begin(Job(self.work.run, (config,), self.folder.log(run.key)))
+            worker.begin(Job("run", config.model_dump(mode="json"), self.folder.log(run.key)))
             return run
         return None
 
-    def _end(self, key: RunKey, outcome: Outcome) -> None:
+    def _end(self, key: RunKey, outcome: JobEnd) -> None:
         if outcome.error:
             self._fail(key, outcome)
         elif not self.folder.is_finished(key):
-            self._fail(key, Outcome(error=f"it ended without '{self.folder.run(key).summary}'"))
+            self._fail(key, JobEnd(error=f"it ended without '{self.folder.run(key).summary}'"))
         else:
             self.schedule.finish(key)
-            self.display.finished(key, outcome.result)
+            self.display.finished(key, self.folder.read_summary(key))
 
-    def _fail(self, failed: RunKey, outcome: Outcome) -> None:
+    def _fail(self, failed: RunKey, outcome: JobEnd) -> None:
         """Write a failure down, and those of the runs that wait for this one."""
         for key, reason in self.schedule.fail(failed, outcome.error):
             self.folder.write_failure(key, reason, outcome.traceback if key == failed else "")

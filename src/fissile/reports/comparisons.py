@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fissile.reports.definitions import METRICS, Metric
-from fissile.reports.records import StageReport
+from fissile.reports.run_lines import StageReport
 from fissile.reports.svg import Scale, drawing, tag, ticks
 from fissile.reports.wording import count_text, percent, plain, ratio_text, stage_title
 from fissile.statistics import Ratio

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fissile.reports.records import Fission
+from fissile.reports.run_lines import Fission
 from fissile.reports.run_record import RunRecord
 
 FATES = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fissile.evaluation.losses import counted
 from fissile.reports.definitions import HEADLINE, Metric
-from fissile.reports.records import StageReport
+from fissile.reports.run_lines import StageReport
 from fissile.reports.run_record import MALFORMED, RunRecord
 from fissile.reports.wording import METHODS, interval_text, listed, plural
 from fissile.statistics import Ratio
@@ -133,7 +133,7 @@ def _tasks(run: RunRecord) -> str:
 def _start(run: RunRecord) -> str:
     try:
         return f"after a cold start on {told_shown(run.cold_start)}"
-    except MALFORMED:  # not finished, or of a version that did not count
+    except MALFORMED:  # not finished
         examples = run.setting("cold_start", "examples")
         known = isinstance(examples, int) and examples > 0
         return f"after a cold start on at most {plural(examples, 'example')}" if known else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fissile.reports.records import Outcome
+from fissile.reports.run_lines import EpisodeOutcome
 
-Episodes = Mapping[tuple[str, int], Outcome]
+Episodes = Mapping[tuple[str, int], EpisodeOutcome]
 """(task id, number among the task's episodes) to what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class BeforeAfter:
     """Episodes by whether they were right before and after.
 
     Attributes:
@@ -30,10 +30,10 @@ class Pairing:
     neither: int
 
 
-def numbered(outcomes: Sequence[Outcome]) -> Episodes:
+def numbered(outcomes: Sequence[EpisodeOutcome]) -> Episodes:
     """Outcomes by task, numbered in the order in which they stand, which is the same in every stage."""
     met: dict[str, int] = {}
-    episodes: dict[tuple[str, int], Outcome] = {}
+    episodes: dict[tuple[str, int], EpisodeOutcome] = {}
     for outcome in outcomes:
         number = met.get(outcome.task_id, 0)
         met[outcome.task_id] = number + 1
@@ -41,7 +41,7 @@ def numbered(outcomes: Sequence[Outcome]) -> Episodes:
     return episodes
 
 
-def pairings(before: Episodes, after: Episodes) -> list[Pairing]:
+def pairings(before: Episodes, after: Episodes) -> list[BeforeAfter]:
     """First and last attempts of the episodes that are in both; none if there is no such episode."""
     common = [(before[key], after[key]) for key in before.keys() & after.keys()]
     if not common:
@@ -52,5 +52,7 @@ def pairings(before: Episodes, after: Episodes) -> list[Pairing]:
     ]
 
 
-def _pairing(title: str, pairs: Sequence[tuple[bool, bool]]) -> Pairing:
-    return Pairing(title, *(pairs.count(pair) for pair in ((True, True), (False, True), (True, False), (False, False))))
+def _pairing(title: str, pairs: Sequence[tuple[bool, bool]]) -> BeforeAfter:
+    return BeforeAfter(
+        title, *(pairs.count(pair) for pair in ((True, True), (False, True), (True, False), (False, False)))
+    )

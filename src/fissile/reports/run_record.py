@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fissile.errors import RunError
-from fissile.reports.records import Fission, Interception, Outcome, StageReport, Step
+from fissile.journal import read_object
+from fissile.reports.run_lines import EpisodeOutcome, Fission, Interception, LoggedStep, StageReport
 from fissile.reports.wording import STAGES, plural
+from fissile.serial import from_json
 from fissile.training.run_folder import RunFolder
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
@@ -48,12 +51,12 @@ class RunRecord:
     fingerprint: str
     versions: Mapping[str, Any]
     platform: str
-    steps: tuple[Step, ...]
+    steps: tuple[LoggedStep, ...]
     interceptions: tuple[Interception, ...]
     fissions: tuple[Fission, ...]
     stages: tuple[StageReport, ...]
     during: tuple[StageReport, ...]
-    outcomes: Mapping[str, tuple[Outcome, ...]]
+    outcomes: Mapping[str, tuple[EpisodeOutcome, ...]]
     cold_start: Mapping[str, Any]
     summary: Mapping[str, Any]
     seconds: Mapping[str, float]
@@ -106,7 +109,8 @@ def read_run(path: Path) -> RunRecord:
         stages=stages,
         during=tuple(_evaluations(list(folder.step_evaluations().values()), problems)),
         outcomes={
-            stage.stage: tuple(_records(folder.episodes(stage.stage), Outcome.from_dict, problems)) for stage in stages
+            stage.stage: tuple(_records(folder.episodes(stage.stage), EpisodeOutcome.from_dict, problems))
+            for stage in stages
         },
         cold_start=_object(folder.cold_start_summary, problems),
         summary=summary,
@@ -133,9 +137,9 @@ def _evaluations(paths: list[Path], problems: Problems) -> Iterator[StageReport]
             problems.append(f"evaluations/{path.name} is no recovery report ({error!r}) and was left out.")
 
 
-def _steps(path: Path, problems: Problems) -> tuple[Step, ...]:
+def _steps(path: Path, problems: Problems) -> tuple[LoggedStep, ...]:
     """One step for each number; a step that was logged twice counts as logged last, and is a problem."""
-    logged = list(_records(path, Step.from_dict, problems))
+    logged = list(_records(path, LoggedStep.from_dict, problems))
     steps = {step.step: step for step in logged}
     if twice := len(logged) - len(steps):
         problems.append(f"{path.name}: left out {plural(twice, 'record')} of steps that were logged again.")
@@ -157,7 +161,7 @@ def _corrections(path: Path, problems: Problems) -> tuple[tuple[Interception, ..
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Interception | Fission]] = {
-    "intercepted": Interception.from_dict,
+    "intercepted": partial(from_json, Interception),
     "fission": Fission.from_dict,
 }
 
@@ -181,17 +185,13 @@ def _records(path: Path, typed: Callable[[dict[str, Any]], Record], problems: Pr
 
 def _object(path: Path, problems: Problems) -> dict[str, Any]:
     """A JSON object; empty if the file is not there or is none."""
-    if not path.is_file():
-        return {}
     try:
-        fields = json.loads(path.read_bytes())
-    except MALFORMED as error:
-        problems.append(f"{path.name} is no JSON ({error}) and was left out.")
+        return read_object(path)
+    except FileNotFoundError:
         return {}
-    if not isinstance(fields, dict):
-        problems.append(f"{path.name} is no JSON object and was left out.")
+    except (OSError, *MALFORMED) as error:
+        problems.append(f"{path.name} cannot be read ({error}) and was left out.")
         return {}
-    return fields
 
 
 def _mapping(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fissile.calls import Attempt
-from fissile.reports.records import Fission, Recovery, RecoveryStep
+from fissile.reports.run_lines import Fission, Recovery, RecoveryStep
 
 TREES = 8
 """Fissions shown on a page."""
 
 
-class Verdict(StrEnum):
+class RecoveryVerdict(StrEnum):
     """What a recovery came to; the value is the word on the page."""
 
     RIGHT = "right"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class FoldedRecovery:
     """Recoveries of one group with the same texts, and the same answers of the world.
 
     Attributes:
@@ -41,7 +41,7 @@ class Branch:
 
     attempt: Attempt
     steps: tuple[RecoveryStep, ...]
-    verdict: Verdict
+    verdict: RecoveryVerdict
     reward: float | None
     count: int
 
@@ -72,23 +72,23 @@ def choose_trees(fissions: Sequence[Fission], limit: int = TREES) -> list[Fissio
     return [fissions[index] for index in newest if index in ranked[:limit]]
 
 
-def branches(fission: Fission) -> list[Branch]:
+def branches(fission: Fission) -> list[FoldedRecovery]:
     """The recoveries of a fission, equal ones folded, the highest reward first and unscored ones last."""
-    groups: dict[tuple[Verdict, tuple[tuple[str, tuple[str, ...]], ...]], list[Recovery]] = {}
+    groups: dict[tuple[RecoveryVerdict, tuple[tuple[str, tuple[str, ...]], ...]], list[Recovery]] = {}
     for recovery in fission.recoveries:
         said = tuple((step.attempt.text, step.results) for step in recovery.responses)
         groups.setdefault((verdict(recovery), said), []).append(recovery)
     folded = [
-        Branch(members[0].attempt, members[0].responses, group_verdict, members[0].reward, len(members))
+        FoldedRecovery(members[0].attempt, members[0].responses, group_verdict, members[0].reward, len(members))
         for (group_verdict, _), members in groups.items()
     ]
     return sorted(folded, key=lambda branch: (branch.reward is None, -(branch.reward or 0.0)))
 
 
-def verdict(recovery: Recovery) -> Verdict:
+def verdict(recovery: Recovery) -> RecoveryVerdict:
     """What a recovery came to."""
     if recovery.reward is None:
-        return Verdict.UNSCORED
+        return RecoveryVerdict.UNSCORED
     if not recovery.attempt.failed:
-        return Verdict.RIGHT
-    return Verdict.REPEAT if recovery.repeat else Verdict.WRONG
+        return RecoveryVerdict.RIGHT
+    return RecoveryVerdict.REPEAT if recovery.repeat else RecoveryVerdict.WRONG

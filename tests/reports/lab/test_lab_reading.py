@@ -7,8 +7,8 @@ import pytest
 from synthetic_lab import write_lab, write_object, write_run
 
 from fissile.errors import RunError
+from fissile.reports.lab.lab_record import RunState
 from fissile.reports.lab.reading import read_lab
-from fissile.reports.lab.record import RunState
 
 
 def test_every_seed_that_was_asked_for_is_there_with_its_state(tmp_path: Path) -> None:

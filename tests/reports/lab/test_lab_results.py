@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic_lab import write_lab, write_run
 
+from fissile.reports.lab.lab_results import LabResults, lab_results
 from fissile.reports.lab.reading import read_lab
-from fissile.reports.lab.results import LabResults, lab_results
 
 
 @pytest.fixture

@@ -6,34 +6,35 @@ import math
 from collections.abc import Iterator, Sequence
 
 from fissile.reports.definitions import METRICS
-from fissile.reports.lab.bootstrap import BAND_RESAMPLES, ratio_over_seeds
-from fissile.reports.lab.curves import CurveFigure, Line, Point
-from fissile.reports.lab.record import Arm, Lab, LabRun, last_spent
+from fissile.reports.lab.curve_figure import Banded, CurveFigure
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun, last_spent
+from fissile.statistics import BAND_RESAMPLES, ratio_over_seeds
 
 FOLLOWED = ("recovery_rate", "final_accuracy", "repeat_rate")
 """Metrics with a curve."""
 
 
-def held_out_figures(lab: Lab, arms: Sequence[Arm]) -> Iterator[CurveFigure]:
-    """Each metric against steps, then against tokens; the baseline's line stands behind every panel."""
+def held_out_figures(lab: Lab, arms: Sequence[Arm]) -> Iterator[tuple[str, CurveFigure]]:
+    """Each metric against steps, then against tokens, by the name of its file; the baseline stands behind all."""
     titles = {metric.key: metric.title for metric in METRICS}
-    labels = {arm.name: arm.label for arm in arms}
+    baseline = lab.find(lab.baseline)
     for by_tokens in (False, True):
         for key in FOLLOWED:
-            lines = {arm.name: held_out_line(arm, key, by_tokens) for arm in arms}
-            behind = lines.get(lab.baseline, ())
-            yield CurveFigure(
+            lines = {arm.label: line for arm in arms if (line := held_out_line(arm, key, by_tokens))}
+            yield (
                 f"{key}_by_{'tokens' if by_tokens else 'steps'}",
-                f"{titles[key]} on held-out tasks during training",
-                "counts summed over seeds; 95 % band over seeds",
-                "tokens spent, contexts and samples" if by_tokens else "optimizer steps",
-                is_share=True,
-                panels=tuple((labels[name], (Line("this arm", line),)) for name, line in lines.items() if line),
-                shared=Line(labels[lab.baseline], behind) if behind else None,
+                CurveFigure(
+                    f"{titles[key]} on held-out tasks during training",
+                    "counts summed over seeds; 95 % band over seeds",
+                    "tokens spent, contexts and samples" if by_tokens else "optimizer steps",
+                    {label: {"this arm": line} for label, line in lines.items()},
+                    is_share=True,
+                    behind=baseline.label if baseline is not None and baseline.label in lines else "",
+                ),
             )
 
 
-def held_out_line(arm: Arm, metric: str, by_tokens: bool) -> tuple[Point, ...]:
+def held_out_line(arm: Arm, metric: str, by_tokens: bool) -> tuple[Banded, ...]:
     """Counts summed over seeds at every checkpoint that all of them reached, against steps or the mean tokens spent."""
     runs = [run for run in arm.finished if run.checkpoints]
     if not runs:
@@ -44,7 +45,7 @@ def held_out_line(arm: Arm, metric: str, by_tokens: bool) -> tuple[Point, ...]:
         ratio = ratio_over_seeds([(held.num, held.den) for held in ratios if held is not None], BAND_RESAMPLES)
         x = _tokens(runs, step) if by_tokens else float(step)
         if ratio.rate is not None and x is not None:
-            points.append(Point(x, ratio.rate, ratio.low, ratio.high))
+            points.append((x, ratio.rate, ratio.low, ratio.high))
     return tuple(points)
 
 

@@ -9,15 +9,17 @@ from typing import Any, get_args
 
 from fissile.errors import RunError
 from fissile.journal import read_object
-from fissile.lab.folder import LabFolder, RunKey
-from fissile.reports.lab.record import Arm, Lab, LabRun, RunState, last_spent
-from fissile.reports.records import StageReport, Step
+from fissile.lab.lab_folder import LabFolder, RunKey
+from fissile.lab.spec import LabSpec
+from fissile.reports import run_record
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun, RunState
+from fissile.reports.run_lines import LoggedStep, StageReport
 from fissile.reports.wording import plural
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.training.run_folder import RunFolder
 from fissile.training.spending import Limit
 
-MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
+MALFORMED = (*run_record.MALFORMED, OSError)
 """What a file of another shape raises."""
 
 STARTS = ("cold_start", "base")
@@ -37,17 +39,17 @@ def read_lab(folder: Path) -> Lab:
     path = layout.lab
     try:
         written = read_object(path)
-        spec = written["spec"]
-        arms = tuple(_arm(layout, name, fields, spec) for name, fields in spec["arms"].items())
+        spec = LabSpec.model_validate(written["spec"])
+        arms = tuple(_arm(layout, name, spec) for name in spec.arms)
         lab = Lab(
             name=folder.resolve().name,
-            title=str(spec.get("title") or folder.resolve().name),
-            command=str(written.get("command", "")),
-            baseline=str(spec.get("baseline") or "grpo"),
-            order=tuple(map(str, spec.get("order") or ())),
+            title=spec.title or folder.resolve().name,
+            command=str(written["command"]),
+            baseline=spec.baseline,
+            order=tuple(spec.order),
             arms=arms,
-            has_start=bool(spec.get("start")),
-            draws_worlds=_setting(spec, "run", "tasks", "source") == PROCEDURAL,
+            has_start=spec.start is not None,
+            draws_worlds=spec.run.get("tasks", {}).get("source") == PROCEDURAL,
             provenance={key: written[key] for key in PROVENANCE if written.get(key)},
             unasked=_unasked(layout, arms),
         )
@@ -59,16 +61,15 @@ def read_lab(folder: Path) -> Lab:
     return lab
 
 
-def _arm(layout: LabFolder, name: str, fields: Mapping[str, Any], spec: Mapping[str, Any]) -> Arm:
-    wanted = fields.get("seeds")
-    seeds = int(spec["seeds"] if wanted is None else wanted)
+def _arm(layout: LabFolder, name: str, spec: LabSpec) -> Arm:
+    arm = spec.arms[name]
     return Arm(
         name=name,
-        label=str(fields.get("label") or name),
-        group=str(fields.get("group") or ""),
-        match=str(fields.get("match") or ""),
-        reference=str(fields.get("reference") or spec.get("baseline") or "grpo"),
-        runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(seeds)),
+        label=spec.label_of(name),
+        group=arm.group,
+        match=arm.match or "",
+        reference=arm.reference or spec.baseline,
+        runs=tuple(_run(layout, RunKey(name, seed)) for seed in range(spec.seeds_of(name))),
     )
 
 
@@ -96,21 +97,19 @@ def _finished(folder: RunFolder, seed: int) -> LabRun:
     summary = read_object(folder.summary)
     config = read_object(folder.config)["config"]
     final = _final_stage(sorted(path.stem for path in folder.stages()), config)
-    steps = _steps(folder.metrics)
-    timed = read_object(folder.meter) if folder.meter.is_file() else summary
     settings = config["training"]
     return LabRun(
         seed=seed,
         state=RunState.FINISHED,
         final=_stage(folder.evaluation(final)),
         checkpoints={step: _stage(path) for step, path in folder.step_evaluations().items()},
-        steps=steps,
-        spent=_spent(summary, steps),
+        steps=_steps(folder.metrics),
+        spent={str(name): float(value) for name, value in summary["spent"].items()},
         budgets={name: int(settings[name]) for name in get_args(Limit) if settings.get(name)},
-        ended_by=str(summary.get("ended_by", "")),
-        stopped=str(summary.get("stopped", "")),
-        feedback=dict(summary.get("feedback") or {}),
-        seconds={str(name): float(value) for name, value in timed["seconds"].items()},
+        ended_by=str(summary["ended_by"]),
+        stopped=str(summary["stopped"]),
+        feedback=dict(summary["feedback"]),
+        seconds={str(name): float(value) for name, value in read_object(folder.meter)["seconds"].items()},
         rollouts_per_step=int(settings["prompts_per_step"]) * int(settings["group_size"]),
     )
 
@@ -129,22 +128,15 @@ def _final_stage(stages: Sequence[str], config: Mapping[str, Any]) -> str:
     return trained[0]
 
 
-def _spent(summary: Mapping[str, Any], steps: Sequence[Step]) -> dict[str, float]:
-    """What the summary says; for a run that did not count it there, its steps."""
-    if summary.get("spent"):
-        return {str(name): float(value) for name, value in summary["spent"].items()}
-    return last_spent(steps)
-
-
 def _stage(path: Path) -> StageReport:
     return StageReport.from_dict(path.stem, read_object(path))
 
 
-def _steps(path: Path) -> tuple[Step, ...]:
+def _steps(path: Path) -> tuple[LoggedStep, ...]:
     """One step for each number; the last line of it counts."""
     if not path.is_file():
         return ()
-    lines = (Step.from_dict(json.loads(line)) for line in path.read_bytes().splitlines())
+    lines = (LoggedStep.from_dict(json.loads(line)) for line in path.read_bytes().splitlines())
     steps = {step.step: step for step in lines}
     return tuple(steps[number] for number in sorted(steps))
 
@@ -159,9 +151,3 @@ def _failure(path: Path, lab: Path) -> str:
         return str(read_object(path)["error"]).replace(f"{lab.resolve()}/", "")
     except MALFORMED as error:
         return f"{path.name} cannot be read ({error!r})"
-
-
-def _setting(fields: Any, *keys: str) -> Any:
-    for key in keys:
-        fields = fields.get(key) if isinstance(fields, dict) else None
-    return fields

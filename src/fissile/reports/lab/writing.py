@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from fissile.errors import RunError
-from fissile.journal import write_json
-from fissile.lab.folder import LabFolder
-from fissile.reports.lab.page import Images, lab_page
-from fissile.reports.lab.plots import lab_plots
+from fissile.journal import read_object, write_json, write_text
+from fissile.lab.lab_folder import LabFolder
+from fissile.reports.lab.lab_results import LabResults, lab_results
+from fissile.reports.lab.lab_section import lab_page
 from fissile.reports.lab.reading import read_lab
-from fissile.reports.lab.results import LabResults, lab_results
 
 DIGITS = 6
 """Decimals of the figures in `results.json`."""
@@ -34,27 +31,22 @@ class _Report:
     """The results of a laboratory with their plots, and where these are written: `folder`, and `plots` in it."""
 
     results: LabResults
-    plots: dict[str, Markup]
+    figures: dict[str, Any]
+    plots: dict[str, str]
     folder: Path
 
     def write(self, *copies: Path) -> None:
         """Write `results.json`, into the folders `copies` too, and the plots; those of an earlier report that are not
         made any more are removed.
         """
-        figures = _rounded(self.results.to_dict())
         for folder in (self.folder, *copies):
-            write_json(LabFolder(folder).results, figures)
-        drawn = {f"{name}.svg": plot for name, plot in self.plots.items()}
-        for name, plot in drawn.items():
-            _write(self.folder / "plots" / name, f"{plot}\n")
-        for old in (self.folder / "plots").glob("*.svg"):
-            if old.name not in drawn:
-                old.unlink()
+            write_json(LabFolder(folder).results, self.figures)
+        _write_plots(self.folder, self.plots)
 
     def section(self, page: Path) -> str:
         """The Markdown of the laboratory, with links relative to `page`."""
         to_plots = os.path.relpath((self.folder / "plots").resolve(), page.resolve().parent)
-        return lab_page(self.results, Images(tuple(self.plots), Path(to_plots).as_posix()))
+        return lab_page(self.results, self.plots, Path(to_plots).as_posix())
 
 
 def write_lab_report(folder: Path, page: Path | None = None) -> LabResults:
@@ -70,7 +62,7 @@ def write_lab_report(folder: Path, page: Path | None = None) -> LabResults:
     report = _report(folder, folder)
     page = page or folder / "results.md"
     report.write()
-    _write(page, report.section(page))
+    write_text(page, report.section(page))
     return report.results
 
 
@@ -94,7 +86,7 @@ def update_page(folders: Sequence[Path], page: Path) -> list[LabResults]:
         text = replace_section(text, report.results.lab.name, report.section(page), page)
     for folder, report in zip(folders, reports, strict=True):
         report.write(folder)
-    _write(page, text)
+    write_text(page, text)
     return [report.results for report in reports]
 
 
@@ -131,9 +123,48 @@ def _read_page(page: Path) -> str:
         raise RunError(f"'{page}' cannot be read ({error}). Write it in UTF-8, or give another --page.") from None
 
 
+def draw_again(folder: Path) -> None:
+    """Draw the plots of a folder that holds `results.json` alone, such as those under `docs/results/`.
+
+    Raises:
+        RunError: `results.json` cannot be read, matplotlib is not installed, or the disk cannot be written.
+    """
+    path = LabFolder(folder).results
+    try:
+        plots = _drawn(read_object(path))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"'{path}' cannot be drawn ({error!r}). Make it again with `fissile lab report`.") from None
+    _write_plots(folder, plots)
+
+
 def _report(lab_folder: Path, target: Path) -> _Report:
     results = lab_results(read_lab(lab_folder))
-    return _Report(results, lab_plots(results), target)
+    figures = _rounded(results.to_dict())
+    return _Report(results, figures, _drawn(figures), target)
+
+
+def _drawn(figures: dict[str, Any]) -> dict[str, str]:
+    """The plots by their names.
+
+    Raises:
+        RunError: matplotlib is not installed.
+    """
+    try:
+        from fissile.reports.lab.plots import lab_plots  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise RunError("The plots are drawn by matplotlib: pip install 'fissile[plots]'") from None
+    return lab_plots(figures)
+
+
+def _write_plots(folder: Path, plots: dict[str, str]) -> None:
+    """Write `plots/NAME.svg`; those of an earlier report that are not made any more are removed."""
+    for name, plot in plots.items():
+        write_text(folder / "plots" / f"{name}.svg", f"{plot}\n")
+    for old in (folder / "plots").glob("*.svg"):
+        if old.stem not in plots:
+            old.unlink()
 
 
 def _rounded(fields: Any) -> Any:
@@ -142,11 +173,3 @@ def _rounded(fields: Any) -> Any:
     if isinstance(fields, list | tuple):
         return [_rounded(value) for value in fields]
     return round(fields, DIGITS) if isinstance(fields, float) else fields
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"'{path}' cannot be written ({error.strerror}). Free some space and go on.") from error

@@ -4,15 +4,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fissile.reports.curves import Line, error_curves, learning_curves
-from fissile.reports.records import Step
+from fissile.reports.learning_curves import PhaseLine, error_curves, learning_curves
+from fissile.reports.run_lines import LoggedStep
 
 
-def steps(**columns: list[float | None]) -> list[Step]:
+def steps(**columns: list[float | None]) -> list[LoggedStep]:
     """Steps from 1; every third one is a fission step."""
     length = len(next(iter(columns.values())))
     return [
-        Step(
+        LoggedStep(
             index + 1,
             {"fission/is_fission": float(index % 3 == 2)}
             | {key: column[index] for key, column in columns.items() if column[index] is not None},
@@ -49,12 +49,12 @@ def test_panels_without_points_are_left_out() -> None:
 
 
 def test_a_line_compares_its_first_and_last_quarter() -> None:
-    line = Line("explore", tuple((float(step), float(step)) for step in range(1, 9)))
+    line = PhaseLine("explore", tuple((float(step), float(step)) for step in range(1, 9)))
     assert line.ends == (1.5, 7.5)
 
 
 def test_the_running_mean_keeps_steps_and_flattens_noise() -> None:
-    line = Line("explore", tuple((float(step), float(step % 2)) for step in range(40)))
+    line = PhaseLine("explore", tuple((float(step), float(step % 2)) for step in range(40)))
     values = [value for _, value in line.smoothed]
     assert [step for step, _ in line.smoothed] == [step for step, _ in line.points]
     assert max(values) - min(values) < 0.5
@@ -86,5 +86,7 @@ def test_constant_and_negative_lines_stay_inside_the_drawing(column: list[float 
 
 def test_later_updates_on_the_same_rollouts_are_of_no_phase() -> None:
     sampled = {"fission/is_fission": 0.0, "errors/wrong_value": 4.0}
-    (curve,) = error_curves([Step(1, sampled), Step(2, {"grad_norm": 1.0}), Step(3, sampled), Step(4, {})])
+    (curve,) = error_curves(
+        [LoggedStep(1, sampled), LoggedStep(2, {"grad_norm": 1.0}), LoggedStep(3, sampled), LoggedStep(4, {})]
+    )
     assert curve.ends == (("explore", "4.00", "4.00"),)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fissile.reports.definitions import METRICS, Metric
-from fissile.reports.lab.bootstrap import Estimate, mean_over_seeds, ratio_over_seeds, sign_flip_p
-from fissile.reports.lab.curves import CurveFigure
+from fissile.reports.lab.curve_figure import CurveFigure
 from fissile.reports.lab.held_out import held_out_figures
-from fissile.reports.lab.record import Arm, Lab, LabRun
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun
 from fissile.reports.lab.training_steps import training_figures
 from fissile.serial import to_json
-from fissile.statistics import Ratio
+from fissile.statistics import Estimate, Ratio, mean_over_seeds, ratio_over_seeds, sign_flip_p
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 
@@ -71,7 +70,7 @@ class ArmResults:
                 str(run.seed): {key: run.count(key) for key in self.ratios if run.count(key) is not None}
                 for run in self.arm.finished
             },
-            "costs": {name: cost.to_dict() for name, cost in self.costs.items()},
+            "costs": {name: to_json(cost) for name, cost in self.costs.items()},
         }
 
 
@@ -107,7 +106,7 @@ class Difference:
             "reference": self.reference,
             "metric": self.metric,
             "by_seed": {str(seed): value for seed, value in self.by_seed.items()},
-            "mean": None if self.mean is None else self.mean.to_dict(),
+            "mean": None if self.mean is None else to_json(self.mean),
             "excludes_zero": self.mean is not None and self.mean.excludes_zero,
             "positive": self.positive,
             "p": self.p,
@@ -158,7 +157,7 @@ class LabResults:
     differences: tuple[Difference, ...]
     variations: tuple[Difference, ...]
     order: tuple[Order, ...]
-    curves: tuple[CurveFigure, ...]
+    curves: Mapping[str, CurveFigure]
 
     def difference(self, arm: str, metric: str) -> Difference | None:
         """An arm minus its reference: the baseline, or what a variation varies."""
@@ -176,7 +175,7 @@ class LabResults:
             "differences": [difference.to_dict() for difference in self.differences],
             "variations": [difference.to_dict() for difference in self.variations],
             "order": [order.to_dict() for order in self.order],
-            "curves": {figure.name: figure.to_dict() for figure in self.curves},
+            "curves": {name: to_json(figure) for name, figure in self.curves.items()},
         }
 
 
@@ -236,12 +235,12 @@ def _order(metric: Metric, arms: Sequence[Arm]) -> Order:
     return Order(metric, tuple(paired_difference(arm, before, metric.key) for arm, before in pairs))
 
 
-def _curves(lab: Lab) -> tuple[CurveFigure, ...]:
+def _curves(lab: Lab) -> dict[str, CurveFigure]:
     """The figures with at least one point, of the main arms that are trained."""
     trained = [arm for arm in lab.main if any(run.steps for run in arm.finished)]
-    held_out = [figure for figure in held_out_figures(lab, trained) if figure.panels]
+    held_out = {name: figure for name, figure in held_out_figures(lab, trained) if figure.arms}
     training = training_figures(trained, with_accuracy=not held_out)
-    return (*held_out, *(figure for figure in training if figure.panels))
+    return held_out | {name: figure for name, figure in training if figure.arms}
 
 
 def _seconds(run: LabRun, evaluations: bool) -> float:

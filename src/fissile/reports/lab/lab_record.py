@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from fissile.reports.records import StageReport, Step
+from fissile.reports.run_lines import LoggedStep, StageReport
 
 
 class RunState(StrEnum):
@@ -46,7 +46,7 @@ class LabRun:
     reason: str = ""
     final: StageReport | None = None
     checkpoints: Mapping[int, StageReport] | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[LoggedStep, ...] = ()
     spent: Mapping[str, float] | None = None
     budgets: Mapping[str, int] = field(default_factory=dict)
     ended_by: str = ""
@@ -141,7 +141,7 @@ class Lab:
         return next((arm for arm in self.arms if arm.name == name), None)
 
 
-def last_spent(steps: Iterable[Step]) -> dict[str, float]:
+def last_spent(steps: Iterable[LoggedStep]) -> dict[str, float]:
     """What the last of some steps that sampled anything logged as spent since the beginning; empty where none did."""
     logged: dict[str, float] = {}
     for step in steps:

@@ -21,7 +21,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LoggedStep:
     """One optimizer step: its logged figures, the finite ones apart from the others.
 
     Attributes:
@@ -41,7 +41,7 @@ class Step:
         return None if fission is None else "fission" if fission >= 0.5 else "explore"
 
     @classmethod
-    def from_dict(cls, fields: Fields) -> Step:
+    def from_dict(cls, fields: Fields) -> LoggedStep:
         """From a line of `metrics.jsonl`; what is no number is left out."""
         numbers = {key: float(value) for key, value in fields.items() if isinstance(value, int | float)}
         return cls(
@@ -53,15 +53,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Interception:
-    """A failure that became a correction. `leaked` is why the leak guard blocked the diagnosis, or ""."""
+    """An "intercepted" line of `corrections.jsonl`. `leaked` is why the leak guard blocked the diagnosis, or ""."""
 
     source: str
     leaked: str
-
-    @classmethod
-    def from_dict(cls, fields: Fields) -> Interception:
-        """From an "intercepted" line of `corrections.jsonl`."""
-        return cls(_text(fields["source"]), _text(fields.get("leaked", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ class Recovery:
         attempt: all that was called, with what is wrong with it.
         reward: None where the engine failed.
         repeat: it begins with the failed call again.
-        steps: its responses in a live world, in order; empty where it has one, and in older folders.
+        steps: its responses in a live world, in order; empty in a single-step task.
     """
 
     attempt: Attempt
@@ -120,7 +115,7 @@ class Fission:
     Attributes:
         step: the optimizer step that it was part of, from 1; the file counts the steps before it.
         task_id: the task.
-        request: the user's last message; "" in folders that do not hold it.
+        request: the user's last message.
         staleness: steps since the interception.
         source: who wrote the diagnosis.
         history: failed turns, oldest first; at least one.
@@ -145,7 +140,7 @@ class Fission:
         return cls(
             step=int(fields["step"]) + 1,
             task_id=_text(fields["task_id"]),
-            request=_text(fields.get("request", "")),
+            request=_text(fields["request"]),
             staleness=int(fields["staleness"]),
             source=_text(fields["source"]),
             history=history,
@@ -173,7 +168,7 @@ class Fission:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EpisodeOutcome:
     """What came of one held-out episode."""
 
     task_id: str
@@ -181,7 +176,7 @@ class Outcome:
     final_right: bool
 
     @classmethod
-    def from_dict(cls, fields: Fields) -> Outcome:
+    def from_dict(cls, fields: Fields) -> EpisodeOutcome:
         """From a line of `evaluations/<stage>.episodes.jsonl`."""
         episode = from_json(Episode, fields)
         return cls(_text(episode.task_id), episode.first_correct, episode.final_correct)
@@ -212,29 +207,16 @@ class StageReport:
     @classmethod
     def from_dict(cls, stage: str, fields: Fields) -> StageReport:
         """From `evaluations/<stage>.json`."""
-        kinds = {
-            str(kind): KindCount(
-                first_attempts=int(counts["first_attempts"]),
-                attempts=int(counts["attempts"]),
-                next_attempt_recovery_rate=_ratio(counts["next_attempt_recovery_rate"]),
-                repeat_rate=_ratio(counts["repeat_rate"]),
-            )
-            for kind, counts in fields.get("error_kinds", {}).items()
-        }
+        kinds = {str(kind): from_json(KindCount, counts) for kind, counts in fields.get("error_kinds", {}).items()}
         return cls(
             stage=stage,
             n_tasks=int(fields["n_tasks"]),
-            ratios={metric.key: _ratio(fields[metric.key]) for metric in METRICS if metric.key in fields},
+            ratios={metric.key: from_json(Ratio, fields[metric.key]) for metric in METRICS if metric.key in fields},
             kinds=kinds,
             feedback=_text(fields.get("feedback", "")),
             settings=dict(fields.get("settings", {})),
             injection=told_injection(fields),
         )
-
-
-def _ratio(fields: Fields) -> Ratio:
-    rate, low, high = (None if fields[key] is None else float(fields[key]) for key in ("rate", "low", "high"))
-    return Ratio(int(fields["num"]), int(fields["den"]), rate, low, high)
 
 
 def _attempt(fields: dict[str, Any]) -> Attempt:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from fissile.feedback.diagnoser import stood_in
-from fissile.reports.lab.bootstrap import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
+from fissile.reports.lab.lab_record import Arm, Lab, LabRun
+from fissile.reports.lab.lab_results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
 from fissile.reports.lab.markdown import code_block, plain_text, table
-from fissile.reports.lab.record import Arm, Lab, LabRun
-from fissile.reports.lab.results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
 from fissile.reports.wording import NONE, count_text, interval_text, listed, plural, ratio_text
+from fissile.statistics import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
 
 COST_TITLES = {
     "steps": "steps",
@@ -22,51 +21,29 @@ COST_TITLES = {
     "evaluation_seconds": "seconds of evaluations",
 }
 
-PLOTS = {
+IN_TABLES = {
     "differences": "Paired differences",
     "variations": "Paired differences of the variations",
     "costs": "Cost of a run",
-    "recovery_rate_by_steps": "Recovery during training, by steps",
-    "final_accuracy_by_steps": "Accuracy during training, by steps",
-    "repeat_rate_by_steps": "Repeats during training, by steps",
-    "recovery_rate_by_tokens": "Recovery during training, by tokens",
-    "final_accuracy_by_tokens": "Accuracy during training, by tokens",
-    "repeat_rate_by_tokens": "Repeats during training, by tokens",
-    "training_accuracy": "Right rollouts in training",
-    "informative_groups": "Groups that teach",
-    "gradient_norm": "Gradient norm",
-    "repeats": "Repeated calls in training",
-    "error_kinds": "Kinds of errors in training",
-    "staleness": "Age of the corrections",
 }
-"""What a reader who does not see the plot is told."""
+"""Plots that stand by their table, the others come last; and what a reader who does not see them is told."""
 
 STOOD_IN = 0.05
 """Share of foreign diagnoses above which a run is named."""
 
-IN_TABLES = ("differences", "variations", "costs")
-"""Plots that stand by their table; the others come last."""
 
+def lab_page(results: LabResults, drawn: Collection[str], folder: str) -> str:
+    """The section, from its heading of the second level to its last line.
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """The plots that were drawn, and their folder relative to the page."""
-
-    names: tuple[str, ...]
-    folder: str
-
-    def of(self, *names: str) -> Iterator[str]:
-        """Those of `names` that were drawn."""
-        yield from (f"![{PLOTS.get(name, name)}]({self.folder}/{name}.svg)" for name in names if name in self.names)
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        """Names of those without a table."""
-        return tuple(name for name in self.names if name not in IN_TABLES)
-
-
-def lab_page(results: LabResults, images: Images) -> str:
-    """The section, from its heading of the second level to its last line."""
+    Args:
+        results: of the laboratory.
+        drawn: names of the plots that there are.
+        folder: theirs, relative to the page.
+    """
+    curves = {name: f"{figure.title}, by {figure.x}" for name, figure in results.curves.items()}
+    images = {name: f"![{told}]({folder}/{name}.svg)" for name, told in (IN_TABLES | curves).items() if name in drawn}
+    beside = {name: [images[name]] if name in images else [] for name in IN_TABLES}
+    others = [image for name, image in images.items() if name not in IN_TABLES]
     parts = [
         f"## {plain_text(results.lab.title)}",
         *_provenance(results.lab),
@@ -74,12 +51,12 @@ def lab_page(results: LabResults, images: Images) -> str:
         *_arms(results),
         *_order(results),
         *_differences(results),
-        *images.of("differences"),
+        *beside["differences"],
         *_variations(results),
-        *images.of("variations"),
+        *beside["variations"],
         *_costs(results),
-        *images.of("costs"),
-        *(("### During training", *images.of(*images.others)) if images.others else ()),
+        *beside["costs"],
+        *(("### During training", *others) if others else ()),
         *_ended_early(results.lab),
         *_stood_in(results.lab),
         *_lost(results.lab),
@@ -168,11 +145,8 @@ def _order(results: LabResults) -> Iterator[str]:
         return
     lab = results.lab
     labels = [_label(lab, name) for name in lab.order]
-    missing = [name for name in lab.order if lab.find(name) is None]
     yield "### The claimed order"
     yield f"Claimed: {' < '.join(labels)} (for repeats: >). Each step is an arm minus the one before it, in points."
-    if missing:
-        yield f"Not in this laboratory: {plain_text(listed(missing))}; the steps go past them."
     heads = [f"{_label(lab, step.arm)} − {_label(lab, step.reference)}" for step in results.order[0].steps]
     rows = [[o.metric.title, _verdict(o), *(_difference_text(step) for step in o.steps)] for o in results.order]
     yield table(["metric", "the order", *heads], rows)

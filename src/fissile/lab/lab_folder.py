@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from fissile.config import SimulatorRecipe
 from fissile.config.start_recipe import StartConfig
@@ -19,13 +20,6 @@ from fissile.lab.spec import SIMULATOR, START, LabSpec
 from fissile.training.run_folder import RunFolder
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, training_settings
 from fissile.training.start_folder import StartFolder
-
-logger = logging.getLogger(__name__)
-
-try:
-    import fcntl
-except ImportError:  # Windows: there the folder is not locked
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunKey(NamedTuple):
@@ -234,24 +228,16 @@ class LabFolder:
                 f"'{self.path}' cannot be the folder of a laboratory ({error.strerror}). Choose another one with "
                 "--set output=FOLDER."
             ) from None
-        if fcntl is None:
-            logger.warning(
-                "This system cannot lock the folder '%s': see that no other process runs this laboratory.", self.path
-            )
-        with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    lock.seek(0)
-                    raise RunError(
-                        f"Process {lock.read() or 'unknown'} runs the laboratory in '{self.path}'. Wait for it, or end "
-                        "it; everything is kept."
-                    ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield
+        lock, holder = FileLock(self.path / ".lock", timeout=0), self.path / ".process"
+        try:
+            with lock:
+                holder.write_text(str(os.getpid()), encoding="utf-8")
+                yield
+        except Timeout:
+            process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+            raise RunError(
+                f"Process {process} runs the laboratory in '{self.path}'. Wait for it, or end it; everything is kept."
+            ) from None
 
 
 _ELSEWHERE = "Choose another folder for this laboratory, with --set output=FOLDER, or remove the whole laboratory."

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fissile.errors import RunError
+from fissile.journal import write_text
 from fissile.reports import definitions, wording
 from fissile.reports.comparisons import histogram, interval_charts, kind_charts, meter
-from fissile.reports.curves import error_curves, learning_curves
 from fissile.reports.fates import (
     correction_counts,
     fallback_counts,
@@ -21,6 +19,7 @@ from fissile.reports.fates import (
     staleness_counts,
 )
 from fissile.reports.headline import headline_changes, lost_rollouts, method_title, sentence, status, title
+from fissile.reports.learning_curves import error_curves, learning_curves
 from fissile.reports.paired import numbered, pairings
 from fissile.reports.run_record import RunRecord, read_run
 from fissile.reports.trees import branches, choose_trees
@@ -58,16 +57,7 @@ def write_report(folder: Path) -> Path:
     """
     folder = Path(folder)
     report = RunFolder(folder).report
-    page = render(read_run(folder))
-    temporary = report.with_name(f".{report.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(report)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"'{report}' cannot be written ({error.strerror}). Free some space, then run `fissile report` again."
-        ) from None
+    write_text(report, render(read_run(folder)))
     return report
 
 

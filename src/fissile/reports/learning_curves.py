@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fissile.reports.records import Step
+from fissile.reports.run_lines import LoggedStep
 from fissile.reports.svg import Scale, drawing, path, tag, ticks
 from fissile.reports.wording import figure, percent, plain, tick_text
 
@@ -90,7 +90,7 @@ PANELS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PhaseLine:
     """The points of one phase, in order of the steps."""
 
     phase: str
@@ -125,12 +125,12 @@ class Curve:
     ends: tuple[tuple[str, str, str], ...]
 
 
-def learning_curves(steps: Sequence[Step]) -> list[Curve]:
+def learning_curves(steps: Sequence[LoggedStep]) -> list[Curve]:
     """The panels that have at least one point."""
     return list(_curves(PANELS, steps))
 
 
-def error_curves(steps: Sequence[Step]) -> list[Curve]:
+def error_curves(steps: Sequence[LoggedStep]) -> list[Curve]:
     """Errors per step of the most frequent kinds in training."""
     counts: dict[str, float] = defaultdict(float)
     for step in steps:
@@ -142,7 +142,7 @@ def error_curves(steps: Sequence[Step]) -> list[Curve]:
     return list(_curves(panels, steps))
 
 
-def _curves(panels: Iterator[Panel] | Sequence[Panel], steps: Sequence[Step]) -> Iterator[Curve]:
+def _curves(panels: Iterator[Panel] | Sequence[Panel], steps: Sequence[LoggedStep]) -> Iterator[Curve]:
     for panel in panels:
         lines = [line for line in (_line(panel, *source, steps) for source in panel.sources) if line.points]
         if lines:
@@ -151,12 +151,14 @@ def _curves(panels: Iterator[Panel] | Sequence[Panel], steps: Sequence[Step]) ->
             yield Curve(panel.title, panel.note, _draw(panel, lines, steps, ends), ends)
 
 
-def _line(panel: Panel, phase: str, key: str, steps: Sequence[Step]) -> Line:
+def _line(panel: Panel, phase: str, key: str, steps: Sequence[LoggedStep]) -> PhaseLine:
     found = ((float(step.step), step.figures.get(key, panel.absent)) for step in steps if step.phase == phase)
-    return Line(phase, tuple((step, value) for step, value in found if value is not None))
+    return PhaseLine(phase, tuple((step, value) for step, value in found if value is not None))
 
 
-def _draw(panel: Panel, lines: Sequence[Line], steps: Sequence[Step], ends: Sequence[tuple[str, str, str]]) -> Markup:
+def _draw(
+    panel: Panel, lines: Sequence[PhaseLine], steps: Sequence[LoggedStep], ends: Sequence[tuple[str, str, str]]
+) -> Markup:
     values = [value for line in lines for _, value in line.points]
     low, high = (0.0, 1.0) if panel.is_share else (min(values), max(values))
     if 0 <= low < high / 2:
@@ -184,7 +186,7 @@ def _axes(x: Scale, y: Scale, y_ticks: Sequence[float], is_share: bool) -> Itera
         yield tag("text", tick_text(value), x=x(value), y=HEIGHT - 6, class_=anchor)
 
 
-def _strokes(line: Line, x: Scale, y: Scale) -> Iterator[Markup]:
+def _strokes(line: PhaseLine, x: Scale, y: Scale) -> Iterator[Markup]:
     """The raw line and the running mean; few points are dots, since a line through two of them says nothing."""
     raw = [(x(step), y(value)) for step, value in line.points]
     if len(raw) < 4:
