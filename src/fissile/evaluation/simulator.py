@@ -10,8 +10,8 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, FeedbackSource, LeakGuard, NoDiagnosis
-from fissile.simulator.judging.quality import assess
-from fissile.simulator.judging.report import summarize
+from fissile.simulator.quality import assess
+from fissile.simulator.quality_report import summarize
 from fissile.simulator.record import DiagnosedFailure
 from fissile.statistics import proportion
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fissile.calls import JSON, Attempt, FailedTurn, canonical_json
 from fissile.feedback import Failure
+from fissile.simulator.typed import truths
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 
@@ -34,7 +35,7 @@ class DiagnosedFailure:
 
     Attributes:
         failure: what a simulator is shown.
-        diagnosis: what it should say.
+        diagnosis: the sentence that it should say.
         teacher: who wrote the diagnosis: "environment", "rules", "endpoint", ...
         origin: where the failure comes from.
         side: of the split.
@@ -60,6 +61,11 @@ class DiagnosedFailure:
         failure = self.failure
         key = canonical_json([failure.task.id, failure.attempt.signature, self.teacher, self.diagnosis])
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    @property
+    def written(self) -> str:
+        """What a simulator is taught to write: the fields of the first error that the judge set, then the sentence."""
+        return f"{truths(self.failure)[0].line}\n{self.diagnosis}"
 
     def to_dict(self) -> dict[str, JSON]:
         """A JSON-ready row; the failure is a string of JSON, which a columnar dataset keeps intact."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from fissile.errors import ConfigError, RunError
 from fissile.feedback import SOURCES, FeedbackSource
 from fissile.simulator.endpoint import NO_FAULT, EndpointSource
+from fissile.simulator.reply import MALFORMED
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
 
 LEARNED = "learned"
@@ -16,7 +17,7 @@ LEARNED = "learned"
 NAMES = (*SOURCES, LEARNED, EndpointSource.name)
 """Of all sources."""
 
-NO_OUTAGE = NO_FAULT | {"prompt_too_long", "empty"}
+NO_OUTAGE = NO_FAULT | MALFORMED | {"prompt_too_long"}
 """Reasons of `NoDiagnosis` that would be the same another time."""
 
 MAX_OUTAGE = 0.05

@@ -30,10 +30,11 @@ from fissile.simulator.dataset import (
     unseen_functions_only,
 )
 from fissile.simulator.gathering import MISWRITTEN, corrupted, harvested, miswritten_ones
-from fissile.simulator.judging.quality import assess
 from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
+from fissile.simulator.quality import assess
 from fissile.simulator.record import DiagnosedFailure, Side
+from fissile.simulator.reply import Said
 from fissile.simulator.settings import LearnedSettings
 from fissile.simulator.sources import LEARNED, refuse_outage
 from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
@@ -201,7 +202,7 @@ def _is_told(failure: Failure) -> bool:
     if not failure.answers or failure.silent:
         return False
     (message,) = EnvironmentMessage().diagnose([failure])
-    return assess(message, failure).right_field is not False
+    return assess(Said(message), failure).right_field is not False
 
 
 def _share(digits: str) -> float:
@@ -238,11 +239,11 @@ def make_rows(
 
 
 def simulator_examples(rows: Sequence[DiagnosedFailure], chat: ChatFormat, limit: int) -> list[Example]:
-    """The first `limit` training rows as examples: the prompt, then the diagnosis, which alone carries loss."""
+    """The first `limit` training rows as examples: the prompt, then fields and sentence, which carry loss."""
     prompt = SimulatorPrompt.named(LEARNED)
     shown = [row for row in rows if row.side == "train"][:limit]
     return [
-        example(chat.prompt_ids(prompt.messages(row.failure), ()), chat.completion_ids(row.diagnosis)) for row in shown
+        example(chat.prompt_ids(prompt.messages(row.failure), ()), chat.completion_ids(row.written)) for row in shown
     ]
 
 

@@ -139,7 +139,7 @@ class SimulatorFolder:
         with JsonLines(partial) as lines:
             for row in rows:
                 asked = list(prompt.messages(row.failure))
-                said = [{"role": "assistant", "content": row.diagnosis}]
+                said = [{"role": "assistant", "content": row.written}]
                 lines.append({**row.to_dict(), "prompt": asked, "completion": said})
         partial.replace(self.rows)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fissile.calls import JSON
 from fissile.feedback import Failure
-from fissile.simulator.judging.quality import Assessment, assess
+from fissile.simulator.quality import Assessment, assess
+from fissile.simulator.reply import Said
 from fissile.statistics import Ratio, proportion
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -21,17 +22,19 @@ class Rates:
 
     Attributes:
         non_leaking: the leak guard lets them pass.
-        right_field: they name a wrong argument and blame no right one; of the failures where an argument is wrong.
-        right_kind: they claim a kind of error that is there, and none that is not.
-        free_of_false: they state nothing about schema and call that is false.
+        right_kind: their kind is that of an error that is there; of those with fields.
+        right_tool: they say, or free text names, the tool of one; of the failures where a tool is concerned.
+        right_field: they say, or free text names, a wrong argument, and no right one; of the failures with one.
+        right_whole: kind, tool, argument and rule are those of one error; of those with fields.
         duplicates: the same text, white space folded, was given for a different failure.
         empty: they say nothing at all.
     """
 
     non_leaking: Ratio
-    right_field: Ratio
     right_kind: Ratio
-    free_of_false: Ratio
+    right_tool: Ratio
+    right_field: Ratio
+    right_whole: Ratio
     duplicates: Ratio
     empty: Ratio
 
@@ -114,12 +117,12 @@ class _Judged:
 
 
 def summarize(
-    texts: Sequence[str], failures: Sequence[Failure], real_messages: Sequence[str] = (), faults: Sequence[str] = ()
+    said: Sequence[Said], failures: Sequence[Failure], real_messages: Sequence[str] = (), faults: Sequence[str] = ()
 ) -> QualityReport:
     """The quality of diagnoses.
 
     Args:
-        texts: one for each failure, in order.
+        said: one for each failure, in order.
         failures: what they were given for.
         real_messages: error messages of real run-times, to compare the lengths with.
         faults: what was done to the right calls to make each failure, "" for a policy's own; may be left out.
@@ -128,11 +131,12 @@ def summarize(
         ValueError: the sequences differ in length.
     """
     given_for: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    texts = [one.sentence for one in said]
     for text, failure in zip(texts, failures, strict=True):
         given_for[_folded(text)].add((failure.task.id, failure.attempt.signature))
     judged = [
-        _Judged(failure.task.id, assess(text, failure), len(given_for[_folded(text)]) > 1)
-        for text, failure in zip(texts, failures, strict=True)
+        _Judged(failure.task.id, assess(one, failure), len(given_for[_folded(one.sentence)]) > 1)
+        for one, failure in zip(said, failures, strict=True)
     ]
     of_kind: defaultdict[str, list[_Judged]] = defaultdict(list)
     for one, failure in zip(judged, failures, strict=True):
@@ -154,17 +158,18 @@ def summarize(
 
 
 def _rates(judged: Sequence[_Judged]) -> Rates:
-    def share(is_so: Callable[[Assessment], bool], among: Iterable[_Judged] = judged) -> Ratio:
-        return proportion((one.task_id, is_so(one.assessment), 1) for one in among)
+    def share(is_so: Callable[[Assessment], bool | None]) -> Ratio:
+        found = [(one.task_id, is_so(one.assessment)) for one in judged]
+        return proportion((task_id, so, 1) for task_id, so in found if so is not None)
 
-    with_field = [one for one in judged if one.assessment.right_field is not None]
     return Rates(
-        non_leaking=share(lambda assessment: not assessment.leak),
-        right_field=share(lambda assessment: bool(assessment.right_field), with_field),
-        right_kind=share(lambda assessment: assessment.right_kind),
-        free_of_false=share(lambda assessment: not assessment.false_statements),
+        non_leaking=share(lambda one: not one.leak),
+        right_kind=share(lambda one: one.right_kind),
+        right_tool=share(lambda one: one.right_tool),
+        right_field=share(lambda one: one.right_field),
+        right_whole=share(lambda one: one.right_whole),
         duplicates=proportion((one.task_id, one.is_duplicate, 1) for one in judged),
-        empty=share(lambda assessment: assessment.is_empty),
+        empty=share(lambda one: not one.words),
     )
 
 
