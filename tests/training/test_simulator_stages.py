@@ -17,7 +17,8 @@ from fissile.lab.execution import teach_simulator
 from fissile.simulator.dataset import FoundFailure, shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
 from fissile.tasks.procedural import ProceduralSettings
-from fissile.training.simulator import choose_rows, find_failures, load_learned, make_rows
+from fissile.training.simulator import load_learned
+from fissile.training.simulator_data import choose_rows, find_failures, make_rows
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, digest
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama

@@ -208,7 +208,7 @@ def read_rows(lines: Iterable[Mapping[str, JSON]], origin: str) -> list[Diagnose
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(DiagnosedFailure.from_dict(line))
+            rows.append(DiagnosedFailure.from_row(line))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{origin}:{number} is no row of simulator data ({error!r}). Make it with `fissile simulate data`."

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fissile.calls import JSON
 from fissile.feedback import Failure
 from fissile.simulator.quality import Assessment, assess
 from fissile.simulator.reply import Said
@@ -38,10 +37,6 @@ class Rates:
     duplicates: Ratio
     empty: Ratio
 
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        return {name: getattr(self, name).to_dict() for name in self.__dataclass_fields__}
-
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -49,32 +44,23 @@ class Lengths:
 
     Attributes:
         count: texts.
-        words: length in words at each of `QUANTILES`; empty where there is no text.
+        words: length in words at each of `QUANTILES`, by its name ("50%"); empty where there is no text.
         characters: length in characters likewise.
     """
 
     count: int
-    words: tuple[int, ...] = ()
-    characters: tuple[int, ...] = ()
+    words: Mapping[str, int]
+    characters: Mapping[str, int]
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Lengths:
         """The lengths of `texts`."""
         return cls(len(texts), _quantiles([len(text.split()) for text in texts]), _quantiles(list(map(len, texts))))
 
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        named = [f"{round(100 * share)}%" for share in QUANTILES]
-        return {
-            "count": self.count,
-            "words": dict(zip(named, self.words, strict=False)),
-            "characters": dict(zip(named, self.characters, strict=False)),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """What `summarize` finds.
+    """What `summarize` finds; `fissile.serial.to_json` makes it a report.
 
     Attributes:
         count: diagnoses.
@@ -93,18 +79,6 @@ class QualityReport:
     real_lengths: Lengths
     by_kind: Mapping[str, Rates]
     by_fault: Mapping[str, Rates]
-
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        return {
-            "count": self.count,
-            "distinct": self.distinct,
-            "rates": self.rates.to_dict(),
-            "lengths": self.lengths.to_dict(),
-            "real_lengths": self.real_lengths.to_dict(),
-            "by_kind": {kind: rates.to_dict() for kind, rates in self.by_kind.items()},
-            "by_fault": {fault: rates.to_dict() for fault, rates in self.by_fault.items()},
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +147,12 @@ def _rates(judged: Sequence[_Judged]) -> Rates:
     )
 
 
-def _quantiles(lengths: list[int]) -> tuple[int, ...]:
+def _quantiles(lengths: list[int]) -> dict[str, int]:
     """The nearest rank at each of `QUANTILES`."""
     ordered = sorted(lengths)
-    return tuple(ordered[round(share * (len(ordered) - 1))] for share in QUANTILES) if ordered else ()
+    if not ordered:
+        return {}
+    return {f"{round(100 * share)}%": ordered[round(share * (len(ordered) - 1))] for share in QUANTILES}
 
 
 def _folded(text: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Literal
 
-from fissile.calls import JSON, Attempt, FailedTurn, canonical_json
+from fissile.calls import JSON, canonical_json
 from fissile.feedback import Failure
+from fissile.serial import from_json, to_json
 from fissile.simulator.typed import truths
-from fissile.tasks import ExpectedCall, Task
-from fissile.tools import Tool
 
 Side = Literal["train", "validation", "test"]
 """Of the split: no function and no domain of the test side is in another."""
@@ -67,9 +65,9 @@ class DiagnosedFailure:
         """What a simulator is taught to write: the fields of the first error that the judge set, then the sentence."""
         return f"{truths(self.failure)[0].line}\n{self.diagnosis}"
 
-    def to_dict(self) -> dict[str, JSON]:
+    def to_row(self) -> dict[str, JSON]:
         """A JSON-ready row; the failure is a string of JSON, which a columnar dataset keeps intact."""
-        task, attempt = self.failure.task, self.failure.attempt
+        task, first = self.failure.task, truths(self.failure)[0]
         return {
             "id": self.id,
             "task_id": task.id,
@@ -81,18 +79,20 @@ class DiagnosedFailure:
             "fault": self.fault,
             "run": self.run,
             "step": self.step,
-            "kinds": [kind.value for kind in attempt.error_kinds],
-            "fields": list(dict.fromkeys(error.argument for error in attempt.errors if error.argument)),
+            "kind": first.kind.value,
+            "tool": first.tool,
+            "argument": first.argument,
+            "rule": first.rule,
             "teacher": self.teacher,
             "diagnosis": self.diagnosis,
-            "failure": json.dumps(failure_to_dict(self.failure), ensure_ascii=False),
+            "failure": json.dumps(to_json(_single_step(self.failure)), ensure_ascii=False),
         }
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> DiagnosedFailure:
-        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for what is no such row."""
+    def from_row(cls, row: Mapping[str, Any]) -> DiagnosedFailure:
+        """The inverse of `to_row`. Raises KeyError, TypeError or ValueError for what is no such row."""
         return cls(
-            failure_from_dict(json.loads(row["failure"])),
+            from_json(Failure, json.loads(row["failure"])),
             str(row["diagnosis"]),
             str(row["teacher"]),
             Origin(row["origin"]),
@@ -104,52 +104,6 @@ class DiagnosedFailure:
         )
 
 
-def failure_to_dict(failure: Failure) -> dict[str, JSON]:
-    """A failure with all that a diagnosis may be made of, JSON-ready."""
-    task = failure.task
-    return {
-        "task": {
-            "id": task.id,
-            "source": task.source,
-            "category": task.category,
-            "matching": task.matching,
-            "messages": list(task.messages),
-            "tools": [tool.to_schema()["function"] for tool in task.tools],
-            "ground_truth": [call.to_dict() for call in task.ground_truth],
-        },
-        "attempt": failure.attempt.to_dict(),
-        "history": [turn.to_dict() for turn in failure.history],
-        "answers": list(failure.answers),
-        "shown": list(failure.shown),
-        "silent": failure.silent,
-    }
-
-
-def failure_from_dict(fields: Mapping[str, Any]) -> Failure:
-    """The inverse of `failure_to_dict`. The task is a single-step one: the turn that was failed."""
-    posed = fields["task"]
-    task = Task(
-        id=posed["id"],
-        messages=tuple(posed["messages"]),
-        tools=tuple(_tool(json.dumps(schema)) for schema in posed["tools"]),
-        ground_truth=tuple(
-            ExpectedCall(call["name"], call["arguments"], frozenset(call["optional"])) for call in posed["ground_truth"]
-        ),
-        source=posed["source"],
-        category=posed["category"],
-        matching=posed["matching"],
-    )
-    return Failure(
-        task,
-        Attempt.from_dict(fields["attempt"]),
-        tuple(FailedTurn.from_dict(turn) for turn in fields["history"]),
-        tuple(fields["answers"]),
-        tuple(fields["shown"]),
-        fields["silent"],
-    )
-
-
-@lru_cache(maxsize=4096)
-def _tool(schema: str) -> Tool:
-    """A tool from its JSON; thousands of rows offer the same ones, and checking a schema is slow."""
-    return Tool.from_schema(json.loads(schema))
+def _single_step(failure: Failure) -> Failure:
+    """The failure with the turn that was failed as its task, and nothing that no diagnosis is made of."""
+    return replace(failure, task=replace(failure.task, reference={}, world=None, later=(), start=0))

@@ -34,7 +34,8 @@ from fissile.training.engines import Engines
 from fissile.training.folder import RunFolder
 from fissile.training.policy import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
-from fissile.training.simulator import chat_of, check_adapter, load_learned, nothing_said
+from fissile.training.simulator import chat_of, check_adapter, load_learned
+from fissile.training.simulator_data import nothing_said
 from fissile.training.simulator_folder import SimulatorFolder, asked_settings, data_settings, digest
 
 TABLE = ("fixed", "environment", "rules", "learned")

@@ -140,7 +140,7 @@ class SimulatorFolder:
             for row in rows:
                 asked = list(prompt.messages(row.failure))
                 said = [{"role": "assistant", "content": row.written}]
-                lines.append({**row.to_dict(), "prompt": asked, "completion": said})
+                lines.append({**row.to_row(), "prompt": asked, "completion": said})
         partial.replace(self.rows)
 
     def read_rows(self) -> list[DiagnosedFailure]:
