@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import GenerationConfig, TrainerCallback
 
 from fissile.config import EngineConfig, ModelConfig
 from fissile.config.simulator import SimulatorRecipe
@@ -169,6 +169,8 @@ def merge_adapter(settings: LearnedSettings, folder: Path) -> Path:
     tokenizer: Any = chat.tokenizer
     partial = folder.with_name(f".{folder.name}.partial")
     with explained_disk_errors(folder):
+        ends = {"eos_token_id": sorted(chat.end_ids), "pad_token_id": tokenizer.pad_token_id}
+        model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=settings.max_new_tokens, **ends)
         model.save_pretrained(str(partial))
         tokenizer.save_pretrained(str(partial))
         shutil.copyfile(prompt_file(adapter), partial / PROMPT_FILE)
