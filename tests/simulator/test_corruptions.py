@@ -16,7 +16,6 @@ from fissile.feedback import Failure, LeakGuard, get_source
 from fissile.simulator import corruptions
 from fissile.simulator.corruptions import Corruptor, FaultyAttempt
 from fissile.simulator.dataset import (
-    FoundFailure,
     assign_sides,
     balanced,
     diagnose_all,
@@ -25,7 +24,7 @@ from fissile.simulator.dataset import (
 )
 from fissile.simulator.gathering import corrupted, harvested
 from fissile.simulator.quality import assess
-from fissile.simulator.record import DiagnosedFailure, Origin
+from fissile.simulator.record import DiagnosedFailure, FoundFailure, Origin
 from fissile.simulator.reply import Said
 from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
 from fissile.tools import Tool
@@ -101,7 +100,9 @@ def test_what_the_world_lets_pass_is_a_silent_failure(executed: list[FaultyAttem
 
 def test_a_row_comes_back_from_json(executed: list[FaultyAttempt]) -> None:
     for one in executed[::40]:
-        row = DiagnosedFailure(one.failure, "wrong", "rules", Origin.CORRUPTION, "test", one.fault.value, "travel")
+        row = DiagnosedFailure(
+            one.failure, Origin.CORRUPTION, "test", one.fault.value, "travel", diagnosis="wrong", teacher="rules"
+        )
         (back,) = read_rows([json.loads(json.dumps(row.to_row()))], "rows")
         assert back.to_row() == row.to_row()
         assert LeakGuard().check("a", back.failure) == LeakGuard().check("a", row.failure)
@@ -109,7 +110,7 @@ def test_a_row_comes_back_from_json(executed: list[FaultyAttempt]) -> None:
 
 
 def test_a_line_that_is_no_row() -> None:
-    row = DiagnosedFailure(failed("x"), "d", "rules", Origin.POLICY, "train").to_row()
+    row = DiagnosedFailure(failed("x"), Origin.POLICY, "train", diagnosis="d", teacher="rules").to_row()
     with pytest.raises(DataError, match="rows:2 is no row"):
         read_rows([row, {"id": "x"}], "rows")
 

@@ -219,13 +219,13 @@ def test_a_summary_counts():
         ["dropped_argument", "", "wrong_value", ""],
     )
     rates = report.rates
-    assert (rates.non_leaking.num, rates.non_leaking.den) == (4, 4)
-    assert (rates.right_field.num, rates.right_field.den) == (2, 3)
-    assert (rates.right_tool.num, rates.right_tool.den) == (2, 4)
-    assert (rates.right_kind.num, rates.right_kind.den) == (1, 2)
-    assert (rates.right_whole.num, rates.right_whole.den) == (1, 2)
-    assert (rates.duplicates.num, rates.empty.num, report.distinct) == (2, 0, 3)
-    assert report.by_kind["wrong_type"].right_field.rate == 1
+    assert (rates["non_leaking"].num, rates["non_leaking"].den) == (4, 4)
+    assert (rates["right_field"].num, rates["right_field"].den) == (2, 3)
+    assert (rates["right_tool"].num, rates["right_tool"].den) == (2, 4)
+    assert (rates["right_kind"].num, rates["right_kind"].den) == (1, 2)
+    assert (rates["right_whole"].num, rates["right_whole"].den) == (1, 2)
+    assert (rates["duplicates"].num, rates["empty"].num, report.distinct) == (2, 0, 3)
+    assert report.by_kind["wrong_type"]["right_field"].rate == 1
     assert set(report.by_fault) == {"dropped_argument", "wrong_value"}
     assert report.real_lengths.words == {"10%": 1, "50%": 1, "90%": 4}
     fields = to_json(report)
@@ -242,6 +242,6 @@ def test_a_summary_counts():
 
 def test_one_text_for_one_failure_twice_is_no_duplicate():
     report = summarize([Said("no"), Said("no")], [FAILURES["type"]] * 2)
-    assert (report.rates.duplicates.num, report.distinct) == (0, 1)
-    assert report.rates.non_leaking.high == 1
+    assert (report.rates["duplicates"].num, report.distinct) == (0, 1)
+    assert report.rates["non_leaking"].high == 1
     assert Lengths.of([]) == Lengths(0, {}, {})

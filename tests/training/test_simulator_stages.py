@@ -14,8 +14,9 @@ from fissile.cli.simulate import data_table
 from fissile.config import SimulatorRecipe
 from fissile.config.simulator import DataConfig
 from fissile.lab.execution import teach_simulator
-from fissile.simulator.dataset import FoundFailure, shortfalls
+from fissile.simulator.dataset import shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
+from fissile.simulator.record import FoundFailure
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.training.simulator import load_learned
 from fissile.training.simulator_data import choose_rows, find_failures, make_rows

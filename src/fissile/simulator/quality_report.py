@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fissile.feedback import Failure
 from fissile.simulator.quality import Assessment, assess
@@ -15,27 +16,21 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Of lengths; the last but one figure of a report is the median."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Shares of a set of diagnoses, each with its counts and 95 % interval clustered by task.
+JUDGEMENTS: Mapping[str, Callable[[Assessment], bool | None]] = MappingProxyType(
+    {
+        "non_leaking": lambda one: not one.leak,
+        "right_kind": lambda one: one.right_kind,
+        "right_tool": lambda one: one.right_tool,
+        "right_field": lambda one: one.right_field,
+        "right_whole": lambda one: one.right_whole,
+        "empty": lambda one: not one.words,
+    }
+)
+"""What is asked of each diagnosis; None where the question does not arise, which is then in no denominator."""
 
-    Attributes:
-        non_leaking: the leak guard lets them pass.
-        right_kind: their kind is that of an error that is there; of those with fields.
-        right_tool: they say, or free text names, the tool of one; of the failures where a tool is concerned.
-        right_field: they say, or free text names, a wrong argument, and no right one; of the failures with one.
-        right_whole: kind, tool, argument and rule are those of one error; of those with fields.
-        duplicates: the same text, white space folded, was given for a different failure.
-        empty: they say nothing at all.
-    """
-
-    non_leaking: Ratio
-    right_kind: Ratio
-    right_tool: Ratio
-    right_field: Ratio
-    right_whole: Ratio
-    duplicates: Ratio
-    empty: Ratio
+Rates = Mapping[str, Ratio]
+"""Shares of a set of diagnoses, each with its counts and 95 % interval clustered by task: the `JUDGEMENTS`, and
+"duplicates": the same text, white space folded, was given for a different failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +127,11 @@ def summarize(
 
 
 def _rates(judged: Sequence[_Judged]) -> Rates:
-    def share(is_so: Callable[[Assessment], bool | None]) -> Ratio:
+    rates: dict[str, Ratio] = {}
+    for name, is_so in JUDGEMENTS.items():
         found = [(one.task_id, is_so(one.assessment)) for one in judged]
-        return proportion((task_id, so, 1) for task_id, so in found if so is not None)
-
-    return Rates(
-        non_leaking=share(lambda one: not one.leak),
-        right_kind=share(lambda one: one.right_kind),
-        right_tool=share(lambda one: one.right_tool),
-        right_field=share(lambda one: one.right_field),
-        right_whole=share(lambda one: one.right_whole),
-        duplicates=proportion((one.task_id, one.is_duplicate, 1) for one in judged),
-        empty=share(lambda one: not one.words),
-    )
+        rates[name] = proportion((task_id, so, 1) for task_id, so in found if so is not None)
+    return {**rates, "duplicates": proportion((one.task_id, one.is_duplicate, 1) for one in judged)}
 
 
 def _quantiles(lengths: list[int]) -> dict[str, int]:

@@ -28,13 +28,11 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DiagnosedFailure:
-    """A failure and what was said to it.
+class FoundFailure:
+    """A failure, and where it comes from.
 
     Attributes:
         failure: what a simulator is shown.
-        diagnosis: the sentence that it should say.
-        teacher: who wrote the diagnosis: "environment", "rules", "endpoint", ...
         origin: where the failure comes from.
         side: of the split.
         fault: which corruption, "" for a policy's own failure.
@@ -44,8 +42,6 @@ class DiagnosedFailure:
     """
 
     failure: Failure
-    diagnosis: str
-    teacher: str
     origin: Origin
     side: Side
     fault: str = ""
@@ -54,10 +50,34 @@ class DiagnosedFailure:
     step: int | None = None
 
     @property
+    def kind(self) -> str:
+        """The first error's kind: what rows are balanced over."""
+        kinds = self.failure.attempt.error_kinds
+        return kinds[0].value if kinds else ""
+
+    @property
+    def key(self) -> str:
+        """A hash that is equal for equal failures."""
+        said = f"{self.failure.task.id}\n{self.failure.attempt.signature}"
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosedFailure(FoundFailure):
+    """A failure and what was said to it.
+
+    Attributes:
+        diagnosis: the sentence that a simulator should say.
+        teacher: who wrote it: "environment", "rules", "endpoint", ...
+    """
+
+    diagnosis: str
+    teacher: str
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits, equal for equal failures with equal diagnoses."""
-        failure = self.failure
-        key = canonical_json([failure.task.id, failure.attempt.signature, self.teacher, self.diagnosis])
+        key = canonical_json([self.failure.task.id, self.failure.attempt.signature, self.teacher, self.diagnosis])
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     @property
@@ -72,17 +92,10 @@ class DiagnosedFailure:
             "id": self.id,
             "task_id": task.id,
             "category": task.category,
-            "domain": self.domain,
             "functions": sorted(task.functions),
-            "side": self.side,
-            "origin": self.origin.value,
-            "fault": self.fault,
-            "run": self.run,
-            "step": self.step,
+            **{name: getattr(self, name) for name in ("domain", "side", "origin", "fault", "run", "step")},
             "kind": first.kind.value,
-            "tool": first.tool,
-            "argument": first.argument,
-            "rule": first.rule,
+            **{name: getattr(first, name) for name in ("tool", "argument", "rule")},
             "teacher": self.teacher,
             "diagnosis": self.diagnosis,
             "failure": json.dumps(to_json(_single_step(self.failure)), ensure_ascii=False),
@@ -91,17 +104,7 @@ class DiagnosedFailure:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> DiagnosedFailure:
         """The inverse of `to_row`. Raises KeyError, TypeError or ValueError for what is no such row."""
-        return cls(
-            from_json(Failure, json.loads(row["failure"])),
-            str(row["diagnosis"]),
-            str(row["teacher"]),
-            Origin(row["origin"]),
-            row["side"],
-            row["fault"],
-            row["domain"],
-            row["run"],
-            row["step"],
-        )
+        return from_json(cls, {**row, "failure": json.loads(row["failure"])})
 
 
 def _single_step(failure: Failure) -> Failure:

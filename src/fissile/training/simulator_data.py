@@ -16,7 +16,6 @@ from fissile.errors import ConfigError, DataError
 from fissile.feedback import EnvironmentMessage, Failure, FeedbackSource, FixedMessage, get_source
 from fissile.simulator.dataset import (
     FAILED,
-    FoundFailure,
     assign_sides,
     balanced,
     diagnose_all,
@@ -25,7 +24,7 @@ from fissile.simulator.dataset import (
 )
 from fissile.simulator.gathering import MISWRITTEN, corrupted, harvested, miswritten_ones
 from fissile.simulator.quality import assess
-from fissile.simulator.record import DiagnosedFailure, Side
+from fissile.simulator.record import DiagnosedFailure, FoundFailure, Side
 from fissile.simulator.reply import Said
 from fissile.simulator.sources import refuse_outage
 from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks
