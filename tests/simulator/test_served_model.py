@@ -31,6 +31,7 @@ from tiny_models import tiny_llama
 
 RECIPE = """\
 output = "{folder}/simulator"
+max_new_tokens = 300
 [model]
 path = "{folder}/model"
 dtype = "float32"
@@ -116,7 +117,7 @@ def test_a_merged_model_is_served_and_says_the_same(recipe: Path, monkeypatch: p
     with transformers_serve(merged, folder.path / "server.txt") as url:
         server = {"base_url": url, "model": str(merged), "timeout_seconds": 60.0}
         settings = ServedSettings(
-            server=server, prompt_file=str(merged / "prompt.txt"), max_new_tokens=128, deadline_seconds=120
+            server=server, prompt_file=str(merged / "prompt.txt"), max_new_tokens=300, deadline_seconds=120
         )
         served = EndpointSource(settings).explain(failures)
     assert served == learned

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from fissile.calls import JSON
 from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, Feedback, FeedbackSource, LeakGuard, NoDiagnosis
-from fissile.serial import to_json
 from fissile.simulator.quality import assess
 from fissile.simulator.quality_report import summarize
 from fissile.simulator.record import DiagnosedFailure
@@ -92,7 +91,7 @@ def judge_source(
     )
     report: dict[str, JSON] = {
         "source": source.name,
-        **to_json(summary),
+        **summary,
         "non_leaking_after_guard": proportion(
             (row.failure.task.id, not leaks, 1) for row, leaks in zip(rows, leaking, strict=True)
         ).to_dict(),

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from fissile.calls import JSON
 from fissile.feedback import Failure
 from fissile.simulator.quality import Assessment, assess
 from fissile.simulator.reply import Said
-from fissile.statistics import Ratio, proportion
+from fissile.statistics import proportion
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Of lengths; the last but one figure of a report is the median."""
-
 
 JUDGEMENTS: Mapping[str, Callable[[Assessment], bool | None]] = MappingProxyType(
     {
@@ -28,66 +27,13 @@ JUDGEMENTS: Mapping[str, Callable[[Assessment], bool | None]] = MappingProxyType
 )
 """What is asked of each diagnosis; None where the question does not arise, which is then in no denominator."""
 
-Rates = Mapping[str, Ratio]
-"""Shares of a set of diagnoses, each with its counts and 95 % interval clustered by task: the `JUDGEMENTS`, and
-"duplicates": the same text, white space folded, was given for a different failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Quantiles of the lengths of texts.
-
-    Attributes:
-        count: texts.
-        words: length in words at each of `QUANTILES`, by its name ("50%"); empty where there is no text.
-        characters: length in characters likewise.
-    """
-
-    count: int
-    words: Mapping[str, int]
-    characters: Mapping[str, int]
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Lengths:
-        """The lengths of `texts`."""
-        return cls(len(texts), _quantiles([len(text.split()) for text in texts]), _quantiles(list(map(len, texts))))
-
-
-@dataclass(frozen=True, slots=True)
-class QualityReport:
-    """What `summarize` finds; `fissile.serial.to_json` makes it a report.
-
-    Attributes:
-        count: diagnoses.
-        distinct: distinct texts, white space folded.
-        rates: of all.
-        lengths: of the diagnoses.
-        real_lengths: of the real error messages that they should resemble.
-        by_kind: error kind to the rates of the failures that have it; a failure of several kinds counts under each.
-        by_fault: corruption to the rates of its failures; empty where none were given.
-    """
-
-    count: int
-    distinct: int
-    rates: Rates
-    lengths: Lengths
-    real_lengths: Lengths
-    by_kind: Mapping[str, Rates]
-    by_fault: Mapping[str, Rates]
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A diagnosis with what it was given for."""
-
-    task_id: str
-    assessment: Assessment
-    is_duplicate: bool
+_Judged = tuple[str, Assessment, bool]
+"""The task's id, what the diagnosis is worth, and whether its text was given for a different failure, too."""
 
 
 def summarize(
     said: Sequence[Said], failures: Sequence[Failure], real_messages: Sequence[str] = (), faults: Sequence[str] = ()
-) -> QualityReport:
+) -> dict[str, JSON]:
     """The quality of diagnoses.
 
     Args:
@@ -96,47 +42,56 @@ def summarize(
         real_messages: error messages of real run-times, to compare the lengths with.
         faults: what was done to the right calls to make each failure, "" for a policy's own; may be left out.
 
+    Returns:
+        JSON-ready: "count" of diagnoses, "distinct" texts, white space folded; "rates" of all, "by_kind" of the
+        failures that have an error of that kind (one of several counts under each) and "by_fault"; "lengths" of the
+        sentences and "real_lengths". Rates are shares with counts and 95 % interval clustered by task: the
+        `JUDGEMENTS`, and "duplicates", whose text was given for a different failure, too.
+
     Raises:
         ValueError: the sequences differ in length.
     """
-    given_for: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     texts = [one.sentence for one in said]
+    given_for: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for text, failure in zip(texts, failures, strict=True):
         given_for[_folded(text)].add((failure.task.id, failure.attempt.signature))
-    judged = [
-        _Judged(failure.task.id, assess(one, failure), len(given_for[_folded(one.sentence)]) > 1)
-        for one, failure in zip(said, failures, strict=True)
-    ]
+    judged: list[_Judged] = []
     of_kind: defaultdict[str, list[_Judged]] = defaultdict(list)
-    for one, failure in zip(judged, failures, strict=True):
-        for kind in failure.attempt.error_kinds:
-            of_kind[kind.value].append(one)
     of_fault: defaultdict[str, list[_Judged]] = defaultdict(list)
-    for one, fault in zip(judged, faults or [""] * len(judged), strict=True):
+    for one, failure, fault in zip(said, failures, faults or [""] * len(texts), strict=True):
+        judged.append((failure.task.id, assess(one, failure), len(given_for[_folded(one.sentence)]) > 1))
+        for kind in failure.attempt.error_kinds:
+            of_kind[kind.value].append(judged[-1])
         if fault:
-            of_fault[str(fault)].append(one)
-    return QualityReport(
-        len(texts),
-        len(given_for),
-        _rates(judged),
-        Lengths.of(texts),
-        Lengths.of(real_messages),
-        {kind: _rates(of_kind[kind]) for kind in sorted(of_kind)},
-        {fault: _rates(of_fault[fault]) for fault in sorted(of_fault)},
-    )
+            of_fault[str(fault)].append(judged[-1])
+    return {
+        "count": len(texts),
+        "distinct": len(given_for),
+        "rates": _rates(judged),
+        "lengths": lengths(texts),
+        "real_lengths": lengths(real_messages),
+        "by_kind": {kind: _rates(of_kind[kind]) for kind in sorted(of_kind)},
+        "by_fault": {fault: _rates(of_fault[fault]) for fault in sorted(of_fault)},
+    }
 
 
-def _rates(judged: Sequence[_Judged]) -> Rates:
-    rates: dict[str, Ratio] = {}
+def lengths(texts: Sequence[str]) -> dict[str, JSON]:
+    """How many they are, and at each of the `QUANTILES` ("50%") their length in words and in characters."""
+    words, characters = [len(text.split()) for text in texts], list(map(len, texts))
+    return {"count": len(texts), "words": _quantiles(words), "characters": _quantiles(characters)}
+
+
+def _rates(judged: Sequence[_Judged]) -> dict[str, JSON]:
+    rates: dict[str, JSON] = {}
     for name, is_so in JUDGEMENTS.items():
-        found = [(one.task_id, is_so(one.assessment)) for one in judged]
-        rates[name] = proportion((task_id, so, 1) for task_id, so in found if so is not None)
-    return {**rates, "duplicates": proportion((one.task_id, one.is_duplicate, 1) for one in judged)}
+        found = [(task_id, is_so(assessment)) for task_id, assessment, _ in judged]
+        rates[name] = proportion((task_id, so, 1) for task_id, so in found if so is not None).to_dict()
+    return {**rates, "duplicates": proportion((task_id, twice, 1) for task_id, _, twice in judged).to_dict()}
 
 
-def _quantiles(lengths: list[int]) -> dict[str, int]:
+def _quantiles(values: list[int]) -> dict[str, int]:
     """The nearest rank at each of `QUANTILES`."""
-    ordered = sorted(lengths)
+    ordered = sorted(values)
     if not ordered:
         return {}
     return {f"{round(100 * share)}%": ordered[round(share * (len(ordered) - 1))] for share in QUANTILES}
