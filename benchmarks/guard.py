@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.report import machine
 from fissile.feedback import Failure, LeakGuard
-from fissile.simulator.record import failure_from_dict
+from fissile.serial import from_json
 from fissile.statistics import Ratio, proportion
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def load() -> tuple[list[Case], dict[str, Failure]]:
     """The labelled set, and the failures that it refers to by their ids."""
     cases = [Case(**json.loads(line)) for line in CASES.read_text(encoding="utf-8").splitlines()]
     rows = [json.loads(line) for line in FAILURES.read_text(encoding="utf-8").splitlines()]
-    return cases, {row["id"]: failure_from_dict(row["failure"]) for row in rows}
+    return cases, {row["id"]: from_json(Failure, row["failure"]) for row in rows}
 
 
 def check(cases: Sequence[Case], failures: dict[str, Failure], rounds: int = ROUNDS) -> Iterator[Checked]:

@@ -70,21 +70,24 @@ def test_the_data_is_split_by_function_and_says_where_it_comes_from(world: Path)
     assert not train & test
     assert {row["origin"] for row in rows} == {"corruption"}
     assert {row["teacher"] for row in rows} == {"rules"}
-    assert all(row["fault"] and row["kinds"] for row in rows)
+    assert all(row["fault"] and row["kind"] and row["rule"] for row in rows)
 
 
 def test_the_data_is_what_trl_reads(world: Path) -> None:
     loaded = datasets.load_dataset("json", data_files=str(world / "simulator" / "rows.jsonl"), split="train")
     assert [message["role"] for message in loaded[0]["prompt"]] == ["system", "user"]
-    assert loaded[0]["completion"][0] == {"role": "assistant", "content": loaded[0]["diagnosis"]}
+    row = loaded[0]
+    fields = " | ".join(row[name] or "-" for name in ("kind", "tool", "argument", "rule"))
+    assert row["completion"][0] == {"role": "assistant", "content": f"{fields}\n{row['diagnosis']}"}
 
 
 def test_the_evaluation_judges_every_source(world: Path) -> None:
     outcome = read(world / "simulator" / "evaluation.json")
     assert list(outcome["sources"]) == ["fixed", "environment", "rules", "learned"]
     rules, fixed = outcome["sources"]["rules"], outcome["sources"]["fixed"]
-    assert rules["rates"]["right_kind"]["num"] == rules["rates"]["right_kind"]["den"] == 6
-    assert fixed["rates"]["right_kind"]["num"] == 0
+    assert rules["rates"]["right_field"]["num"] == rules["rates"]["right_field"]["den"] > 0
+    assert fixed["rates"]["right_field"]["num"] == 0
+    assert rules["rates"]["right_kind"]["den"] == fixed["rates"]["right_kind"]["den"] == 0, "free text has no kind"
     for report in outcome["sources"].values():
         assert report["non_leaking_after_guard"]["num"] == report["non_leaking_after_guard"]["den"] == 6
         own, injected = (report["usefulness"][origin]["next_attempt_recovery_rate"] for origin in ("own", "injected"))
@@ -93,6 +96,7 @@ def test_the_evaluation_judges_every_source(world: Path) -> None:
         assert report["usefulness"]["shown"]["diagnosed"] == (own["den"] + injected["den"]) / 2
     learned = outcome["sources"]["learned"]
     assert learned["count"] + sum(learned["missing"].values()) == 6
+    assert learned["rates"]["right_kind"]["den"] == learned["count"]
     assert "right field" in (world / "eval.txt").read_text()
 
 
@@ -100,7 +104,8 @@ def test_the_card_is_made_from_the_figures(world: Path) -> None:
     card = (world / "simulator" / "card.md").read_text(encoding="utf-8")
     for heading in ("# Error simulator", "## Data", "## Training", "## Figures", "## Limits"):
         assert heading in card
-    assert "| right kind of error | 0.0 % (0/6), 0.0 to" in card
+    assert "| not leaking, without the guard | 100.0 % (6/6)," in card
+    assert "| right kind of error | – | – | – |" in card
     assert "nan" not in card.lower()
     assert f" cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, 20" in card
 

@@ -17,7 +17,6 @@ from fissile.serial import to_json
 from fissile.simulator import corruptions
 from fissile.simulator.corruptions import Corruptor, FaultyAttempt
 from fissile.simulator.dataset import (
-    FoundFailure,
     assign_sides,
     balanced,
     diagnose_all,
@@ -25,11 +24,12 @@ from fissile.simulator.dataset import (
     unseen_functions_only,
 )
 from fissile.simulator.gathering import corrupted, harvested
-from fissile.simulator.judging.quality import assess
-from fissile.simulator.record import DiagnosedFailure, Origin
+from fissile.simulator.quality import assess
+from fissile.simulator.record import DiagnosedFailure, FoundFailure, Origin
+from fissile.simulator.reply import Said
 from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
 from fissile.tools import Tool
-from fissile.training.simulator_making import choose_rows, teacher_of
+from fissile.training.simulator_data import choose_rows, teacher_of
 from tiny import squares
 
 DIALECT = HermesDialect()
@@ -101,15 +101,17 @@ def test_what_the_world_lets_pass_is_a_silent_failure(executed: list[FaultyAttem
 
 def test_a_row_comes_back_from_json(executed: list[FaultyAttempt]) -> None:
     for one in executed[::40]:
-        row = DiagnosedFailure(one.failure, "wrong", "rules", Origin.CORRUPTION, "test", one.fault.value, "travel")
-        (back,) = read_rows([json.loads(json.dumps(row.to_dict()))], "rows")
-        assert back.to_dict() == row.to_dict()
+        row = DiagnosedFailure(
+            one.failure, Origin.CORRUPTION, "test", one.fault.value, "travel", diagnosis="wrong", teacher="rules"
+        )
+        (back,) = read_rows([json.loads(json.dumps(row.to_row()))], "rows")
+        assert back.to_row() == row.to_row()
         assert LeakGuard().check("a", back.failure) == LeakGuard().check("a", row.failure)
         assert get_source("rules").diagnose([back.failure]) == get_source("rules").diagnose([row.failure])
 
 
 def test_a_line_that_is_no_row() -> None:
-    row = DiagnosedFailure(failed("x"), "d", "rules", Origin.POLICY, "train").to_dict()
+    row = DiagnosedFailure(failed("x"), Origin.POLICY, "train", diagnosis="d", teacher="rules").to_row()
     with pytest.raises(DataError, match="rows:2 is no row"):
         read_rows([row, {"id": "x"}], "rows")
 
@@ -193,7 +195,7 @@ def test_the_world_teaches_where_its_words_name_the_argument(executed: list[Faul
         if one.failure.answers and not one.failure.silent:
             (message,) = get_source("environment").diagnose([one.failure])
             teacher = choose(FoundFailure(one.failure, Origin.CORRUPTION, "train"))
-            told[teacher].append(assess(str(message), one.failure).right_field)
+            told[teacher].append(assess(Said(str(message)), one.failure).right_field)
     assert len(told["environment"]) > 50
     assert False not in told["environment"]
     assert set(told["rules"]) == {False}

@@ -35,8 +35,10 @@ from fissile.simulator import endpoint as endpoint_module
 from fissile.simulator.answer_cache import AnswerCache
 from fissile.simulator.breaker import VAIN_BATCHES, Breaker
 from fissile.simulator.endpoint import EndpointSource
+from fissile.simulator.reply import Said
 from fissile.simulator.settings import LearnedSettings, ServedSettings, SimulatorSettings
 from fissile.simulator.sources import make_source
+from fissile.simulator.typed import read_fields
 from fissile.tasks import ExpectedCall, Task
 from tiny import AREA
 
@@ -94,7 +96,7 @@ def test_every_failure_gets_its_own_answer_in_order() -> None:
     assert said == [f"Error {number}." for number in range(8)]
     assert server.busiest <= 4
     body = server.bodies[0]
-    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 120)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 160)
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
@@ -118,6 +120,17 @@ def test_what_the_server_does_not_take_is_left_out_and_the_prompt_is_the_users(t
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert body["messages"][0]["content"] == "Be brief."
     assert body["messages"][1]["content"].startswith("Look:\n")
+
+
+def test_fields_are_asked_for_and_taken_where_they_are_written() -> None:
+    line = "wrong_type | area | side | type integer"
+    answers = [says(f"{line}\n{SAID}"), says(SAID), says(f"wrong | area | side | -\n{SAID}")]
+    with serving(*answers) as server:
+        asked = source(server, concurrency=1)
+        said = asked.explain(failures(3))
+        assert "kind | tool | argument | rule" in server.bodies[0]["messages"][0]["content"]
+        assert asked.diagnose(failures(2)) == [SAID, SAID]
+    assert said == [Said(SAID, read_fields(line)), Said(SAID), NoDiagnosis("no_fields")]
 
 
 def test_equal_questions_are_asked_once() -> None:

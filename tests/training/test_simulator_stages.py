@@ -14,12 +14,14 @@ from fissile.cli.simulate import data_table
 from fissile.config import SimulatorRecipe
 from fissile.config.simulator_recipe import DataConfig
 from fissile.lab import execution
-from fissile.simulator.dataset import FoundFailure, shortfalls
+from fissile.simulator.dataset import shortfalls
 from fissile.simulator.gathering import MISWRITTEN, domain_of
+from fissile.simulator.record import FoundFailure
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.training.progress import Progress
+from fissile.training.simulator_data import choose_rows, find_failures, make_rows
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, digest
-from fissile.training.simulator_making import choose_rows, find_failures, load_learned, make_rows
+from fissile.training.simulator_making import load_learned
 from tiny import tiny_tokenizer
 from tiny_models import tiny_llama
 

@@ -1,13 +1,8 @@
-"""`fissile simulate`: make, train and judge an error simulator."""
+"""`fissile simulate`: make, train, judge and merge an error simulator."""
 
 from __future__ import annotations
 
 import json
-import logging
-import signal
-import time
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +12,6 @@ from rich.table import Table
 from fissile.cli.interruption import keeping
 from fissile.config.simulator_recipe import SimulatorRecipe, load_simulator_recipe
 from fissile.console import PlainConsole
-from fissile.errors import Interrupted
 from fissile.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,9 +26,6 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, over the recipe; may be repeated.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
-
-KEY_VARIABLE = "FISSILE_SIMULATOR_KEY"
-"""Environment variable with the key that `serve` asks its clients for; without it, it asks for none."""
 
 
 @app.command()
@@ -139,7 +130,7 @@ def evaluate(
     ] = None,
     adapter: Annotated[str | None, typer.Option(help="Adapter of 'learned', instead of the folder's.")] = None,
 ) -> None:
-    """Judge sources on unseen functions: leaks, right field and kind, falsehoods, length, speed, and usefulness."""
+    """Judge sources on unseen functions: leaks, right kind and field, length, speed, and usefulness."""
     config = _load(recipe, output, overrides)
     console = PlainConsole()
     folder = _enter(config)
@@ -184,66 +175,24 @@ def source_table(sources: dict[str, Any]) -> Table:
 
 
 @app.command()
-def serve(
+def merge(
     recipe: Recipe = None,
     output: Output = None,
     overrides: Overrides = None,
     adapter: Annotated[str | None, typer.Option(help="Adapter, instead of the folder's.")] = None,
-    host: Annotated[str, typer.Option(help="Interface; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
-    name: Annotated[str, typer.Option(help="What requests call the model.")] = "simulator",
-    log: Annotated[bool, typer.Option("--log", help="Print a line a request.")] = False,
+    to: Annotated[
+        str | None, typer.Option(help="Folder of the whole model; by default merged in the recipe's.")
+    ] = None,
 ) -> None:
-    """Serve the trained model to OpenAI clients; they need the key in FISSILE_SIMULATOR_KEY, if that is set."""
+    """Write the taught model without its adapter, as any server loads it: `vllm serve` or `transformers serve`."""
     config = _load(recipe, output, overrides)
-    console = PlainConsole()
-    from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings  # noqa: PLC0415
-    from fissile.simulator.server import Limits, SimulatorServer  # noqa: PLC0415
     from fissile.training.run import quieten_libraries  # noqa: PLC0415
-    from fissile.training.simulator_making import load_learned, prompt_file  # noqa: PLC0415
+    from fissile.training.simulator_making import merge_adapter  # noqa: PLC0415
 
-    key = EndpointSettings(model="any", key_variable=KEY_VARIABLE).key()
     quieten_libraries()
-    chosen = Path(adapter) if adapter else Path(config.output) / "adapter"
-    source = load_learned(config.learned(chosen))
-    prompt = prompt_file(chosen)
-    limits = Limits(max_new_tokens=source.max_new_tokens)
-    if source.room is not None:
-        limits = replace(limits, positions=source.room + source.max_new_tokens)
-    server = SimulatorServer(
-        source.engine, source.chat, name, limits, host=host, port=port, key=None if key == NO_KEY else key
+    learned = config.learned(adapter or Path(config.output) / "adapter")
+    folder = merge_adapter(learned, Path(to) if to else Path(config.output) / "merged")
+    PlainConsole().say(
+        f"model: {folder}\nprompt: {folder / 'prompt.txt'}\n"
+        f"Serve it with `vllm serve {folder}` or `transformers serve {folder}`."
     )
-    if log:
-        logging.basicConfig(format="%(asctime)s %(message)s")
-        logging.getLogger("fissile.simulator.server").setLevel(logging.INFO)
-    before = signal.getsignal(signal.SIGTERM)
-    if before is signal.SIG_DFL:  # inside another program
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with suppress(KeyboardInterrupt, Interrupted), server:
-            lines = [
-                f"'{name}' is served at {server.url} until Ctrl-C. Into a run's recipe, beside feedback = 'endpoint':"
-            ]
-            lines += ["", *_endpoint_table(server.url, name, prompt, source.max_new_tokens, key != NO_KEY), ""]
-            if key == NO_KEY and host not in ("127.0.0.1", "localhost", "::1"):
-                lines.append(f"Whoever reaches this port may use it. Set {KEY_VARIABLE} to ask for a key.")
-            console.say("\n".join(lines))
-            while True:
-                time.sleep(0.5)  # a signal ends it
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    console.say("closed")
-
-
-def _endpoint_table(url: str, name: str, prompt: Path, max_new_tokens: int, has_key: bool) -> list[str]:
-    """What a run's recipe says to be diagnosed by the server, in TOML."""
-    key = [f'key_variable = "{KEY_VARIABLE}"'] if has_key else []
-    return [
-        "[simulator.endpoint]",
-        f"prompt_file = {json.dumps(str(prompt), ensure_ascii=False)}",
-        f"max_new_tokens = {max_new_tokens}",
-        "[simulator.endpoint.server]",
-        f"base_url = {json.dumps(url)}",
-        f"model = {json.dumps(name, ensure_ascii=False)}",
-        *key,
-    ]

@@ -151,7 +151,7 @@ class SimulatorRecipe(Section):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: SimulatorTraining = SimulatorTraining()
-    max_new_tokens: int = Field(default=80, ge=8, description="Limit of a diagnosis.")
+    max_new_tokens: int = Field(default=128, ge=8, description="Limit of a diagnosis, its fields included.")
     endpoint: ServedSettings | None = Field(
         default=None, description="The server of the teacher or the source 'endpoint'."
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from fissile.calls import JSON
-from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, FeedbackSource, LeakGuard, NoDiagnosis
+from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, Feedback, FeedbackSource, LeakGuard, NoDiagnosis
 from fissile.serial import to_json
-from fissile.simulator.judging.quality import assess
-from fissile.simulator.judging.report import summarize
+from fissile.simulator.quality import assess
+from fissile.simulator.quality_report import summarize
 from fissile.simulator.record import DiagnosedFailure
+from fissile.simulator.reply import Said
 from fissile.statistics import proportion
 
 BATCH = 16
@@ -23,15 +24,30 @@ CountTokens = Callable[[str], int]
 """A text's length in tokens."""
 
 
+@runtime_checkable
+class ExplainingSource(FeedbackSource, Protocol):
+    """A source that says fields, too."""
+
+    def explain(self, failures: Sequence[Failure]) -> Sequence[Said | NoDiagnosis]:
+        """For each failure, in order, what `diagnose` gives the sentence of."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """A source that says again what was said; in the order in which it was."""
+class _Again:
+    """A source that gives again what was said, all of it in the same order."""
 
     name: str
-    texts: Mapping[int, str | NoDiagnosis]
+    said: Sequence[Said | NoDiagnosis]
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
-        return [self.texts[id(failure)] for failure in failures]
+        return [one if isinstance(one, NoDiagnosis) else one.sentence for one in self.said]
+
+
+def _explained(source: FeedbackSource, failures: Sequence[Failure]) -> Sequence[Said | NoDiagnosis]:
+    if isinstance(source, ExplainingSource):
+        return source.explain(failures)
+    return [one if isinstance(one, NoDiagnosis) else Said(one) for one in source.diagnose(failures)]
 
 
 def judge_source(
@@ -55,48 +71,56 @@ def judge_source(
         guard and the fallbacks made of it.
     """
     failures = [row.failure for row in rows]
-    said: list[str | NoDiagnosis] = []
+    said: list[Said | NoDiagnosis] = []
     progress(0, len(failures))
     started = time.perf_counter()
     for start in range(0, len(failures), BATCH):
-        said += source.diagnose(failures[start : start + BATCH])
+        said += _explained(source, failures[start : start + BATCH])
         progress(len(said), len(failures))
     seconds = time.perf_counter() - started
-    replay = _Said(source.name, {id(failure): text for failure, text in zip(failures, said, strict=True)})
-    diagnoser = Diagnoser(replay)
+    diagnoser = Diagnoser(_Again(source.name, said))
     shown = diagnoser.diagnose(failures)
     guard = LeakGuard()
     leaking = [bool(guard.check(feedback.text, failure)) for feedback, failure in zip(shown, failures, strict=True)]
-    given = [(text, row) for text, row in zip(said, rows, strict=True) if not isinstance(text, NoDiagnosis)]
-    texts = [text for text, _ in given]
-    summary = summarize(texts, [row.failure for _, row in given], real_messages(rows), [row.fault for _, row in given])
+    given = [(one, row) for one, row in zip(said, rows, strict=True) if not isinstance(one, NoDiagnosis)]
+    written = [one.sentence if one.fields is None else f"{one.fields.line}\n{one.sentence}" for one, _ in given]
+    summary = summarize(
+        [one for one, _ in given],
+        [row.failure for _, row in given],
+        real_messages(rows),
+        [row.fault for _, row in given],
+    )
     report: dict[str, JSON] = {
         "source": source.name,
-        **summary.to_dict(),
+        **summary,
         "non_leaking_after_guard": to_json(
             proportion((row.failure.task.id, not leaks, 1) for row, leaks in zip(rows, leaking, strict=True))
         ),
-        "missing": dict(Counter(text.reason for text in said if isinstance(text, NoDiagnosis))),
+        "missing": dict(Counter(one.reason for one in said if isinstance(one, NoDiagnosis))),
         "leaks": dict(diagnoser.leaks),
         "diagnoses_per_second": len(said) / max(seconds, 1e-9) if is_timed else None,
-        "tokens_per_second": sum(map(count_tokens, texts)) / max(seconds, 1e-9) if is_timed else None,
+        "tokens_per_second": sum(map(count_tokens, written)) / max(seconds, 1e-9) if is_timed else None,
     }
-    records = [
-        {
-            "row": row.id,
-            "task_id": row.failure.task.id,
-            "fault": row.fault,
-            "kinds": [kind.value for kind in row.failure.attempt.error_kinds],
-            "text": None if isinstance(text, NoDiagnosis) else text,
-            "missing": text.reason if isinstance(text, NoDiagnosis) else "",
-            "assessment": None if isinstance(text, NoDiagnosis) else assess(text, row.failure).to_dict(),
-            "shown": feedback.text,
-            "shown_source": feedback.source,
-            "taught": row.diagnosis,
-        }
-        for row, text, feedback in zip(rows, said, shown, strict=True)
-    ]
+    records = [_record(*one) for one in zip(rows, said, shown, strict=True)]
     return report, records
+
+
+def _record(row: DiagnosedFailure, said: Said | NoDiagnosis, shown: Feedback) -> dict[str, JSON]:
+    """One failure, what was said of it, and what that is worth."""
+    fields = None if isinstance(said, NoDiagnosis) else said.fields
+    return {
+        "row": row.id,
+        "task_id": row.failure.task.id,
+        "fault": row.fault,
+        "kinds": [kind.value for kind in row.failure.attempt.error_kinds],
+        "fields": fields and fields.line,
+        "text": None if isinstance(said, NoDiagnosis) else said.sentence,
+        "missing": said.reason if isinstance(said, NoDiagnosis) else "",
+        "assessment": None if isinstance(said, NoDiagnosis) else asdict(assess(said, row.failure)),
+        "shown": shown.text,
+        "shown_source": shown.source,
+        "taught": row.written,
+    }
 
 
 def real_messages(rows: Sequence[DiagnosedFailure]) -> list[str]:

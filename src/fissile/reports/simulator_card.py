@@ -22,13 +22,14 @@ LIMITS = """\
 ## Limits
 
 - Leaks are found by the leak guard, not by people; what it misses of its own labelled cases stands in
-  `docs/results/leak-guard.json`.
-- What a text claims is read by patterns (`fissile.simulator.judging`), which are checked against texts whose claims are
-  known. They were made with the voices of `rules` and `service` in view; of free text in other voices they read the
-  field right in 96 % and the kind in 74 % of 80 held-out diagnoses, mostly missing a kind: such a source's right kind
-  is under-counted.
+  `docs/results/leak-guard.json`. It reads the sentence; the fields are never shown to a policy.
+- Kind, tool, argument and rule are judged where they are said as fields, by equality with what the judge set. Of free
+  text (`fixed`, `environment`, `rules`, `service`, an endpoint without fields) no more is known than which tool and
+  which argument it names: its kind, its rule and the truth of what it says are not judged, and neither is the sentence
+  beside the fields.
 - A usefulness is that of one policy at one temperature. A better reader may gain more from a better diagnosis.
-- The failures of the table are corruptions of right calls, one fault each. A policy's own often hold several."""
+- The failures of the table are corruptions of right calls, one fault each. A policy's own often hold several; the
+  fields tell one error, the first."""
 
 
 def card(folder: Path) -> str:
@@ -62,9 +63,10 @@ def figures(sources: Mapping[str, Fields]) -> Iterator[tuple[str, list[str]]]:
     ratios = {
         "not leaking, without the guard": ("rates", "non_leaking"),
         "not leaking, with the guard": ("non_leaking_after_guard",),
-        "right field": ("rates", "right_field"),
         "right kind of error": ("rates", "right_kind"),
-        "no false statement": ("rates", "free_of_false"),
+        "right tool": ("rates", "right_tool"),
+        "right field": ("rates", "right_field"),
+        "kind, tool, argument and rule right": ("rates", "right_whole"),
         "same text as for another failure": ("rates", "duplicates"),
     }
     reports = list(sources.values())
@@ -149,8 +151,8 @@ def _evaluation(evaluation: Fields) -> Iterator[str]:
 
 
 def _by_group(name: str, report: Fields) -> str:
-    titles = ["not leaking", "right field", "right kind", "no false statement"]
-    keys = ["non_leaking", "right_field", "right_kind", "free_of_false"]
+    titles = ["not leaking", "right kind", "right tool", "right field", "all four right"]
+    keys = ["non_leaking", "right_kind", "right_tool", "right_field", "right_whole"]
     groups = [("error kind", report["by_kind"]), ("corruption", report["by_fault"])]
     tables = [
         _table(titles, [(group, [_short(rates[key]) for key in keys]) for group, rates in members.items()], title)
@@ -171,7 +173,7 @@ def _ratio(report: Fields, *path: str) -> str:
     value: Any = report
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return ratio_text(value) if isinstance(value, Mapping) else NONE
+    return ratio_text(value) if isinstance(value, Mapping) and value["den"] else NONE
 
 
 def _short(ratio: Fields) -> str:

@@ -5,57 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
 
 from fissile.calls import JSON
 from fissile.errors import DataError
-from fissile.feedback import FIXED_MESSAGE, Diagnoser, Failure, FeedbackSource
-from fissile.simulator.record import DiagnosedFailure, Origin, Side
+from fissile.feedback import FIXED_MESSAGE, Diagnoser, FeedbackSource
+from fissile.simulator.record import DiagnosedFailure, FoundFailure, Side
 from fissile.tasks import Task
 from fissile.tasks.splits import components
 
 FAILED = "failed: "
 """What the reasons begin with for which a teacher gave no diagnosis."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFailure:
-    """A failure without a diagnosis; the fields are those of `DiagnosedFailure`."""
-
-    failure: Failure
-    origin: Origin
-    side: Side
-    fault: str = ""
-    domain: str = ""
-    run: str = ""
-    step: int | None = None
-
-    @property
-    def kind(self) -> str:
-        """The first error's kind: what rows are balanced over."""
-        kinds = self.failure.attempt.error_kinds
-        return kinds[0].value if kinds else ""
-
-    @property
-    def key(self) -> str:
-        """A hash that is equal for equal failures."""
-        said = f"{self.failure.task.id}\n{self.failure.attempt.signature}"
-        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
-
-    def diagnosed(self, diagnosis: str, teacher: str) -> DiagnosedFailure:
-        """The row with a diagnosis."""
-        return DiagnosedFailure(
-            self.failure,
-            diagnosis,
-            teacher,
-            self.origin,
-            self.side,
-            self.fault,
-            self.domain,
-            self.run,
-            self.step,
-        )
 
 
 def assign_sides(
@@ -174,10 +135,15 @@ def diagnose_all(
                 elif feedback.text == FIXED_MESSAGE:
                     left_out["nothing to say"] += 1
                 else:
-                    rows[index] = found[index].diagnosed(feedback.text, name)
+                    rows[index] = _diagnosed(found[index], feedback.text, name)
             done += len(part)
             progress(done, len(found))
     return [rows[index] for index in sorted(rows)], left_out
+
+
+def _diagnosed(found: FoundFailure, diagnosis: str, teacher: str) -> DiagnosedFailure:
+    held = {field.name: getattr(found, field.name) for field in fields(found)}
+    return DiagnosedFailure(**held, diagnosis=diagnosis, teacher=teacher)
 
 
 def statistics(rows: Sequence[DiagnosedFailure], left_out: Mapping[str, int]) -> dict[str, JSON]:
@@ -208,7 +174,7 @@ def read_rows(lines: Iterable[Mapping[str, JSON]], origin: str) -> list[Diagnose
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(DiagnosedFailure.from_dict(line))
+            rows.append(DiagnosedFailure.from_row(line))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{origin}:{number} is no row of simulator data ({error!r}). Make it with `fissile simulate data`."

@@ -10,7 +10,7 @@ one of these reasons, and somebody else diagnoses it (`fissile.feedback.Diagnose
 - "content_filter": a filter of the provider's stood between; its words are in the log;
 - "gone": nobody was asked, since the server kept failing; one probe after a cool-down finds out whether it is back;
 - "budget": `max_calls` requests were sent; "context_too_long"; "truncated": a reply that reached its limit of tokens;
-  "empty": one without any text.
+  "empty", "no_fields", "no_sentence", "fields_in_sentence": one that is no diagnosis (`fissile.simulator.reply`).
 
 A batch of failures takes `deadline_seconds` at most where it holds no more than `server.concurrency` distinct ones; a
 larger one may take so long for each `server.concurrency` of them, but ends as soon as no answer came for
@@ -39,7 +39,7 @@ from fissile.feedback import Failure, NoDiagnosis
 from fissile.simulator.answer_cache import AnswerCache, key
 from fissile.simulator.breaker import Breaker
 from fissile.simulator.prompt import SimulatorPrompt, put
-from fissile.simulator.reply import diagnosis_of
+from fissile.simulator.reply import Said, said_in
 from fissile.simulator.settings import ServedSettings
 
 __all__ = ["EndpointSource"]
@@ -118,11 +118,18 @@ class EndpointSource:
         self._breaker = Breaker(server.max_failures, settings.cool_down_seconds)
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
-        """One text for each failure, in order; `NoDiagnosis` where there is none. Equal questions are asked once."""
+        """One text for each failure, in order: the sentence of what `explain` gives."""
+        return [said if isinstance(said, NoDiagnosis) else said.sentence for said in self.explain(failures)]
+
+    def explain(self, failures: Sequence[Failure]) -> list[Said | NoDiagnosis]:
+        """A sentence for each failure, in order, with fields where the server wrote them.
+
+        `NoDiagnosis` is given where there is none. Equal questions are asked once.
+        """
         asked = [self._request(failure) for failure in failures]
         replies = self._replies(dict(one for one in asked if not isinstance(one, NoDiagnosis)))
         said = [one if isinstance(one, NoDiagnosis) else replies[one[0]] for one in asked]
-        return [reply if isinstance(reply, NoDiagnosis) else diagnosis_of(reply) for reply in said]
+        return [reply if isinstance(reply, NoDiagnosis) else said_in(reply, needs_fields=False) for reply in said]
 
     def _request(self, failure: Failure) -> tuple[str, Request] | NoDiagnosis:
         """The request for a failure, with its key; a failure that cannot be put into words costs only itself."""
@@ -220,6 +227,6 @@ class EndpointSource:
         self._breaker.succeed()
         if answer.truncated:
             return NoDiagnosis(TRUNCATED)
-        if isinstance(diagnosis_of(answer.content), str):
+        if isinstance(said_in(answer.content, needs_fields=False), Said):
             self.cache.put(name, answer.content)
         return answer.content

@@ -11,7 +11,7 @@ from fissile.engines.base import Engine, Sampling
 from fissile.feedback import Failure, NoDiagnosis
 from fissile.rollouts import Completion, StopReason
 from fissile.simulator.prompt import SimulatorPrompt, put
-from fissile.simulator.reply import diagnosis_of
+from fissile.simulator.reply import Said, said_in
 
 BATCH = 32
 """Failures that are diagnosed at once."""
@@ -32,7 +32,7 @@ class LearnedSource:
     engine: Engine
     chat: ChatFormat
     prompt: SimulatorPrompt
-    max_new_tokens: int = 80
+    max_new_tokens: int = 128
     room: int | None = None
 
     name: ClassVar[str] = "learned"
@@ -42,10 +42,14 @@ class LearnedSource:
         return self.chat.prompt_ids(self.prompt.messages(failure), ())
 
     def diagnose(self, failures: Sequence[Failure]) -> list[str | NoDiagnosis]:
-        """One text for each failure, in order, greedily.
+        """One text for each failure, in order: the sentence of what `explain` gives."""
+        return [said if isinstance(said, NoDiagnosis) else said.sentence for said in self.explain(failures)]
 
-        `NoDiagnosis` is given for a failure that cannot be put into words, for a prompt without room, and for a text
-        without an end.
+    def explain(self, failures: Sequence[Failure]) -> list[Said | NoDiagnosis]:
+        """Fields and a sentence for each failure, in order, greedily.
+
+        `NoDiagnosis` is given for a failure that cannot be put into words, for a prompt without room, for a text
+        without an end, and for one that is not of the form (`said_in`).
 
         Raises:
             InfrastructureError: the engine failed as a whole.
@@ -66,7 +70,7 @@ class LearnedSource:
             return ids
         return NoDiagnosis("prompt_too_long")
 
-    def _read(self, completion: Completion) -> str | NoDiagnosis:
+    def _read(self, completion: Completion) -> Said | NoDiagnosis:
         if completion.stop is not StopReason.END:
             return NoDiagnosis("truncated" if completion.stop is StopReason.LENGTH else completion.stop.value)
-        return diagnosis_of(self.chat.decode(completion.ids))
+        return said_in(self.chat.decode(completion.ids), needs_fields=True)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Literal
 
-from fissile.calls import JSON, Attempt, FailedTurn, canonical_json
+from fissile.calls import JSON, canonical_json
 from fissile.feedback import Failure
 from fissile.serial import from_json, to_json
-from fissile.tasks import ExpectedCall, Task
-from fissile.tools import Tool
+from fissile.simulator.typed import truths
 
 Side = Literal["train", "validation", "test"]
 """Of the split: no function and no domain of the test side is in another."""
@@ -30,13 +28,11 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DiagnosedFailure:
-    """A failure and what was said to it.
+class FoundFailure:
+    """A failure, and where it comes from.
 
     Attributes:
         failure: what a simulator is shown.
-        diagnosis: what it should say.
-        teacher: who wrote the diagnosis: "environment", "rules", "endpoint", ...
         origin: where the failure comes from.
         side: of the split.
         fault: which corruption, "" for a policy's own failure.
@@ -46,8 +42,6 @@ class DiagnosedFailure:
     """
 
     failure: Failure
-    diagnosis: str
-    teacher: str
     origin: Origin
     side: Side
     fault: str = ""
@@ -56,93 +50,63 @@ class DiagnosedFailure:
     step: int | None = None
 
     @property
+    def kind(self) -> str:
+        """The first error's kind: what rows are balanced over."""
+        kinds = self.failure.attempt.error_kinds
+        return kinds[0].value if kinds else ""
+
+    @property
+    def key(self) -> str:
+        """A hash that is equal for equal failures."""
+        said = f"{self.failure.task.id}\n{self.failure.attempt.signature}"
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosedFailure(FoundFailure):
+    """A failure and what was said to it.
+
+    Attributes:
+        diagnosis: the sentence that a simulator should say.
+        teacher: who wrote it: "environment", "rules", "endpoint", ...
+    """
+
+    diagnosis: str
+    teacher: str
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits, equal for equal failures with equal diagnoses."""
-        failure = self.failure
-        key = canonical_json([failure.task.id, failure.attempt.signature, self.teacher, self.diagnosis])
+        key = canonical_json([self.failure.task.id, self.failure.attempt.signature, self.teacher, self.diagnosis])
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
-    def to_dict(self) -> dict[str, JSON]:
+    @property
+    def written(self) -> str:
+        """What a simulator is taught to write: the fields of the first error that the judge set, then the sentence."""
+        return f"{truths(self.failure)[0].line}\n{self.diagnosis}"
+
+    def to_row(self) -> dict[str, JSON]:
         """A JSON-ready row; the failure is a string of JSON, which a columnar dataset keeps intact."""
-        task, attempt = self.failure.task, self.failure.attempt
+        task, first = self.failure.task, truths(self.failure)[0]
         return {
             "id": self.id,
             "task_id": task.id,
             "category": task.category,
-            "domain": self.domain,
             "functions": sorted(task.functions),
-            "side": self.side,
-            "origin": self.origin.value,
-            "fault": self.fault,
-            "run": self.run,
-            "step": self.step,
-            "kinds": [kind.value for kind in attempt.error_kinds],
-            "fields": list(dict.fromkeys(error.argument for error in attempt.errors if error.argument)),
+            **{name: getattr(self, name) for name in ("domain", "side", "origin", "fault", "run", "step")},
+            "kind": first.kind.value,
+            **{name: getattr(first, name) for name in ("tool", "argument", "rule")},
             "teacher": self.teacher,
             "diagnosis": self.diagnosis,
-            "failure": json.dumps(failure_to_dict(self.failure), ensure_ascii=False),
+            "failure": json.dumps(to_json(_single_step(self.failure)), ensure_ascii=False),
         }
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> DiagnosedFailure:
-        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for what is no such row."""
-        return cls(
-            failure_from_dict(json.loads(row["failure"])),
-            str(row["diagnosis"]),
-            str(row["teacher"]),
-            Origin(row["origin"]),
-            row["side"],
-            row["fault"],
-            row["domain"],
-            row["run"],
-            row["step"],
-        )
+    def from_row(cls, row: Mapping[str, Any]) -> DiagnosedFailure:
+        """The inverse of `to_row`. Raises KeyError, TypeError or ValueError for what is no such row."""
+        return from_json(cls, {**row, "failure": json.loads(row["failure"])})
 
 
-def failure_to_dict(failure: Failure) -> dict[str, JSON]:
-    """A failure with all that a diagnosis may be made of, JSON-ready."""
-    task = failure.task
-    return {
-        "task": {
-            "id": task.id,
-            "source": task.source,
-            "category": task.category,
-            "matching": task.matching,
-            "messages": list(task.messages),
-            "tools": [tool.to_schema()["function"] for tool in task.tools],
-            "ground_truth": [to_json(call) for call in task.ground_truth],
-        },
-        "attempt": to_json(failure.attempt),
-        "history": [to_json(turn) for turn in failure.history],
-        "answers": list(failure.answers),
-        "shown": list(failure.shown),
-        "silent": failure.silent,
-    }
-
-
-def failure_from_dict(fields: Mapping[str, Any]) -> Failure:
-    """The inverse of `failure_to_dict`. The task is a single-step one: the turn that was failed."""
-    posed = fields["task"]
-    task = Task(
-        id=posed["id"],
-        messages=tuple(posed["messages"]),
-        tools=tuple(_tool(json.dumps(schema)) for schema in posed["tools"]),
-        ground_truth=tuple(from_json(ExpectedCall, call) for call in posed["ground_truth"]),
-        source=posed["source"],
-        category=posed["category"],
-        matching=posed["matching"],
-    )
-    return Failure(
-        task,
-        from_json(Attempt, fields["attempt"]),
-        tuple(from_json(FailedTurn, turn) for turn in fields["history"]),
-        tuple(fields["answers"]),
-        tuple(fields["shown"]),
-        fields["silent"],
-    )
-
-
-@lru_cache(maxsize=4096)
-def _tool(schema: str) -> Tool:
-    """A tool from its JSON; thousands of rows offer the same ones, and checking a schema is slow."""
-    return Tool.from_schema(json.loads(schema))
+def _single_step(failure: Failure) -> Failure:
+    """The failure with the turn that was failed as its task, and nothing that no diagnosis is made of."""
+    return replace(failure, task=replace(failure.task, reference={}, world=None, later=(), start=0))

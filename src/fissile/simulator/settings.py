@@ -29,7 +29,7 @@ class LearnedSettings(_Section):
     template_options: dict[str, JSON] = Field(
         default={}, description="Variables of the chat template, such as {enable_thinking = false} for Qwen 3."
     )
-    max_new_tokens: int = Field(default=80, ge=8, description="Limit of a diagnosis.")
+    max_new_tokens: int = Field(default=128, ge=8, description="Limit of a diagnosis, its fields included.")
 
 
 class DiagnosingServer(EndpointSettings):
@@ -54,7 +54,7 @@ class ServedSettings(_Section):
     server: DiagnosingServer = Field(description="Which server; patience is limited by deadline_seconds, too.")
     prompt_file: str | None = Field(default=None, description="Your own prompt instead of the package's (see docs).")
     temperature: float = Field(default=0.0, ge=0, description="Of sampling.")
-    max_new_tokens: int = Field(default=120, ge=8, description="Limit of a diagnosis.")
+    max_new_tokens: int = Field(default=160, ge=8, description="Limit of a diagnosis, its fields included.")
     deadline_seconds: float = Field(
         default=30.0,
         gt=0,

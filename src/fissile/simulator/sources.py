@@ -9,9 +9,10 @@ from fissile.errors import ConfigError, RunError
 from fissile.feedback import FeedbackSource, get_source
 from fissile.feedback.source_names import ENDPOINT, LEARNED
 from fissile.simulator.endpoint import NO_FAULT, EndpointSource
+from fissile.simulator.reply import MALFORMED
 from fissile.simulator.settings import LearnedSettings, SimulatorSettings
 
-NO_OUTAGE = NO_FAULT | {"prompt_too_long", "empty"}
+NO_OUTAGE = NO_FAULT | MALFORMED | {"prompt_too_long"}
 """Reasons of `NoDiagnosis` that would be the same another time."""
 
 MAX_OUTAGE = 0.05

@@ -42,8 +42,9 @@ def adapter_card(recipe: SimulatorRecipe, rows: Sequence[DiagnosedFailure], exam
         recipe=recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path})}),
         command="fissile simulate train",
         use=[
-            "`prompt.txt` in this folder is what it must be asked with. `fissile simulate serve --adapter` serves it "
-            "to OpenAI clients, `simulator.learned.adapter` takes it into a run, `fissile simulate eval` measures it."
+            "`prompt.txt` in this folder is what it must be asked with. It answers with a line (kind | tool | "
+            "argument | rule), then a sentence. `simulator.learned.adapter` takes it into a run, "
+            "`fissile simulate merge --adapter` makes a whole model for a server, `fissile simulate eval` measures it."
         ],
         tags=["sft", "error-simulator"],
     )

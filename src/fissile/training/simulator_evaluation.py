@@ -35,8 +35,9 @@ from fissile.training.engine_choice import Engines
 from fissile.training.policy_model import load_model, load_policy, load_tokenizer
 from fissile.training.progress import Progress
 from fissile.training.run_folder import RunFolder
+from fissile.training.simulator_data import nothing_said
 from fissile.training.simulator_folder import SimulatorFolder, asked_settings, data_settings, digest
-from fissile.training.simulator_making import chat_of, check_adapter, load_learned, nothing_said
+from fissile.training.simulator_making import chat_of, check_adapter, load_learned
 
 TABLE = ("fixed", "environment", "rules", "learned")
 """The sources that are compared unless others are named; `endpoint` where the recipe has a server."""

@@ -139,8 +139,8 @@ class SimulatorFolder:
         with JsonLines(partial) as lines:
             for row in rows:
                 asked = list(prompt.messages(row.failure))
-                said = [{"role": "assistant", "content": row.diagnosis}]
-                lines.append({**row.to_dict(), "prompt": asked, "completion": said})
+                said = [{"role": "assistant", "content": row.written}]
+                lines.append({**row.to_row(), "prompt": asked, "completion": said})
         partial.replace(self.rows)
 
     def read_rows(self) -> list[DiagnosedFailure]:

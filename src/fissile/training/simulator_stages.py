@@ -15,8 +15,9 @@ from fissile.simulator.settings import CACHE
 from fissile.training.callbacks import AfterCheckpoint, StepProgress
 from fissile.training.meter import Meter
 from fissile.training.progress import Progress
+from fissile.training.simulator_data import make_rows
 from fissile.training.simulator_folder import SimulatorFolder, data_settings, fingerprint, training_settings
-from fissile.training.simulator_making import make_rows, train_simulator
+from fissile.training.simulator_making import train_simulator
 
 
 def make_simulator(recipe: SimulatorRecipe, progress: Progress) -> SimulatorFolder:

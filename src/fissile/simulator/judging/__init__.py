@@ -1,1 +1,0 @@
-"""Judging a diagnosis: what its text claims (`claims`), what is true (`truths`), how often they agree (`report`)."""
