@@ -92,10 +92,9 @@ def _rates(judged: Sequence[_Judged]) -> dict[str, JSON]:
 
 def _quantiles(values: list[int]) -> dict[str, int]:
     """The nearest rank at each of `QUANTILES`."""
-    ordered = sorted(values)
-    if not ordered:
+    if not values:
         return {}
-    return {f"{round(100 * share)}%": quantile(values, share, "nearest") for share in QUANTILES}
+    return {f"{round(100 * share)}%": int(quantile(values, share, "nearest")) for share in QUANTILES}
 
 
 def _folded(text: str) -> str:
