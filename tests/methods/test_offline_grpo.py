@@ -31,7 +31,9 @@ def all_wrong(plan: Plan) -> list[Scored]:
     def wrong(context: Context) -> Scored:
         call = ToolCall("area", {"side": 99}, '{"side":99}')
         attempt = Attempt(call.text, (call,), (ToolError(ErrorKind.WRONG_VALUE, "side is wrong", 0, "area", "side"),))
-        return Scored(Rollout((Step(context, Completion((7,)), attempt),), judged_at_once=True), Reward(1.0, 1.0, 1.0, 1.0))
+        return Scored(
+            Rollout((Step(context, Completion((7,)), attempt),), judged_at_once=True), Reward(1.0, 1.0, 1.0, 1.0)
+        )
 
     return [wrong(context) for context in plan.contexts for _ in range(plan.samples)]
 
