@@ -32,8 +32,8 @@ from fissile.calls import Attempt, ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.engines.driver import roll_out
+from fissile.engines.endpoint import EndpointError, EndpointPolicy, EndpointSettings
 from fissile.errors import ConfigError
 from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task

@@ -115,7 +115,9 @@ def test_any_native_calls_are_kept_with_their_place(content: str, calls: list[tu
         assert response.text[read.position : read.position + len(read.text)] == read.text
         if isinstance(name, str) and isinstance(arguments, dict):
             assert read.arguments == arguments
-    NativeMessages().request(replace(CONTEXT, dialogue=(Exchange(Attempt(response.text, response.parsed.calls), ("r",)),)))
+    NativeMessages().request(
+        replace(CONTEXT, dialogue=(Exchange(Attempt(response.text, response.parsed.calls), ("r",)),))
+    )
 
 
 @pytest.mark.parametrize(("end", "cut"), [(None, False), ("stop", False), ("STOP", False), ("model_length", True)])

@@ -22,10 +22,10 @@ from fissile.dialects import HermesDialect, PythonDialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
+from fissile.environments.base import ErrorProtocol
 from fissile.environments.bfcl import function_names
 from fissile.environments.bfcl_ast import private_package
 from fissile.environments.bfcl_official import checker
-from fissile.environments.base import ErrorProtocol
 from fissile.environments.worlds import make_environment, obeying
 from fissile.errors import ErrorKind, ToolError
 from fissile.evaluation import EpisodeRecord, StepRecord, evaluate
