@@ -79,6 +79,7 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     from fissile.feedback import get_source
     from fissile.feedback.base import Failure, NoDiagnosis
     from fissile.methods import FissionGRPO, FissionSettings
+    from fissile.rewards import rollout_reward
     from fissile.rollouts import OpenRollout
     from fissile.training import step_sampler
 
@@ -100,7 +101,7 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
 
     TokenPolicy._read = watch.timed("parse", TokenPolicy._read)  # type: ignore[method-assign]
     OpenRollout.answer = watch.timed("judge", OpenRollout.answer)  # type: ignore[method-assign]
-    step_sampler.rollout_reward = watch.timed("reward", step_sampler.rollout_reward)
+    vars(step_sampler)["rollout_reward"] = watch.timed("reward", rollout_reward)
 
 
 def shares(case: Case, replies: Sequence[Reply]) -> Mapping[str, Any]:

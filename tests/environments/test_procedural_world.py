@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from fissile.calls import JSON, ParseError, ToolCall, canonical_json
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.base import Sampling
-from fissile.engines.driver import LiveSampler, roll_out
+from fissile.engines.driver import roll_out
+from fissile.engines.injection import InjectionSettings, Injector
+from fissile.engines.sampler import Sampler
 from fissile.engines.scripted import ScriptedEngine
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
 from fissile.environments import judge
@@ -26,8 +28,8 @@ from fissile.environments.worlds import make_environment
 from fissile.errors import DataError, ErrorKind
 from fissile.faults import Fault, corrupt
 from fissile.methods import Batch, FissionGRPO, Host, Phase, Scored
-from fissile.rewards import RewardConfig
-from fissile.rollouts import InjectionSettings, LiveInjector, OpenRollout, Rollout, rollout_reward
+from fissile.rewards import RewardConfig, rollout_reward
+from fissile.rollouts import OpenRollout, Rollout
 from fissile.tasks import ExpectedCall, Task, World
 from fissile.tasks.procedural.conventions import KINDS
 from fissile.tasks.procedural.dials import ProceduralSettings
@@ -426,7 +428,7 @@ def environment(task: Task) -> ProceduralWorld:
     return begun(task)
 
 
-SAMPLER = LiveSampler(CHAT, environment)
+SAMPLER = Sampler(CHAT, environment)
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])
@@ -457,8 +459,9 @@ def errors_of(policy: Any, tasks: Sequence[Task], **options: Any) -> set[ErrorKi
 def test_the_errors_that_can_be_met() -> None:
     met = errors_of(StubbornPolicy(HERMES, give_up_after=1), tasks_of(0))
     for seed in range(4):
-        injector = LiveInjector(InjectionSettings(rate=1.0, seed=seed), HERMES, environment)
-        met |= errors_of(OraclePolicy(HERMES), tasks_of(seed), inject=injector.begin_turn)
+        policy = OraclePolicy(HERMES)
+        injector = Injector(InjectionSettings(rate=1.0, seed=seed), HERMES, policy, environment)
+        met |= errors_of(policy, tasks_of(seed), inject=injector.begin_turn)
         met |= errors_of(RandomPolicy(HERMES, seed=seed), tasks_of(seed, transient=0.3))
     single_step_alone = {ErrorKind.WRONG_TOOL, ErrorKind.EXTRA_CALL, ErrorKind.TRUNCATED}
     assert met == set(ErrorKind) - single_step_alone
@@ -466,7 +469,7 @@ def test_the_errors_that_can_be_met() -> None:
 
 def test_failures_can_be_forced() -> None:
     policy = OraclePolicy(HERMES)
-    injector = LiveInjector(InjectionSettings(rate=1.0), HERMES, environment)
+    injector = Injector(InjectionSettings(rate=1.0), HERMES, policy, environment)
     ended = []
     tasks = tasks_of(7)
     roll_out(policy, [started(task, policy) for task in tasks], Sampling(), ended.append, inject=injector.begin_turn)
@@ -493,7 +496,7 @@ def test_fission_branches_from_a_failure_and_recovers() -> None:
     task = next(task for task in tasks_of(7) if len(task.ground_truth) > 1)
     lines: list[dict[str, Any]] = []
     method = FissionGRPO(feedback="environment", per_group=2)
-    method.attach(Host({task.id: task}, SAMPLER.extend, journal=lines.append))
+    method.attach(Host({task.id: task}, SAMPLER.writer, journal=lines.append))
     engine, sampling = fails_then_recovers(task), Sampling(max_new_tokens=2000)
     config = RewardConfig()
     plan = method.plan((SAMPLER.context(task),), 2, 0)

@@ -38,15 +38,16 @@ TWO = Task("two", USER, (BOOK, CANCEL, PAY), (BOOKED, CANCELLED))
 NONE = Task("none", USER, (BOOK, CANCEL, PAY), ())
 RIGHT = {"city": "Wroclaw", "nights": 2, "guests": ["zeta-77"]}
 
-ROOM = SingleStep(HermesDialect())
+HERMES = HermesDialect()
+ROOM = SingleStep(official=None)
 
 
 def text(*calls: tuple[str, dict]) -> str:
-    return HermesDialect().render_calls([ToolCall(name, arguments, "") for name, arguments in calls])
+    return HERMES.render_calls([ToolCall(name, arguments, "") for name, arguments in calls])
 
 
 def errors(task: Task, response: str, truncated: bool = False) -> tuple[ToolError, ...]:
-    return ROOM.attempt(task, response, truncated).errors
+    return ROOM.attempt(task, response, HERMES, truncated).errors
 
 
 def found(task: Task, response: str, truncated: bool = False) -> list[tuple[str, int | None, str | None]]:
@@ -55,7 +56,7 @@ def found(task: Task, response: str, truncated: bool = False) -> list[tuple[str,
 
 @pytest.mark.parametrize("extra", [{}, {"view": "sea"}, {"nights": 2.0}])
 def test_a_right_call_has_no_errors(extra):
-    attempt = ROOM.attempt(ONE, f"Sure. {text(('book', RIGHT | extra))}")
+    attempt = ROOM.attempt(ONE, f"Sure. {text(('book', RIGHT | extra))}", HERMES)
     assert not attempt.failed
     assert attempt.calls[0].name == "book"
     assert attempt.text.startswith("Sure.")
@@ -160,23 +161,23 @@ OFFICIAL = Task("official", USER, (BOOK, CANCEL), (BOOKED,), source="bfcl")
 
 @pytest.mark.parametrize("task", [OFFICIAL, ONE], ids=["bfcl", "other"])
 def test_the_official_checker_decides_its_own_tasks(task):
-    lenient = SingleStep(HermesDialect(), official=lambda task, calls: True)
-    strict = SingleStep(HermesDialect(), official=lambda task, calls: False)
+    lenient = SingleStep(official=lambda task, calls: True)
+    strict = SingleStep(official=lambda task, calls: False)
     right, wrong = text(("book", RIGHT)), text(("book", RIGHT | {"nights": "2"}))
     is_official = task is OFFICIAL
-    assert lenient.attempt(task, wrong).failed is not is_official
-    assert strict.attempt(task, right).failed is is_official
-    assert strict.attempt(task, wrong).errors == errors(task, wrong)
+    assert lenient.attempt(task, wrong, HERMES).failed is not is_official
+    assert strict.attempt(task, right, HERMES).failed is is_official
+    assert strict.attempt(task, wrong, HERMES).errors == errors(task, wrong)
 
 
 def test_an_official_rejection_that_nothing_explains_is_a_wrong_value():
-    strict = SingleStep(HermesDialect(), official=lambda task, calls: False)
-    (error,) = strict.attempt(OFFICIAL, text(("book", RIGHT))).errors
+    strict = SingleStep(official=lambda task, calls: False)
+    (error,) = strict.attempt(OFFICIAL, text(("book", RIGHT)), HERMES).errors
     assert (error.kind, error.call_index, error.tool) == (ErrorKind.WRONG_VALUE, 0, "book")
 
 
 def test_the_official_checker_never_sees_malformed_calls():
     seen = []
-    room = SingleStep(HermesDialect(), official=lambda task, calls: not seen.append(calls))
-    assert room.attempt(OFFICIAL, f"<tool_call>{{</tool_call>{text(('book', RIGHT))}").failed
+    room = SingleStep(official=lambda task, calls: not seen.append(calls))
+    assert room.attempt(OFFICIAL, f"<tool_call>{{</tool_call>{text(('book', RIGHT))}", HERMES).failed
     assert seen == []

@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 from benchmarks.official_checker import checker
+from fissile.environments.bfcl_official import checker
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fissile import assets
-from fissile.calls import JSON, ToolCall
+from fissile.calls import JSON, Attempt, ToolCall
 from fissile.contexts import Context
 from fissile.dialects import HermesDialect, PythonDialect
-from fissile.engines.announcements import current_exchanges
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, RandomPolicy, StubbornPolicy
+from fissile.environments.base import ErrorProtocol
 from fissile.environments.bfcl import function_names
 from fissile.environments.bfcl_ast import private_package
-from fissile.environments.worlds import make_environment
-from fissile.evaluation import LiveEpisode, evaluate_live
+from fissile.environments.worlds import make_environment, obeying
+from fissile.errors import ErrorKind, ToolError
+from fissile.evaluation import EpisodeRecord, StepRecord, evaluate
 from fissile.evaluation.bfcl_layout import INVALID_CALL, call_text, official_turns, value_text, write_official_results
-from fissile.rollouts import End, ErrorProtocol, Limits
-from fissile.serial import to_json
+from fissile.rollouts import End, Limits
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 Decode = Callable[[str], list[str]]
@@ -58,7 +59,7 @@ class AwkwardPolicy(RandomPolicy):
         truth = context.task.at_turn(context.turn).oracle_calls()
         draw = random.Random(f"{context.task.id}/{context.turn}")
         odd = [self._spoilt(call, draw) for call in truth if call.arguments]
-        return self._say([] if current_exchanges(context) else [*odd, *truth])
+        return self._say([] if context.current else [*odd, *truth])
 
     def _spoilt(self, call: ToolCall, draw: random.Random) -> ToolCall:
         arguments = call.arguments or {}
@@ -129,15 +130,14 @@ def official_score(decode: Decode, task: Task, turns: list[list[str]]) -> str:
     return "" if verdict["valid"] else str(verdict["error_type"]).removeprefix("multi_turn:")
 
 
-def evaluated(policy: Policy, tasks: list[Task], protocol: ErrorProtocol, **limits: int) -> list[LiveEpisode]:
-    done: dict[str, LiveEpisode] = {}
-    evaluate_live(
+def evaluated(policy: Policy, tasks: list[Task], protocol: ErrorProtocol, **limits: int) -> list[EpisodeRecord]:
+    done: dict[str, EpisodeRecord] = {}
+    evaluate(
         policy,
         tasks,
-        make_environment,
+        obeying(make_environment, protocol.policy),
         Sampling(),
         lambda episode: done.update({episode.task_id: episode}),
-        protocol,
         Limits(**limits),
         window=16,
     )
@@ -220,20 +220,19 @@ def test_no_name_of_the_model_is_written(tasks: list[Task], call: ToolCall) -> N
     assert call_text(call, function_names(tasks[0]) - {"mean"}) == INVALID_CALL
 
 
-def step(turn: int, *calls: ToolCall, errors: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
-    attempt = {"text": "", "calls": [to_json(call) for call in calls], "errors": list(errors), "truncated": False}
-    return {"turn": turn, "attempt": attempt, "results": ["x"] * len(calls), "silent": False}
+def step(turn: int, *calls: ToolCall, errors: tuple[ToolError, ...] = ()) -> StepRecord:
+    return StepRecord(turn, Attempt("", calls, errors), ("x",) * len(calls))
 
 
-def episode_of(task: Task, *steps: dict[str, Any], end: End = End.DONE) -> LiveEpisode:
-    return LiveEpisode(task.id, task.category, False, "", end.value, (), steps)
+def episode_of(task: Task, *steps: StepRecord, end: End = End.DONE) -> EpisodeRecord:
+    return EpisodeRecord(task.id, task.category, False, end, steps=steps)
 
 
 def test_refused_calls_are_left_out_by_protocol(tasks: list[Task]) -> None:
     task = tasks[0]
     ls, tail = ToolCall("ls", {}, ""), ToolCall("tail", {"file_name": "x"}, "")
-    unknown = {"kind": "unknown_tool", "message": "", "call_index": 1}
-    slow = {"kind": "timeout", "message": "", "call_index": 0}
+    unknown = ToolError(ErrorKind.UNKNOWN_TOOL, "", 1)
+    slow = ToolError(ErrorKind.TIMEOUT, "", 0)
     episode = episode_of(task, step(0, ls, tail, errors=(unknown,)), step(0), step(1, ls, errors=(slow,)))
     assert official_turns(task, episode, ErrorProtocol.RECOVERY) == [["[ls()]", ""], ["[invalid_call()]"]]
     assert official_turns(task, episode, ErrorProtocol.OFFICIAL)[0][0] == "[ls(), tail(file_name='x')]"

@@ -15,11 +15,12 @@ from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import CorruptedOraclePolicy, OraclePolicy, StubbornPolicy
-from fissile.environments.worlds import make_environment
+from fissile.environments.base import ErrorProtocol
+from fissile.environments.worlds import make_environment, obeying
 from fissile.errors import ConfigError, DataError, RunError
-from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live
+from fissile.evaluation import EpisodeRecord, bfcl_report, evaluate
 from fissile.evaluation.suite import SuiteFolder, SuiteSettings, run_suite
-from fissile.rollouts import ErrorProtocol
+from fissile.rollouts import End
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 HERMES = HermesDialect()
@@ -38,9 +39,10 @@ def held_out(tasks: list[Task]) -> list[Task]:
     return [task for task in tasks if task.category == "multi_turn_miss_func"]
 
 
-def evaluated(policy: Policy, tasks: list[Task], protocol: ErrorProtocol) -> list[LiveEpisode]:
-    episodes: list[LiveEpisode] = []
-    evaluate_live(policy, tasks, make_environment, Sampling(), episodes.append, protocol, window=16)
+def evaluated(policy: Policy, tasks: list[Task], protocol: ErrorProtocol) -> list[EpisodeRecord]:
+    episodes: list[EpisodeRecord] = []
+    make = obeying(make_environment, protocol.policy)
+    evaluate(policy, tasks, make, Sampling(), episodes.append, window=16)
     return episodes
 
 
@@ -97,9 +99,9 @@ def test_the_stubborn_policy_repeats_and_never_recovers(held_out: list[Task]) ->
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-def episode(category: str, index: int, valid: bool, end: str = "done") -> LiveEpisode:
+def episode(category: str, index: int, valid: bool, end: str = "done") -> EpisodeRecord:
     reason = "" if valid else "state"
-    return LiveEpisode(f"{category}_{index}", category, valid, reason, end, (reason,), ())
+    return EpisodeRecord(f"{category}_{index}", category, valid, End(end), reason, (reason,))
 
 
 def test_the_score_is_the_plain_mean_of_the_categories() -> None:
@@ -113,7 +115,7 @@ def test_the_score_is_the_plain_mean_of_the_categories() -> None:
     assert (even["score"], counts(even["pooled"])) == (pytest.approx(4 / 6), (4, 6))
 
 
-def width(episodes: list[LiveEpisode]) -> float:
+def width(episodes: list[EpisodeRecord]) -> float:
     pooled = bfcl_report(episodes, RECOVERY)["multi_turn"]["pooled"]
     return float(pooled["high"] - pooled["low"])
 

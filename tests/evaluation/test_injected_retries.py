@@ -106,3 +106,18 @@ def test_a_forced_failure_that_nobody_could_answer_is_no_episode() -> None:
             return [Completion((), stop=StopReason.INFRASTRUCTURE)] * len(prompts)
 
     assert evaluated(Gone(), InjectionSettings(rate=1.0)) == []  # type: ignore[arg-type]
+
+
+def test_the_order_of_draws_is_pinned() -> None:
+    """Round r samples with seed + r, rows in task-major order; what was forced joins in round 0."""
+    asked, engine = InjectionSettings(rate=0.5, seed=2), ScriptedEngine(wrong)
+    made = evaluated(engine, asked, retries=2, samples=2)
+    forced = {episode.task_id for episode in made if episode.injected}
+    assert 0 < len(forced) < len(TASKS)
+    rows = [task.id for task in TASKS for _ in range(2)]
+    asked_for = [[CHAT.tokenizer.decode(prompt) for prompt in prompts] for prompts, _, _ in engine.calls]
+    names = [["t" + text.split("Square of side ")[1].partition("?")[0] for text in texts] for texts in asked_for]
+    assert [(sampling.seed, samples) for _, sampling, samples in engine.calls] == [(0, 1), (1, 1), (2, 1)]
+    assert names == [rows, rows, [name for name in rows if name not in forced]]
+    told = [name for name, text in zip(names[0], asked_for[0], strict=True) if '"code"' in text]
+    assert told == [name for name in rows if name in forced]

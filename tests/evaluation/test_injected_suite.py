@@ -10,13 +10,15 @@ import pytest
 
 from fissile.dialects import HermesDialect
 from fissile.engines.base import Sampling
+from fissile.engines.injection import InjectionSettings, Injector, told_injection
 from fissile.engines.policy import Policy
 from fissile.engines.scripted_policies import OraclePolicy, StubbornPolicy
-from fissile.environments.worlds import make_environment
-from fissile.evaluation import LiveEpisode, bfcl_report, evaluate_live
+from fissile.environments.base import ErrorProtocol
+from fissile.environments.worlds import make_environment, obeying
+from fissile.evaluation import EpisodeRecord, bfcl_report, evaluate
 from fissile.evaluation.suite import SuiteFolder, SuiteSettings, run_suite
 from fissile.faults import Fault
-from fissile.rollouts import ErrorProtocol, InjectionSettings, LiveInjector, told_injection
+from fissile.serial import from_json
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 HERMES = HermesDialect()
@@ -32,10 +34,11 @@ def tasks(bfcl: Path) -> list[Task]:
 
 def evaluated(
     policy: Policy, tasks: list[Task], asked: InjectionSettings, protocol: ErrorProtocol
-) -> tuple[list[LiveEpisode], dict[str, Any]]:
-    episodes: list[LiveEpisode] = []
-    inject = LiveInjector(asked, HERMES, make_environment).begin_turn
-    evaluate_live(policy, tasks, make_environment, Sampling(), episodes.append, protocol, window=16, inject=inject)
+) -> tuple[list[EpisodeRecord], dict[str, Any]]:
+    episodes: list[EpisodeRecord] = []
+    make = obeying(make_environment, protocol.policy)
+    inject = Injector(asked, HERMES, policy, make).begin_turn
+    evaluate(policy, tasks, make, Sampling(), episodes.append, window=16, inject=inject)
     return episodes, bfcl_report(episodes, protocol, asked)
 
 
@@ -77,8 +80,8 @@ def test_the_first_failure_is_the_same_for_every_policy(tasks: list[Task]) -> No
 
     def first(policy: Policy) -> dict[str, str]:
         episodes, _ = evaluated(policy, tasks[:30], half, ErrorProtocol.RECOVERY)
-        forced = [(episode.task_id, episode.steps[0]) for episode in episodes if episode.steps[0]["injected"]]
-        return {task_id: step["attempt"]["text"] for task_id, step in forced}
+        forced = [(episode.task_id, episode.steps[0]) for episode in episodes if episode.steps[0].injected]
+        return {task_id: step.attempt.text for task_id, step in forced}
 
     made = first(OraclePolicy(HERMES))
     assert 5 < len(made) < 25
@@ -95,8 +98,8 @@ def test_an_injected_evaluation_names_its_injection_and_is_none_for_the_official
     assert {"rate": 0.5, "seed": 7, "in_a_row": 2}.items() <= report["injection"].items()
     assert report["settings"]["injection"] == report["injection"]
     assert report["multi_turn"]["score"] == 1.0
-    records = [LiveEpisode.from_dict(json.loads(line)) for line in folder.episodes.read_text().splitlines()]
-    marked = sum(step["injected"] for record in records for step in record.steps)
+    records = [from_json(EpisodeRecord, json.loads(line)) for line in folder.episodes.read_text().splitlines()]
+    marked = sum(step.injected for record in records for step in record.steps)
     assert marked == report["recovery"]["injected"]["failures"] > 0
     assert not (tmp_path / "result").exists()
 
@@ -111,13 +114,3 @@ def test_turns_that_were_drawn_and_not_forced_are_counted(bfcl: Path, tmp_path: 
     assert turns["forced"] == report["recovery"]["injected"]["failures"] < turns["drawn"]
     assert told_injection(report).endswith(f"; {turns['forced']} of {turns['drawn']} drawn turns")
     assert told_injection({"injection": report["injection"]}) == asked.told  # of an older report
-
-
-def test_records_from_before_there_was_an_injector_can_be_read() -> None:
-    attempt = {"text": "x", "calls": [], "errors": [{"kind": "truncated", "message": "cut"}], "truncated": True}
-    old = LiveEpisode(
-        "t", "", False, "", "done", (), ({"turn": 0, "attempt": attempt, "results": [], "silent": False},)
-    )
-    episode = old.episode("environment", "t")
-    assert episode is not None
-    assert episode.injected == ()

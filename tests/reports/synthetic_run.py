@@ -171,7 +171,8 @@ def correction_records(rng: random.Random, is_fission: list[bool]) -> Any:
             shared = {"step": step, "id": f"{step:015x}{slot}", "task_id": f"live_simple_{5 * step + slot}-{slot}-0"}
             history = [to_json(turn)]
             if not fission:
-                intercepted = {"prompt_ids": [1, 2, 3], "history": history, "source": "rules", "leaked": ""}
+                said = {"attempt": to_json(failed), "results": [turn.feedback]}
+                intercepted = {"source": "rules", "opening": [1, 2, 3], "dialogue": [said]}
                 yield {"event": "intercepted", **shared, **intercepted}
                 continue
             yield {

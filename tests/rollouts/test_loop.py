@@ -367,3 +367,45 @@ def test_a_world_that_is_wrong_stays_wrong_and_is_blamed_once() -> None:
     record = run(calls(7), STOP, STOP, DOUBLE, STOP)
     assert [verdict.valid for verdict in record.verdicts] == [False] * 3
     assert record.silent == (0,)
+
+
+# --- other worlds, and other histories ---------------------------------------------------------------------------
+
+
+class Mute(Tally):
+    """Answers nothing, whatever it is told."""
+
+    def answer(self, parsed: ParsedResponse, truncated: bool, goal: Task) -> Answer:
+        return Answer()
+
+
+def test_a_world_that_answers_nothing_ends_each_turn() -> None:
+    record = run(FOUR, FOUR, FOUR, rollout=begun(world=Mute()))
+    assert (record.end, len(record.steps), len(record.verdicts)) == (End.DONE, len(LIVE.turns), len(LIVE.turns))
+    assert not record.correct
+
+
+def test_a_rollout_without_one_of_its_steps() -> None:
+    record = run(*EPISODE)
+    left = record.without(1)
+    _, left_out, *_ = record.steps
+    assert [step.attempt for step in left.steps] == [step.attempt for step in record.steps if step is not left_out]
+    assert left.steps[0] is record.steps[0]
+    read_of_it = (*left_out.completion.ids, *record.steps[2].context.dialogue[-1].read)
+    at = len(left_out.context.prompt_ids)
+    for before, after in zip(record.steps[2:], left.steps[1:], strict=True):
+        ids = before.context.prompt_ids
+        assert ids[at : at + len(read_of_it)] == read_of_it
+        assert after.context.prompt_ids == ids[:at] + ids[at + len(read_of_it) :]
+        assert after.context.state == before.context.state
+        assert after.context.dialogue[-1] is before.context.dialogue[-1] or before is record.steps[2]
+    assert len(left.mask) == len(left.completion_ids) == len(record.completion_ids) - len(read_of_it)
+
+
+def test_blame_moves_with_the_steps_and_the_last_step_stays() -> None:
+    record = run(calls("x"), calls(1), calls(7), calls(1), STOP)
+    assert record.silent == (2,)
+    assert [record.without(place).silent for place in range(4)] == [(1,), (1,), (), (2,)]
+    for place in (-1, 4, 5):
+        with pytest.raises(ValueError, match="must stay"):
+            record.without(place)

@@ -11,9 +11,9 @@ from fissile.dialects import Dialect
 from fissile.engines.base import Sampling
 from fissile.engines.driver import roll_out
 from fissile.engines.scripted_policies import OraclePolicy
-from fissile.environments.base import Environment
+from fissile.environments.base import ErrorProtocol, ToolEnvironment
 from fissile.environments.bfcl.refusals import CUT, MAX_RESULT
-from fissile.rollouts import ErrorProtocol, Limits, OpenRollout, Rollout
+from fissile.rollouts import Limits, OpenRollout, Rollout
 from fissile.tasks import Task, World
 from fissile.tasks.bfcl_multi_turn import DOC_FILES, class_tools
 from security.hostile_cases import Case, Probe
@@ -89,7 +89,7 @@ class Played:
     """A finished rollout, its world, and the CPU time that it took, the reading of its responses included."""
 
     rollout: Rollout
-    world: Environment
+    world: ToolEnvironment
     seconds: float
 
 
@@ -107,7 +107,7 @@ class Arena:
     def __init__(
         self,
         task: Task,
-        make: Callable[[], Environment],
+        make: Callable[[], ToolEnvironment],
         dialect: Dialect,
         protocol: ErrorProtocol = ErrorProtocol.RECOVERY,
         longest: int = MAX_RESULT + len(CUT),
@@ -117,7 +117,7 @@ class Arena:
         self.last = self.begun()
         self.first_state = self.last.fingerprint()
 
-    def begun(self) -> Environment:
+    def begun(self) -> ToolEnvironment:
         """A world of its own, before the first turn."""
         world = self._make()
         world.reset(self.task)
@@ -126,9 +126,10 @@ class Arena:
     def play(self, case: Case) -> Played:
         """One rollout of the case."""
         self.last = self._make()
+        self.last.errors = self.protocol.policy
         policy = HostileFirst(self._dialect, text=case.write(self._dialect))
         began = time.thread_time()
-        rollout = OpenRollout(self.last, policy, self.protocol, LIMITS)
+        rollout = OpenRollout(self.last, policy, LIMITS)
         rollout.begin(self.task)
         finished: list[Rollout] = []
         roll_out(policy, [rollout], Sampling(), finished.append)

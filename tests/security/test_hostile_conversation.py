@@ -99,10 +99,11 @@ def test_every_response_is_answered_in_tokens(chats: dict[str, ChatFormat]) -> N
         script = {True: sampled, False: chat.completion_ids("Done.")}
         opening = chat.prompt_ids(LIVE.messages, LIVE.tools)
         engine = ScriptedEngine(lambda prompt, _, script=script, opening=opening: script[prompt == opening])
-        rollout = OpenRollout(Tally(), TokenPolicy(engine, chat))
+        policy = TokenPolicy(chat, engine)
+        rollout = OpenRollout(Tally(), policy)
         try:
             rollout.begin(LIVE)
-            roll_out(rollout.writer, [rollout], Sampling(max_new_tokens=10**6))
+            roll_out(policy, [rollout], Sampling(max_new_tokens=10**6))
         except Exception as error:  # a response must not end a run
             found[case.name] = f"raised {error!r:.200}"
             continue

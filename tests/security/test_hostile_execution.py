@@ -8,14 +8,16 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from fissile.evaluation.live import LiveEpisode
 
 from fissile.calls import JSON, ToolCall
 from fissile.dialects import get_dialect
+from fissile.environments.base import ErrorPolicy, ErrorProtocol
 from fissile.environments.bfcl import BFCLWorld
 from fissile.environments.python import CallLimits, PythonTools, PythonWorld
 from fissile.errors import ErrorKind
-from fissile.rollouts import End, ErrorProtocol
+from fissile.evaluation.episodes import EpisodeRecord
+from fissile.rollouts import End
+from fissile.serial import from_json, to_json
 from fissile.tasks import ExpectedCall, Task, Turn, World, load_bfcl_multi_turn
 from security.execution_canary import nothing_runs
 from security.hostile_cases import ECHO, FORMATS, Case, Probe, huge_cases, small_cases
@@ -77,7 +79,7 @@ def beyond_limits(played: Played, longest: int) -> list[str]:
     found += ["too many steps"] * (len(rollout.steps) > len(rollout.context.task.turns) * LIMITS.steps_per_turn)
     for step in rollout.steps:
         succeeded = [result for result in step.results if result.error is None]
-        found += ["too many calls"] * (len(succeeded) > LIMITS.calls_per_response)
+        found += ["too many calls"] * (len(succeeded) > ErrorPolicy().calls_per_response)
         found += ["a long result"] * any(len(result.content) > longest for result in step.results)
         found += [f"a message of {len(e.message)} characters" for e in step.attempt.errors if len(e.message) > 1000]
     return found
@@ -101,8 +103,8 @@ def untyped(played: Played, protocol: ErrorProtocol) -> list[str]:
 
 def unwritable(played: Played) -> list[str]:
     """Records and states that change when they are written as JSON and read again."""
-    record = LiveEpisode.of(played.rollout).to_dict()
-    again = LiveEpisode.from_dict(json.loads(json.dumps(record))).to_dict()
+    record = to_json(EpisodeRecord.of(played.rollout))
+    again = to_json(from_json(EpisodeRecord, json.loads(json.dumps(record))))
     found = ["the record changes when it is written"] * (json.dumps(again) != json.dumps(record))
     before = played.world.fingerprint()
     played.world.restore(json.loads(json.dumps(played.world.snapshot())))

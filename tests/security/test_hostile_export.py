@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fissile.evaluation.live import LiveEpisode
 
 from fissile.calls import ToolCall
+from fissile.environments.base import ErrorProtocol
 from fissile.environments.bfcl import BFCLWorld, function_names
 from fissile.evaluation.bfcl_layout import INVALID_CALL, call_text, write_official_results
+from fissile.evaluation.episodes import EpisodeRecord
 from fissile.reports import write_report
-from fissile.rollouts import ErrorProtocol
 from fissile.tasks import Task, load_bfcl_multi_turn
 from reports.synthetic_run import write_run
 from security.execution_canary import nothing_runs
@@ -41,7 +41,7 @@ def test_the_official_scorer_runs_nothing_and_agrees(task: Task, name: str, prot
     played = []
     for case in small_cases(ECHO):
         try:
-            played.append((case, LiveEpisode.of(arena.play(case).rollout)))
+            played.append((case, EpisodeRecord.of(arena.play(case).rollout)))
         except OverflowError:  # the parser's failure, which the tests of parsers show
             continue
     cases, episodes = zip(*played, strict=True)
@@ -105,7 +105,7 @@ HOSTILE_MODELS = [
 
 @pytest.mark.parametrize("model", HOSTILE_MODELS, ids=range(len(HOSTILE_MODELS)))
 def test_a_models_name_is_one_folder_and_one_python_name(task: Task, model: str, tmp_path: Path) -> None:
-    episode = LiveEpisode.of(Arena(task, BFCLWorld, FORMATS["hermes"]).play(small_cases()[0]).rollout)
+    episode = EpisodeRecord.of(Arena(task, BFCLWorld, FORMATS["hermes"]).play(small_cases()[0]).rollout)
     (file,) = write_official_results(tmp_path, model, [task], [episode], ErrorProtocol.RECOVERY)
     result, folder, *_ = file.relative_to(tmp_path).parts
     assert (result, len(file.relative_to(tmp_path).parts)) == ("result", 4)

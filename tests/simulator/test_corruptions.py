@@ -9,6 +9,8 @@ import pytest
 
 from fissile.calls import Attempt, ToolCall
 from fissile.config.simulator_recipe import DataConfig
+from fissile.contexts import Exchange
+from fissile.corrections import Correction
 from fissile.dialects import HermesDialect
 from fissile.errors import DataError, ErrorKind, InfrastructureError, ToolError
 from fissile.faults import Fault
@@ -228,10 +230,9 @@ def test_corrupted_keeps_sides_and_faults(live: list[Task]) -> None:
 def test_failures_of_an_earlier_run(tmp_path: Path) -> None:
     task = squares(4)[3]
     attempt = Attempt("no", (ToolCall("area", {"side": 9}, "no"),), failed("x").attempt.errors)
-    history = [{"attempt": to_json(attempt), "feedback": "the side is wrong"}]
-    record = {"event": "intercepted", "step": 4, "task_id": task.id, "prompt_ids": [1], "history": history}
-    fission = {"event": "fission", "step": 5}
-    lines = [json.dumps({**record, "source": "rules", "leaked": ""}), json.dumps(fission)]
+    said = Exchange(attempt, ("the side is wrong",))
+    record = {"event": "intercepted", **to_json(Correction("id", task.id, 4, "rules", (1,), (said,)))}
+    lines = [json.dumps(record), json.dumps({"event": "fission", "step": 5})]
     (tmp_path / "corrections.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (one,) = harvested([str(tmp_path)], {task.id: task}, {task.id: "train"})
     assert (one.origin, one.run, one.step, one.side) == (Origin.POLICY, tmp_path.name, 4, "train")

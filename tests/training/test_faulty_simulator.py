@@ -133,7 +133,7 @@ def test_with_a_healthy_server(tmp_path: Path) -> None:
     said = made.method.report()["feedback"]
     assert said == {"source": "endpoint", "diagnosed": said["diagnosed"], "leaks": {}, "fallbacks": {}}
     intercepted = [record for record in records if record["event"] == "intercepted"]
-    assert {record["history"][0]["feedback"] for record in intercepted} == {SAID}
+    assert {record["dialogue"][0]["results"][0] for record in intercepted} == {SAID}
     assert {record["source"] for record in intercepted} == {"endpoint"}
     assert len(server.bodies) <= len(intercepted) == said["diagnosed"] > 0
 

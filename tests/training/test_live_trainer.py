@@ -12,14 +12,16 @@ from peft import LoraConfig, get_peft_model
 from trl import GRPOConfig
 
 from fissile import FissionGRPOTrainer
+from fissile.corrections import Correction
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines import Sampling
 from fissile.engines.sampler import Sampler
 from fissile.environments.python import PythonTools, PythonWorld
-from fissile.errors import ConfigError, InfrastructureError
+from fissile.errors import ConfigError, ErrorKind, InfrastructureError
 from fissile.methods import FissionGRPO, Phase
 from fissile.rewards import RewardConfig
 from fissile.rollouts import Completion, End, Limits
+from fissile.serial import from_json
 from fissile.tasks import World, instances, load_jsonl
 from fissile.tasks.task import Task
 from idle_training import train_idly
@@ -171,13 +173,14 @@ def test_recoveries_restart_in_the_world_before_the_failed_call(tmp_path: Path, 
     assert dict(made.updates) == {"explore": 1, "fission": 1}
     (intercepted,) = (record for record in records if record["event"] == "intercepted")
     (fission,) = (record for record in records if record["event"] == "fission")
-    assert intercepted["turn"] == 1
+    correction = from_json(Correction, intercepted)
+    assert correction.context(task).turn == 1
     assert [recovery["attempt"].get("errors", []) for recovery in fission["recoveries"]] == [[]] * 4
     for scored in made._scored:
         assert scored.reward is not None
         assert scored.reward.corr == 2  # the cart holds tea and milk: the bread of the failed response is gone
     prompt = CHAT.tokenizer.decode(list(made._scored[0].rollout.context.prompt_ids))
-    said = intercepted["history"][-1]["feedback"]
+    said = correction.history[-1].feedback
     assert said in prompt
     assert ("only 2 of 'milk' are left" in said) == (feedback in ("environment", "rules"))
 
@@ -195,8 +198,9 @@ def test_a_silent_failure_is_fissioned(tmp_path: Path) -> None:
     )
     train_idly(made)
     (intercepted,) = (record for record in records if record["event"] == "intercepted")
-    assert [error["kind"] for error in intercepted["history"][-1]["attempt"]["errors"]] == ["wrong_state"]
-    assert "quantity" in intercepted["history"][-1]["feedback"]  # rules compare with the truth of the turn
+    failed = from_json(Correction, intercepted).history[-1]
+    assert failed.attempt.error_kinds == (ErrorKind.WRONG_STATE,)
+    assert "quantity" in failed.feedback  # rules compare with the truth of the turn
     assert made._scored[0].rollout.correct
     assert made.state.log_history[0]["explore/silent_failures"] == 4
 
