@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.arms import Channel, Reply
@@ -79,11 +80,11 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     from fissile.engines.attempts import Attempter
     from fissile.feedback import get_source
     from fissile.feedback.base import Failure
-    from fissile.methods import FissionGRPO, FissionSettings
+    from fissile.methods import FissionGRPO
     from fissile.rollouts import Completion, Step
+    from fissile.training import step_sampler
 
-    settings = FissionSettings()
-    source = get_source(settings.feedback)
+    source = get_source("rules")
 
     class TimedSource:
         name = source.name
@@ -92,7 +93,8 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
             with watch.part("feedback"):
                 return source.diagnose(failures)
 
-    method = FissionGRPO(settings, TimedSource(), trainer.sampler.extend, trainer.tasks)
+    method = FissionGRPO()
+    method.attach(replace(trainer.method.host, source=TimedSource()))
     method.diagnoser.diagnose = watch.timed("diagnosis", method.diagnoser.diagnose)  # type: ignore[method-assign]
     method.plan = watch.timed("plan", method.plan)  # type: ignore[method-assign]
     method.observe = watch.timed("observe, buffer", method.observe)  # type: ignore[method-assign]
@@ -104,8 +106,8 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
                 return super().judge(context, completion)
 
     assert isinstance(trainer.sampler, Attempter)
-    trainer.sampler = TimedAttempter(trainer.sampler.chat, trainer.sampler.environment)
-    trainer._score = watch.timed("reward", trainer._score)  # type: ignore[method-assign]
+    trainer.groups.sampler = TimedAttempter(trainer.sampler.chat, trainer.sampler.environment)
+    step_sampler.rollout_reward = watch.timed("reward", step_sampler.rollout_reward)
 
 
 def shares(case: Case, replies: Sequence[Reply]) -> Mapping[str, Any]:
