@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.arms import Channel, Reply
@@ -78,13 +79,12 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
     from fissile.engines.token_policy import TokenPolicy
     from fissile.feedback import get_source
     from fissile.feedback.base import Failure, NoDiagnosis
-    from fissile.methods import FissionGRPO, FissionSettings
+    from fissile.methods import FissionGRPO
     from fissile.rewards import rollout_reward
     from fissile.rollouts import OpenRollout
     from fissile.training import step_sampler
 
-    settings = FissionSettings()
-    source = get_source(settings.feedback)
+    source = get_source("rules")
 
     class TimedSource:
         name = source.name
@@ -93,7 +93,8 @@ def _time_the_rest(trainer: FissionGRPOTrainer, watch: Stopwatch) -> None:
             with watch.part("feedback"):
                 return source.diagnose(failures)
 
-    method = FissionGRPO(settings, TimedSource(), trainer.sampler.writer, trainer.tasks)
+    method = FissionGRPO()
+    method.attach(replace(trainer.method.host, source=TimedSource()))
     method.diagnoser.diagnose = watch.timed("diagnosis", method.diagnoser.diagnose)  # type: ignore[method-assign]
     method.plan = watch.timed("plan", method.plan)  # type: ignore[method-assign]
     method.observe = watch.timed("observe, buffer", method.observe)  # type: ignore[method-assign]

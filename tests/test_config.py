@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +10,7 @@ from fissile.config.loading import _apply
 from fissile.config.simulator_recipe import load_simulator_recipe
 from fissile.errors import ConfigError
 from fissile.lab import LabSpec, load_spec
+from fissile.methods import FissionSettings
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -41,6 +43,59 @@ def test_every_problem_is_told_at_once() -> None:
 def test_recovery_groups_must_fill_a_step() -> None:
     with pytest.raises(ConfigError, match=r"method.samples = 5 does not divide the 32 rollouts"):
         parse_config({"method": {"samples": 5}})
+
+
+def told(fields: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as error:
+        parse_config(fields)
+    return str(error.value)
+
+
+def test_the_methods_table_is_validated_with_its_own_settings() -> None:
+    assert parse_config({"method": {"interval": 2}}).method == FissionSettings(name="fission_grpo", interval=2)
+    assert parse_config({"method": {"name": "grpo"}}).method.model_dump() == {"name": "grpo"}
+    assert RunConfig(method=FissionSettings(interval=2)).method.name == "fission_grpo"
+    wrong = told({"method": {"interval": 0, "order": "newest"}, "training": {"group_size": 1}})
+    assert "method.interval: Input should be greater than or equal to 1 (got 0)" in wrong
+    assert "method.order: Input should be 'lifo', 'fifo' or 'random' (got 'newest')" in wrong
+    assert "training.group_size" in wrong
+    others = told({"method": {"name": "grpo", "capacity": 3, "per_group": 2}})
+    assert "method.capacity is a setting of fission_grpo, not of grpo" in others
+    assert "method.per_group is a setting of fission_grpo and offline_grpo, not of grpo" in others
+    assert "method.intervall: unknown key; fission_grpo knows" in (typo := told({"method": {"intervall": 2}}))
+    assert "did you mean 'interval'" in typo
+    assert "no method 'gpro' (did you mean 'grpo'?). Choose one of grpo, dapo," in told({"method": {"name": "gpro"}})
+    assert "method.name = 3 is no text" in told({"method": {"name": 3}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"method": "grpo"}, '[method]\nname = "grpo"\n'),
+        ({"method": "grpo", "fission": {"per_group": 2}}, '[method]\nname = "grpo"\n'),
+        ({"method": "grpo", "training": {"refills": 2}}, '[method]\nname = "dapo"\nrefills = 2\n'),
+        ({"fission": {"per_group": 2, "max_staleness": "none"}}, '[method]\nper_group = 2\nmax_staleness = "none"\n'),
+        (
+            {"method": "offline_grpo", "fission": {"feedback": "fixed"}, "offline": {"tasks": 9, "samples": 2}},
+            '[method]\nname = "offline_grpo"\nfeedback = "fixed"\ncollect_tasks = 9\ncollect_samples = 2\n',
+        ),
+    ],
+)
+def test_the_old_spelling_is_answered_with_the_new_one(old: dict[str, Any], new: str) -> None:
+    said = told({**old, "model": {"dtype": "int3"}})
+    assert new in said
+    assert "dtype" not in said, "one message"
+    parse_config(tomllib.loads(said[said.index("[method]") :]))
+
+
+def test_another_method_on_the_command_line_keeps_what_it_has_too(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[method]\nper_group = 2\nmax_depth = 2\n", encoding="utf-8")
+    offline = load_config(recipe, ["method.name=offline_grpo"]).method
+    assert offline.model_dump(exclude_defaults=True) == {"name": "offline_grpo", "per_group": 2}
+    assert load_config(recipe, ["method.name=grpo"]).method.model_dump() == {"name": "grpo"}
+    with pytest.raises(ConfigError, match=r"method\.order is a setting of fission_grpo, not of grpo"):
+        load_config(recipe, ["method.name=grpo", "method.order=fifo"])
 
 
 def test_checkpoints_must_not_split_the_updates_on_one_batch() -> None:

@@ -23,11 +23,18 @@ from transformers import TrainerCallback
 from fissile.cli import app
 from fissile.config import load_config, load_simulator_recipe, parse_config
 from fissile.lab.spec import load_spec
+from offered import offer_examples
 from tiny import squares, tiny_tokenizer
 from tiny_models import tiny_qwen3
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(autouse=True)
+def _offered(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages name what the packages of examples/ offer."""
+    offer_examples(tmp_path_factory.mktemp("installed"), monkeypatch)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fissile.functions import DomainError
-    from fissile.methods import FissionSettings
+    from fissile.methods import FissionGRPO, FissionSettings
     from fissile.rewards import RewardConfig
     from fissile.tasks import Task, load_tasks
     from fissile.training.grpo_config import FissionGRPOConfig
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DomainError",
+    "FissionGRPO",
     "FissionGRPOConfig",
     "FissionGRPOTrainer",
     "FissionSettings",
@@ -28,6 +29,7 @@ __all__ = [
 
 _HOMES = {
     "DomainError": "fissile.functions",
+    "FissionGRPO": "fissile.methods",
     "FissionGRPOConfig": "fissile.training.grpo_config",
     "FissionGRPOTrainer": "fissile.training.trainer",
     "FissionSettings": "fissile.methods",

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from benchmarks.official_checker import checker
-from fissile.environments.bfcl_official import checker
 from hypothesis import given
 from hypothesis import strategies as st
 

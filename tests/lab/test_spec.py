@@ -52,6 +52,32 @@ def test_an_arm_is_laid_over_what_all_runs_share(tmp_path: Path) -> None:
     assert [spec.label_of(arm) for arm in spec.arms] == ["GRPO", "fission"]
 
 
+def test_an_arm_with_another_method_keeps_the_settings_that_this_has_too(tmp_path: Path) -> None:
+    arms = '[arms.offline]\nset = { method = { name = "offline_grpo" } }\n'
+    spec = load_spec(write(tmp_path, TWO_ARMS + arms), ["run.method.per_group=2", "run.method.max_depth=3"])
+    of = {arm: spec.run_config(arm, 0, Path("x")).method.model_dump(exclude_defaults=True) for arm in spec.arms}
+    assert of == {
+        "grpo": {"name": "grpo"},
+        "fission": {"name": "fission_grpo", "feedback": "fixed", "per_group": 2, "max_depth": 3},
+        "offline": {"name": "offline_grpo", "per_group": 2},
+    }
+    assert "method.per_grop: unknown key" in refused(tmp_path, TWO_ARMS, "run.method.per_grop=2")
+
+
+def test_the_old_spelling_of_a_laboratory_is_answered_with_the_new_one_of_all_arms(tmp_path: Path) -> None:
+    text = """[run.fission]
+per_group = 2
+[arms.grpo]
+set = { method = "grpo", training = { refills = 2, steps = 3 } }
+[arms.fission]
+set = { fission = { feedback = "fixed" } }
+"""
+    told = refused(tmp_path, text)
+    assert "[run.method]\nper_group = 2" in told
+    assert '[arms.grpo]\nset = { method = { name = "dapo", refills = 2 }, training = { steps = 3 } }' in told
+    load_spec(write(tmp_path, told[told.index("[run.method]") :]))
+
+
 def test_the_seed_draws_another_world_and_the_start_is_shared(tmp_path: Path) -> None:
     text = TWO_ARMS.replace("[run.training]", '[start]\nlayers = 2\n[run.tasks]\nsource = "procedural"\n[run.training]')
     spec = load_spec(write(tmp_path, text))

@@ -12,7 +12,7 @@ from fissile.contexts import Context
 from fissile.dialects import ChatFormat, HermesDialect
 from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
-from fissile.environments.base import Environment, ErrorPolicy, ErrorProtocol, Verdict
+from fissile.environments.base import Answer, Environment, ErrorPolicy, ErrorProtocol, Verdict
 from fissile.errors import ErrorKind, InfrastructureError
 from fissile.rollouts import Completion, End, Limits, OpenRollout, Response, Rollout, StopReason
 from fissile.tasks import Task

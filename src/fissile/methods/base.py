@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ from fissile.feedback import FeedbackSource
 from fissile.rewards import Reward
 from fissile.rollouts import Rollout, Writer
 from fissile.tasks import Task
+
+T = TypeVar("T")
 
 Report = dict[str, float | Mapping[str, JSON]]
 """Log key to a number, which is logged with the step; name to a table, which `training.json` keeps at the end."""
@@ -86,8 +88,12 @@ class Batch:
     @property
     def groups(self) -> list[Sequence[Scored]]:
         """The rollouts of each context."""
+        return self.grouped(self.scored)
+
+    def grouped(self, values: Sequence[T]) -> list[Sequence[T]]:
+        """Values, one a rollout, cut into those of each context."""
         size = self.plan.samples
-        return [self.scored[start : start + size] for start in range(0, len(self.scored), size)]
+        return [values[start : start + size] for start in range(0, len(values), size)]
 
     @property
     def sampled(self) -> list[Sequence[Scored]]:
