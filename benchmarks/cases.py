@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from fissile.dialects import ChatFormat
 from fissile.tasks import Task
@@ -45,10 +44,6 @@ class Case:
     def new_tokens(self) -> int:
         """Tokens of all completions."""
         return self.rows * self.completion
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `Case(**case.to_dict())` is the case."""
-        return asdict(self)
 
     def __str__(self) -> str:
         return f"prompt {self.prompt_tokens}, {self.groups} groups of {self.group_size}, completion {self.completion}"

@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def record(
         ours, peer = (measured.peaks[arm] for arm in memory_ratio)
         compared[f"peak memory, {memory_ratio[0]} / {memory_ratio[1]}"] = spread([ours / peer])
     return {
-        "case": case.to_dict(),
+        "case": asdict(case),
         "rows": {
             label: {
                 "seconds": spread(values),
@@ -123,7 +123,7 @@ class Results:
 
     def holds(self, case: Case) -> bool:
         """Whether the case was measured before."""
-        return any(held["case"] == case.to_dict() for held in self.records())
+        return any(held["case"] == asdict(case) for held in self.records())
 
     def add(self, new: Record) -> None:
         """Write a case, in place of an older measurement of it."""

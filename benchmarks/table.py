@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Table:
         return f"benchmarks.{self.name}"
 
     def _arm(self, name: str, case: Case) -> Arm:
-        order = ("--serve", name, "--case", json.dumps(case.to_dict()))
+        order = ("--serve", name, "--case", json.dumps(asdict(case)))
         return Arm(name, (sys.executable, "-m", self.module, *order), self.kinds.get(name, ("",)))
 
     def _parser(self) -> argparse.ArgumentParser:

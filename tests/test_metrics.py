@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fissile.calls import Attempt, ToolCall
 from fissile.errors import DataError, ErrorKind, ToolError
 from fissile.metrics import Episode, evaluate_episodes
+from fissile.serial import from_json, to_json
 from fissile.statistics import Ratio, mean, proportion
 
 
@@ -68,7 +69,7 @@ def test_several_episodes_of_a_task_are_one_task():
 
 
 def test_the_report_is_json_with_exactly_these_keys():
-    report = json.loads(json.dumps(evaluate_episodes(EPISODES).to_dict()))
+    report = json.loads(json.dumps(to_json(evaluate_episodes(EPISODES))))
     ratios = {
         "first_attempt_accuracy",
         "final_accuracy",
@@ -96,7 +97,7 @@ def test_an_episode_without_attempts_is_refused():
 
 
 def test_episodes_round_trip_through_json():
-    assert tuple(Episode.from_dict(json.loads(json.dumps(one.to_dict()))) for one in EPISODES) == EPISODES
+    assert tuple(from_json(Episode, json.loads(json.dumps(to_json(one)))) for one in EPISODES) == EPISODES
 
 
 def textbook_wilson(num: int, den: int) -> tuple[float, float]:
@@ -213,7 +214,7 @@ def test_silent_failures_are_counted_among_the_attempts_without_an_error():
     assert report.silent_failure_rate is not None
     assert counts(report.silent_failure_rate) == (2, 3)
     assert counts(report.first_attempt_accuracy) == (1, 2)  # a blamed attempt is not right
-    assert "silent_failure_rate" in report.to_dict()
+    assert "silent_failure_rate" in to_json(report)
     assert evaluate_episodes(EPISODES).silent_failure_rate is None
 
 
@@ -275,9 +276,9 @@ def test_episodes_may_share_a_cluster():
 
 def test_a_live_episode_survives_json():
     episode = live(VALUE, RIGHT, turns=(0, 2), correct=False, silent=(1,), cluster="17")
-    assert Episode.from_dict(json.loads(json.dumps(episode.to_dict()))) == episode
-    assert "correct" not in EPISODES[0].to_dict()
-    assert Episode.from_dict(EPISODES[0].to_dict()) == EPISODES[0]
+    assert from_json(Episode, json.loads(json.dumps(to_json(episode)))) == episode
+    assert "correct" not in to_json(EPISODES[0])
+    assert from_json(Episode, to_json(EPISODES[0])) == EPISODES[0]
 
 
 # --- injected failures -------------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ def test_injected_failures_are_recovered_from_but_are_not_the_policy_s():
     rows = {kind: (row.first_attempts, row.attempts, row.injected) for kind, row in report.error_kinds.items()}
     assert rows == {ErrorKind.WRONG_VALUE: (0, 1, 3), ErrorKind.WRONG_TYPE: (0, 0, 1)}
     assert counts(report.error_kinds[ErrorKind.WRONG_VALUE].next_attempt_recovery_rate) == (1, 2)
-    assert report.to_dict()["injected"]["failures"] == 3
+    assert to_json(report)["injected"]["failures"] == 3
 
 
 def test_of_a_succession_only_the_last_forced_failure_is_the_policy_s_to_answer():
@@ -325,6 +326,6 @@ def test_a_forced_failure_does_not_answer_one_of_another_turn():
 
 def test_an_injected_episode_survives_json_and_others_do_not_mention_it():
     for episode in (Episode("t", (VALUE, RIGHT), injected=(0,)), live(VALUE, turns=(0,), correct=False, injected=(0,))):
-        assert Episode.from_dict(json.loads(json.dumps(episode.to_dict()))) == episode
-    assert "injected" not in EPISODES[0].to_dict()
+        assert from_json(Episode, json.loads(json.dumps(to_json(episode)))) == episode
+    assert "injected" not in to_json(EPISODES[0])
     assert evaluate_episodes(EPISODES).injected is None

@@ -44,6 +44,14 @@ def test_numbers_that_json_does_not_know_stay_what_they_are():
     assert math.isnan(to_json(Leaf(Colour.RED, {"x": math.nan}))["value"]["x"])
 
 
+def test_what_a_model_wrote_survives_whatever_it_is():
+    deep: Any = "\ud800"
+    for _ in range(64):
+        deep = [{"\ud83d": deep}]
+    leaf = Leaf(Colour.RED, {"deep": deep, "long": 10**400})
+    assert from_json(Leaf, json.loads(json.dumps(to_json(leaf)))) == leaf
+
+
 def test_wrong_fields_are_refused():
     with pytest.raises(ValueError, match="colour"):
         from_json(Tree, {"name": "t", "leaves": [{"colour": "blue"}]})

@@ -51,28 +51,10 @@ class ToolCall:
             return " ".join(self.text.split())
         return f"{self.name}({canonical_json(self.arguments)})"
 
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        fields: dict[str, JSON] = {
-            "name": self.name,
-            "arguments": self.arguments,
-            "text": self.text,
-            "position": self.position,
-        }
-        if self.parse_error is not None:
-            fields["parse_error"] = {"reason": self.parse_error.reason, "position": self.parse_error.position}
-        return fields
-
     @classmethod
     def of(cls, name: str, arguments: dict[str, JSON]) -> ToolCall:
         """A well-formed call, in canonical JSON."""
         return cls(name, arguments, canonical_json({"name": name, "arguments": arguments}))
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, JSON]) -> ToolCall:
-        """The inverse of `to_dict`."""
-        error = fields.get("parse_error")
-        return cls(**{**fields, "parse_error": ParseError(**error) if error else None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +122,6 @@ class Attempt:
         """The distinct kinds, in the order in which they were found."""
         return tuple(dict.fromkeys(error.kind for error in self.errors))
 
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        return {
-            "text": self.text,
-            "calls": [call.to_dict() for call in self.calls],
-            "errors": [error.to_dict() for error in self.errors],
-            "truncated": self.truncated,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, JSON]) -> Attempt:
-        """The inverse of `to_dict`."""
-        return cls(
-            text=fields["text"],
-            calls=tuple(ToolCall.from_dict(call) for call in fields["calls"]),
-            errors=tuple(ToolError.from_dict(error) for error in fields["errors"]),
-            truncated=fields["truncated"],
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class FailedTurn:
@@ -166,15 +129,6 @@ class FailedTurn:
 
     attempt: Attempt
     feedback: str
-
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        return {"attempt": self.attempt.to_dict(), "feedback": self.feedback}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, JSON]) -> FailedTurn:
-        """The inverse of `to_dict`."""
-        return cls(Attempt.from_dict(fields["attempt"]), fields["feedback"])
 
 
 def unreadable(call: ToolCall, index: int, cut_off: bool = False) -> ToolError:

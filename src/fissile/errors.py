@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class ErrorKind(StrEnum):
@@ -84,23 +83,6 @@ class ToolError:
     tool: str | None = None
     argument: str | None = None
     position: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict without the empty fields."""
-        fields = {
-            "kind": self.kind.value,
-            "message": self.message,
-            "call_index": self.call_index,
-            "tool": self.tool,
-            "argument": self.argument,
-            "position": self.position,
-        }
-        return {key: value for key, value in fields.items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> ToolError:
-        """The inverse of `to_dict`."""
-        return cls(**{**fields, "kind": ErrorKind(fields["kind"])})
 
 
 class InfrastructureError(Exception):

@@ -37,9 +37,8 @@ attempts of one task are not independent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fissile.calls import Attempt
 from fissile.errors import DataError, ErrorKind
@@ -163,38 +162,6 @@ class Episode:
         turns = self.turns or (0,) * len(self.attempts)
         return index + 1 < len(turns) and turns[index] == turns[index + 1]
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        fields: dict[str, Any] = {
-            "task_id": self.task_id,
-            "attempts": [attempt.to_dict() for attempt in self.attempts],
-            "feedback": self.feedback,
-        }
-        if self.correct is not None:
-            fields |= {"correct": self.correct, "turns": list(self.turns), "silent": list(self.silent)}
-            fields |= {"cluster": self.cluster}
-        if self.injected:
-            fields["injected"] = list(self.injected)
-        if self.lost:
-            fields["lost"] = True
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Episode:
-        """The inverse of `to_dict`."""
-        attempts = tuple(Attempt.from_dict(attempt) for attempt in fields["attempts"])
-        return cls(
-            fields["task_id"],
-            attempts,
-            fields["feedback"],
-            fields.get("correct"),
-            tuple(fields.get("turns", ())),
-            tuple(fields.get("silent", ())),
-            fields.get("cluster", ""),
-            tuple(fields.get("injected", ())),
-            fields.get("lost", False),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class KindReport:
@@ -214,16 +181,6 @@ class KindReport:
     repeat_rate: Ratio
     injected: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {
-            "first_attempts": self.first_attempts,
-            "attempts": self.attempts,
-            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
-            "repeat_rate": self.repeat_rate.to_dict(),
-            **({"injected": self.injected} if self.injected else {}),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class InjectedReport:
@@ -242,16 +199,6 @@ class InjectedReport:
     answered_rate: Ratio
     next_attempt_recovery_rate: Ratio
     repeat_rate: Ratio
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {
-            "failures": self.failures,
-            "recovery_rate": self.recovery_rate.to_dict(),
-            "answered_rate": self.answered_rate.to_dict(),
-            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
-            "repeat_rate": self.repeat_rate.to_dict(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,22 +224,6 @@ class RecoveryReport:
     silent_failure_rate: Ratio | None = None
     give_up_rate: Ratio | None = None
     injected: InjectedReport | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        return {
-            "n_tasks": self.n_tasks,
-            "first_attempt_accuracy": self.first_attempt_accuracy.to_dict(),
-            "final_accuracy": self.final_accuracy.to_dict(),
-            "recovery_rate": self.recovery_rate.to_dict(),
-            "next_attempt_recovery_rate": self.next_attempt_recovery_rate.to_dict(),
-            "repeat_rate": self.repeat_rate.to_dict(),
-            "calls_per_task": self.calls_per_task.to_dict(),
-            **({"silent_failure_rate": self.silent_failure_rate.to_dict()} if self.silent_failure_rate else {}),
-            **({"give_up_rate": self.give_up_rate.to_dict()} if self.give_up_rate else {}),
-            **({"injected": self.injected.to_dict()} if self.injected else {}),
-            "error_kinds": {kind.value: report.to_dict() for kind, report in self.error_kinds.items()},
-        }
 
 
 def evaluate_episodes(episodes: Sequence[Episode]) -> RecoveryReport:

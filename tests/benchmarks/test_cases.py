@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from functools import cache
 
 from benchmarks.cases import Case, prompt_tasks, sweep
@@ -38,7 +39,7 @@ def test_with_the_same_rows_larger_groups_are_fewer() -> None:
 
 def test_a_case_survives_its_json() -> None:
     case = Case(300, 8, 64, 4, "an/adapter")
-    assert Case(**case.to_dict()) == case
+    assert Case(**asdict(case)) == case
 
 
 def test_the_nearest_prompts_are_taken_as_they_are() -> None:

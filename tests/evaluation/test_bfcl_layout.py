@@ -30,6 +30,7 @@ from fissile.environments.worlds import make_environment
 from fissile.evaluation import LiveEpisode, evaluate_live
 from fissile.evaluation.bfcl_layout import INVALID_CALL, call_text, official_turns, value_text, write_official_results
 from fissile.rollouts import End, ErrorProtocol, Limits
+from fissile.serial import to_json
 from fissile.tasks import Task, load_bfcl_multi_turn
 
 Decode = Callable[[str], list[str]]
@@ -220,7 +221,7 @@ def test_no_name_of_the_model_is_written(tasks: list[Task], call: ToolCall) -> N
 
 
 def step(turn: int, *calls: ToolCall, errors: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
-    attempt = {"text": "", "calls": [call.to_dict() for call in calls], "errors": list(errors), "truncated": False}
+    attempt = {"text": "", "calls": [to_json(call) for call in calls], "errors": list(errors), "truncated": False}
     return {"turn": turn, "attempt": attempt, "results": ["x"] * len(calls), "silent": False}
 
 

@@ -12,6 +12,7 @@ from fissile.evaluation import evaluate_recovery
 from fissile.feedback import Diagnoser, Failure, NoDiagnosis, get_source
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
 from fissile.rollouts import Completion
+from fissile.serial import from_json, to_json
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 from tiny import tiny_tokenizer
@@ -110,7 +111,7 @@ def test_an_episode_whose_retry_is_lost_counts_in_no_rate_of_how_episodes_end() 
             return [Completion.of_failure("timeout", "gone"), *done[1:]] if self.calls == 2 else done
 
     episodes = evaluate_recovery(LosesOne(), made, TASKS, get_source("service"), Sampling(), 2, lost=lost)
-    report = evaluate_episodes([Episode.from_dict(episode.to_dict()) for episode in episodes])
+    report = evaluate_episodes([from_json(Episode, to_json(episode)) for episode in episodes])
     assert lost == ["timeout: gone"]
     assert report.first_attempt_accuracy.den == 6
     assert (report.recovery_rate.num, report.recovery_rate.den, report.final_accuracy.den) == (5, 5, 5)

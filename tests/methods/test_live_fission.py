@@ -131,7 +131,7 @@ def test_what_became_of_a_correction_is_journaled() -> None:
     assert [len(record["recoveries"]) for record in records] == [2, 2]
     assert [recovery["repeat"] for recovery in records[1]["recoveries"]] == [True, True]
     assert records[0]["request"] == "Add 1, 2 and 1."
-    outcomes = [[bool(recovery["attempt"]["errors"]) for recovery in record["recoveries"]] for record in records]
+    outcomes = [[bool(recovery["attempt"].get("errors")) for recovery in record["recoveries"]] for record in records]
     assert outcomes == [[recovery.outcome.failed for recovery in recoveries], [True, True]]
     steps = records[0]["recoveries"][1]["steps"]
     assert [step["attempt"]["text"] for step in steps] == [step.attempt.text for step in recoveries[1].steps]

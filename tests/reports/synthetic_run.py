@@ -11,6 +11,7 @@ from fissile.calls import Attempt, FailedTurn, ToolCall, canonical_json
 from fissile.config import RunConfig
 from fissile.errors import ErrorKind, ToolError
 from fissile.metrics import Episode, evaluate_episodes
+from fissile.serial import to_json
 from fissile.training.folder import RunFolder
 
 REQUESTS = (
@@ -55,7 +56,7 @@ def write_run(path: Path, method: str = "fission_grpo", steps: int = 48, finishe
     for stage, rates in list(stages.items())[: None if finished else 2]:
         episodes = [episode(rng, index, *rates) for index in range(282)]
         reports[stage] = {
-            **evaluate_episodes(episodes).to_dict(),
+            **to_json(evaluate_episodes(episodes)),
             "feedback": "service",
             "settings": config.evaluation.model_dump(mode="json"),
         }
@@ -63,7 +64,7 @@ def write_run(path: Path, method: str = "fission_grpo", steps: int = 48, finishe
         write_lines(
             folder.episodes(stage),
             [
-                {"task_id": e.task_id, "attempts": [a.to_dict() for a in e.attempts], "feedback": e.feedback}
+                {"task_id": e.task_id, "attempts": [to_json(a) for a in e.attempts], "feedback": e.feedback}
                 for e in episodes
             ],
         )
@@ -168,7 +169,7 @@ def correction_records(rng: random.Random, is_fission: list[bool]) -> Any:
             failed = attempt(kind, TOOLS[kind][3], (ErrorKind.WRONG_VALUE,))
             turn = FailedTurn(failed, f"TypeError: '{TOOLS[kind][2]}' got an unsupported value. See the schema.")
             shared = {"step": step, "id": f"{step:015x}{slot}", "task_id": f"live_simple_{5 * step + slot}-{slot}-0"}
-            history = [turn.to_dict()]
+            history = [to_json(turn)]
             if not fission:
                 intercepted = {"prompt_ids": [1, 2, 3], "history": history, "source": "rules", "leaked": ""}
                 yield {"event": "intercepted", **shared, **intercepted}
@@ -199,7 +200,7 @@ def recovery(rng: random.Random, kind: int, failed: Attempt, done: float) -> dic
                 (attempt(kind, text="The value is not supported. Which one would you like instead?"), 0.12),
             )
         )
-    fields = {"attempt": made.to_dict(), "reward": reward, "repeat": made.signature == failed.signature}
+    fields = {"attempt": to_json(made), "reward": reward, "repeat": made.signature == failed.signature}
     return {**fields, "steps": steps_of(kind, made)} if kind else fields
 
 
@@ -207,8 +208,8 @@ def steps_of(kind: int, last: Attempt) -> list[dict[str, Any]]:
     """Two responses in a live world, each with its answer."""
     first = attempt(kind, "all")
     return [
-        {"attempt": first.to_dict(), "results": ["No table is free at that time."]},
-        {"attempt": last.to_dict(), "results": ["Reserved."]},
+        {"attempt": to_json(first), "results": ["No table is free at that time."]},
+        {"attempt": to_json(last), "results": ["Reserved."]},
     ]
 
 

@@ -10,6 +10,7 @@ from fissile.dialects.hermes import HermesDialect
 from fissile.environments import SingleStep
 from fissile.errors import ErrorKind, ToolError
 from fissile.feedback import FIXED_MESSAGE, Failure
+from fissile.serial import from_json
 from fissile.simulator.judging.claims import read_claims
 from fissile.simulator.judging.passages import clauses
 from fissile.simulator.judging.quality import assess
@@ -61,7 +62,7 @@ def diagnosed(bfcl):
 def real_failure(row, tasks, live) -> Failure:
     calls = tuple(ToolCall(call["name"], call["arguments"], json.dumps(call)) for call in row.get("calls", ()))
     if "errors" in row:
-        errors = tuple(ToolError.from_dict(error) for error in row["errors"])
+        errors = tuple(from_json(ToolError, error) for error in row["errors"])
         attempt = Attempt("", calls, errors)
         return Failure(live[row["task"]].at_turn(0), attempt, (), tuple(row["answers"]), (), row.get("silent", False))
     text = row["text"] if "text" in row else HermesDialect().render_calls(calls)

@@ -13,6 +13,7 @@ from fissile.dialects import HermesDialect
 from fissile.errors import DataError, ErrorKind, InfrastructureError, ToolError
 from fissile.faults import Fault
 from fissile.feedback import Failure, LeakGuard, get_source
+from fissile.serial import to_json
 from fissile.simulator import corruptions
 from fissile.simulator.corruptions import Corruptor, FaultyAttempt
 from fissile.simulator.dataset import (
@@ -225,7 +226,7 @@ def test_corrupted_keeps_sides_and_faults(live: list[Task]) -> None:
 def test_failures_of_an_earlier_run(tmp_path: Path) -> None:
     task = squares(4)[3]
     attempt = Attempt("no", (ToolCall("area", {"side": 9}, "no"),), failed("x").attempt.errors)
-    history = [{"attempt": attempt.to_dict(), "feedback": "the side is wrong"}]
+    history = [{"attempt": to_json(attempt), "feedback": "the side is wrong"}]
     record = {"event": "intercepted", "step": 4, "task_id": task.id, "prompt_ids": [1], "history": history}
     fission = {"event": "fission", "step": 5}
     lines = [json.dumps({**record, "source": "rules", "leaked": ""}), json.dumps(fission)]

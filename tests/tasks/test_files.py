@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fissile.errors import DataError
+from fissile.serial import to_json
 from fissile.tasks import World, load_dataset, load_jsonl, load_tasks, read_jsonl, tasks_from_rows
 from fissile.tools import Tool
 
@@ -50,7 +51,7 @@ def test_a_record_becomes_a_task(tmp_path: Path) -> None:
     assert task.id == "7"
     assert task.messages == ({"role": "user", "content": "How warm is it in Oslo?"},)
     assert [tool.to_schema()["function"] for tool in task.tools] == [TOOL]
-    assert [call.to_dict() for call in task.ground_truth] == [
+    assert [to_json(call) for call in task.ground_truth] == [
         {"name": "weather", "arguments": {"city": ["Oslo"]}, "optional": []}
     ]
     assert task.matching == "exact"

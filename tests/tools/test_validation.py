@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fissile.serial import to_json
 from fissile.tools import Tool
 
 SHAPE = {
@@ -255,4 +256,4 @@ def test_validation_never_raises_and_names_what_it_blames(schema, value):
     for error in tool.validate({"x": value}):
         assert "''" not in error.message or error.argument in (None, "") or value != ""
         assert error.message.endswith(".")
-        json.dumps(error.to_dict())
+        json.dumps(to_json(error))

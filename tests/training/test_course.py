@@ -15,6 +15,7 @@ from fissile.errors import ConfigError, DataError, InfrastructureError, RunError
 from fissile.evaluation import LiveEpisode
 from fissile.evaluation.bfcl import cluster
 from fissile.rollouts import Completion, StopReason
+from fissile.serial import to_json
 from fissile.tasks.scenarios import DOMAINS, scenario_index
 from fissile.training.cold_start import Shown
 from fissile.training.course import Course, LiveCourse, make_course
@@ -54,7 +55,7 @@ def test_bfcl_is_split_by_domain_and_trained_turn_by_turn(bfcl: Path) -> None:
     assert {scenario_index(task) for task in made.evaluated} == set(DOMAINS["vehicle"])
     assert all(scenario_index(task) not in DOMAINS["vehicle"] for task in made.train)
     assert all(task.start == len(task.turns) - 1 for task in made.train)
-    truths = json.dumps([call.to_dict() for task in made.train for call in task.turns[-1].ground_truth])
+    truths = json.dumps([to_json(call) for task in made.train for call in task.turns[-1].ground_truth])
     assert "3426812" not in truths  # the booking number of the benchmark
 
 

@@ -1,5 +1,6 @@
 """A run that can make no update is refused before it starts, and one that made none is no success, by command too."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_the_stop_of_a_run_tells_what_was_lost_from_what_was_silent() -> None:
     assert "4 of the 8 rollouts were lost to the engine or the world: out_of_memory: No memory for 64 rows. Me" in told
     learning.count({**batch, "advantages": torch.ones(4)}, [""] * 4)
     assert learning.quiet_losses == ""
-    assert Learning(**learning.to_dict()) == learning
+    assert Learning(**asdict(learning)) == learning
 
 
 def stopped(watch: LearningWatch) -> str:

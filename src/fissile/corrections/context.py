@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fissile.calls import JSON, FailedTurn, ToolCall
+from fissile.serial import from_json, to_json
 from fissile.tasks import Message, Task
 
 
@@ -54,7 +55,7 @@ class Exchange:
         """A JSON-ready dict."""
         return {
             "text": self.text,
-            "calls": [call.to_dict() for call in self.calls],
+            "calls": [to_json(call) for call in self.calls],
             "results": list(self.results),
             "messages": list(self.messages),
             "failed": self.failed,
@@ -64,7 +65,7 @@ class Exchange:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Exchange:
         """The inverse of `to_dict`."""
-        calls = tuple(ToolCall.from_dict(call) for call in fields["calls"])
+        calls = tuple(from_json(ToolCall, call) for call in fields["calls"])
         results, messages = tuple(fields["results"]), tuple(fields["messages"])
         return cls(fields["text"], calls, results, messages, fields["failed"], fields.get("provider", {}))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fissile.calls import JSON, FailedTurn, canonical_json
 from fissile.corrections.context import Context, Exchange, current_turn
+from fissile.serial import from_json, to_json
 from fissile.tasks import Task
 
 
@@ -80,7 +81,7 @@ class Correction:
             "id": self.id,
             "task_id": self.task_id,
             "prompt_ids": list(self.prompt_ids),
-            "history": [turn.to_dict() for turn in self.history],
+            "history": [to_json(turn) for turn in self.history],
             "step": self.step,
             "source": self.source,
             "leaked": self.leaked,
@@ -97,7 +98,7 @@ class Correction:
         return cls(
             task_id=fields["task_id"],
             prompt_ids=tuple(fields["prompt_ids"]),
-            history=tuple(FailedTurn.from_dict(turn) for turn in fields["history"]),
+            history=tuple(from_json(FailedTurn, turn) for turn in fields["history"]),
             step=fields["step"],
             source=fields["source"],
             leaked=fields["leaked"],

@@ -10,6 +10,7 @@ from fissile.evaluation.live import FEEDBACK, LiveEpisode
 from fissile.evaluation.losses import by_reason
 from fissile.metrics import evaluate_episodes
 from fissile.rollouts import End, ErrorProtocol, InjectionSettings
+from fissile.serial import to_json
 from fissile.statistics import Ratio, proportion
 from fissile.tasks import MULTI_TURN_CATEGORIES
 from fissile.tasks.bfcl_multi_turn import NOISY_LABELS
@@ -73,9 +74,9 @@ def accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
 
 def _category(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
     return {
-        "accuracy": accuracy(episodes).to_dict(),
-        "without_noisy_labels": accuracy(_clean(episodes)).to_dict(),
-        "turn_accuracy": _turn_accuracy(episodes).to_dict(),
+        "accuracy": to_json(accuracy(episodes)),
+        "without_noisy_labels": to_json(accuracy(_clean(episodes))),
+        "turn_accuracy": to_json(_turn_accuracy(episodes)),
         "recovery": _recovery(episodes, protocol),
         "reasons": _counted(episode.reason for episode in episodes if not episode.valid),
         "ends": _counted(episode.end for episode in episodes),
@@ -89,7 +90,7 @@ def _score(categories: Sequence[Sequence[LiveEpisode]]) -> dict[str, Any]:
         return {"score": None, "pooled": None}
     rates = [accuracy(episodes).rate or 0.0 for episodes in filled]
     equal = len({len(episodes) for episodes in filled}) == 1
-    pooled = accuracy([episode for episodes in filled for episode in episodes]).to_dict() if equal else None
+    pooled = to_json(accuracy([episode for episodes in filled for episode in episodes])) if equal else None
     return {"score": sum(rates) / len(rates), "pooled": pooled}
 
 
@@ -100,7 +101,7 @@ def _turn_accuracy(episodes: Sequence[LiveEpisode]) -> Ratio:
 
 def _recovery(episodes: Sequence[LiveEpisode], protocol: ErrorProtocol) -> dict[str, Any]:
     made = [episode.episode(FEEDBACK[protocol], cluster(episode)) for episode in episodes]
-    return evaluate_episodes([episode for episode in made if episode is not None]).to_dict()
+    return to_json(evaluate_episodes([episode for episode in made if episode is not None]))
 
 
 def _clean(episodes: Sequence[LiveEpisode]) -> list[LiveEpisode]:

@@ -17,12 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fissile.calls import JSON, ToolCall
+from fissile.calls import JSON, Attempt, ToolCall
 from fissile.environments.bfcl import function_names
 from fissile.environments.bfcl_official import is_argument_name
 from fissile.errors import ErrorKind
 from fissile.evaluation.live import LiveEpisode
 from fissile.rollouts import End, ErrorProtocol
+from fissile.serial import from_json
 from fissile.tasks import Task
 
 INVALID_CALL = "invalid_call()"
@@ -140,8 +141,9 @@ def _keeps_its_keys(value: JSON) -> bool:
 
 def _response(step: Mapping[str, Any], allowed: frozenset[str], protocol: ErrorProtocol) -> str:
     refused = _NEVER_EXECUTED | ({ErrorKind.UNKNOWN_TOOL} if protocol is ErrorProtocol.RECOVERY else set())
-    kinds = {error.get("call_index"): ErrorKind(error["kind"]) for error in step["attempt"]["errors"]}
-    calls = [ToolCall.from_dict(call) for call in step["attempt"]["calls"]] if step["results"] else []
+    attempt = from_json(Attempt, step["attempt"])
+    kinds = {error.call_index: error.kind for error in attempt.errors}
+    calls = attempt.calls if step["results"] else ()
     texts = [
         INVALID_CALL if kinds.get(index) is ErrorKind.TIMEOUT else call_text(call, allowed)
         for index, call in enumerate(calls)

@@ -12,6 +12,7 @@ from fissile.engines.live import EnvironmentMaker, Inject, roll_out
 from fissile.engines.policy import Policy
 from fissile.metrics import Episode
 from fissile.rollouts import End, ErrorProtocol, Limits, LiveRollout, Rollout
+from fissile.serial import from_json, to_json
 from fissile.tasks import Task
 
 FEEDBACK: Mapping[ErrorProtocol, str] = {
@@ -53,7 +54,7 @@ class LiveEpisode:
         steps = tuple(
             {
                 "turn": step.context.turn,
-                "attempt": step.attempt.to_dict(),
+                "attempt": to_json(step.attempt),
                 "results": [result.content for result in step.results],
                 "silent": index in rollout.silent,
                 "gave_up": index in rollout.gave_up,
@@ -78,7 +79,7 @@ class LiveEpisode:
             return None
         return Episode(
             self.task_id,
-            tuple(Attempt.from_dict(step["attempt"]) for step in chosen),
+            tuple(from_json(Attempt, step["attempt"]) for step in chosen),
             feedback,
             self.valid,
             tuple(step["turn"] for step in chosen),
@@ -167,4 +168,6 @@ def evaluate_live(
 
 def _is_attempt(step: Mapping[str, Any]) -> bool:
     attempt = step["attempt"]
-    return bool(attempt["calls"] or attempt["errors"] or step["silent"] or step.get("gave_up"))  # older ones do not say
+    return bool(
+        attempt.get("calls") or attempt.get("errors") or step["silent"] or step.get("gave_up")
+    )  # older ones do not say

@@ -20,6 +20,7 @@ from fissile.evaluation.losses import by_reason, counted, refuse_total_loss
 from fissile.feedback import Diagnoser
 from fissile.metrics import Episode, RecoveryReport, evaluate_episodes
 from fissile.rollouts import Step, corrective_context, failure_of
+from fissile.serial import to_json
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -176,8 +177,8 @@ def usefulness_report(
         for name, members in made.items():
             report: RecoveryReport = evaluate_episodes(members)
             reports[name][origin] = {
-                "next_attempt_recovery_rate": report.next_attempt_recovery_rate.to_dict(),
-                "repeat_rate": report.repeat_rate.to_dict(),
+                "next_attempt_recovery_rate": to_json(report.next_attempt_recovery_rate),
+                "repeat_rate": to_json(report.repeat_rate),
             }
             if baseline in made and name != baseline:
                 reports[name][origin]["over_" + baseline] = advantage(members, made[baseline]).to_dict()

@@ -15,6 +15,7 @@ from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, Feedback, FeedbackSource
 from fissile.methods.base import Phase, Plan, Scored
 from fissile.rollouts import Rollout, Step, corrective_context, failure_of
+from fissile.serial import to_json
 from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -297,10 +298,10 @@ def _fission_record(correction: Correction, task: Task, group: Sequence[Scored],
         "request": requests[-1] if requests else "",
         "staleness": step - correction.step,
         "source": correction.source,
-        "history": [turn.to_dict() for turn in correction.history],
+        "history": [to_json(turn) for turn in correction.history],
         "recoveries": [
             {
-                "attempt": scored.rollout.outcome.to_dict(),
+                "attempt": to_json(scored.rollout.outcome),
                 "reward": None if scored.reward is None else scored.reward.total,
                 "repeat": scored.rollout.repeats,
                 **_steps(scored.rollout),
@@ -316,7 +317,7 @@ def _steps(rollout: Rollout) -> dict[str, Any]:
         return {}
     return {
         "steps": [
-            {"attempt": step.attempt.to_dict(), "results": [result.content for result in step.results]}
+            {"attempt": to_json(step.attempt), "results": [result.content for result in step.results]}
             for step in rollout.own
         ]
     }

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fissile.calls import JSON, Attempt, FailedTurn, canonical_json
 from fissile.feedback import Failure
+from fissile.serial import from_json, to_json
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
 
@@ -109,10 +110,10 @@ def failure_to_dict(failure: Failure) -> dict[str, JSON]:
             "matching": task.matching,
             "messages": list(task.messages),
             "tools": [tool.to_schema()["function"] for tool in task.tools],
-            "ground_truth": [call.to_dict() for call in task.ground_truth],
+            "ground_truth": [to_json(call) for call in task.ground_truth],
         },
-        "attempt": failure.attempt.to_dict(),
-        "history": [turn.to_dict() for turn in failure.history],
+        "attempt": to_json(failure.attempt),
+        "history": [to_json(turn) for turn in failure.history],
         "answers": list(failure.answers),
         "shown": list(failure.shown),
         "silent": failure.silent,
@@ -126,17 +127,15 @@ def failure_from_dict(fields: Mapping[str, Any]) -> Failure:
         id=posed["id"],
         messages=tuple(posed["messages"]),
         tools=tuple(_tool(json.dumps(schema)) for schema in posed["tools"]),
-        ground_truth=tuple(
-            ExpectedCall(call["name"], call["arguments"], frozenset(call["optional"])) for call in posed["ground_truth"]
-        ),
+        ground_truth=tuple(from_json(ExpectedCall, call) for call in posed["ground_truth"]),
         source=posed["source"],
         category=posed["category"],
         matching=posed["matching"],
     )
     return Failure(
         task,
-        Attempt.from_dict(fields["attempt"]),
-        tuple(FailedTurn.from_dict(turn) for turn in fields["history"]),
+        from_json(Attempt, fields["attempt"]),
+        tuple(from_json(FailedTurn, turn) for turn in fields["history"]),
         tuple(fields["answers"]),
         tuple(fields["shown"]),
         fields["silent"],

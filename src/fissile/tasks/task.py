@@ -47,10 +47,6 @@ class ExpectedCall:
         """Arguments that must be present."""
         return tuple(name for name in self.arguments if name not in self.optional)
 
-    def to_dict(self) -> dict[str, JSON]:
-        """A JSON-ready dict."""
-        return {"name": self.name, "arguments": self.arguments, "optional": sorted(self.optional)}
-
 
 def said(message: Message) -> str:
     """All that a message says: its content, and name and arguments of the calls that it makes."""

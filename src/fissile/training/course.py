@@ -25,6 +25,7 @@ from fissile.feedback import Diagnoser, FeedbackSource, FixedMessage, get_source
 from fissile.feedback.phrasebooks import SERVICE_RULES
 from fissile.metrics import Episode, evaluate_episodes
 from fissile.rollouts import End, InjectionSettings, Limits, LiveInjector, drawn_turns
+from fissile.serial import to_json
 from fissile.tasks import Task
 from fissile.training.cold_start import Shown, live_examples, supervised_examples
 from fissile.training.supervised import Example
@@ -154,14 +155,14 @@ class SingleStepCourse:
         )
         refuse_total_loss(lost, len(episodes), "attempts")
         report = {
-            **evaluate_episodes(episodes).to_dict(),
+            **to_json(evaluate_episodes(episodes)),
             **_named(injection, _begun(self.evaluated, episodes)),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
             **({"lost": by_reason(lost)} if lost else {}),
         }
-        return {"episodes": [episode.to_dict() for episode in episodes]}, report
+        return {"episodes": [to_json(episode) for episode in episodes]}, report
 
     def _evaluating(self) -> Diagnoser:
         """The evaluation's source; what stands in for it is no source that is trained with either."""
@@ -249,7 +250,7 @@ class LiveCourse:
         judged = [episode for episode in episodes if episode.end != End.INFRASTRUCTURE]
         made = [episode.episode(report["feedback"], cluster(episode)) for episode in judged]
         records: Records = {
-            "episodes": [episode.to_dict() for episode in made if episode is not None],
+            "episodes": [to_json(episode) for episode in made if episode is not None],
             "rollouts": [episode.to_dict() for episode in episodes],
         }
         unused = {"samples", "retries", "feedback"}  # one episode a task, and the world itself answers

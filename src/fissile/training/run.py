@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,7 @@ class Run:
                 "feedback": trainer.method.feedback(),
                 "injection": injector.diagnoser.report() if injector and injector.diagnoser else {},
                 "lost": trainer.learning.reasons,
-                "spent": trainer.spent.to_dict(),
+                "spent": asdict(trainer.spent),
                 "ended_by": trainer.ended_by or "patience",
                 "stopped": watch.reason,
             },
@@ -370,7 +370,7 @@ class Run:
             "lost": trained.get("lost", {}),
             "feedback": trained.get("feedback", {}),
             "injection": trained.get("injection", {}),
-            "spent": trained.get("spent", Spent().to_dict()),
+            "spent": trained.get("spent", asdict(Spent())),
             "ended_by": trained.get("ended_by", ""),
             "stopped": trained.get("stopped", ""),
             "seconds": {name: round(seconds, 1) for name, seconds in self.meter.seconds.items()},

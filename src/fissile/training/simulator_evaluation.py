@@ -24,6 +24,7 @@ from fissile.journal import JsonLines, write_json
 from fissile.machine import machine
 from fissile.metrics import Episode
 from fissile.rollouts import InjectionSettings, Step
+from fissile.serial import from_json, to_json
 from fissile.simulator.endpoint import EndpointSource
 from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE, SimulatorSettings
@@ -234,7 +235,7 @@ class SourceEvaluation:
         with self.progress.phase(f"next attempts after {name}"):
             episodes = policy.recover(diagnoser, self.progress.count(name, "an attempt", "next attempts"))
         refuse_outage(name, diagnoser.fallbacks, diagnoser.diagnosed)
-        self._write(f"{name}.episodes", [episode.to_dict() for episode in episodes])
+        self._write(f"{name}.episodes", [to_json(episode) for episode in episodes])
         self.folder.finish(stage, settings, {"policy": policy.facts, "shown": diagnoser.report()})
 
     def _collected(self, policy: PolicyUnderTest | None) -> dict[str, Any]:
@@ -297,7 +298,7 @@ class SourceEvaluation:
 
     def _episodes(self, name: str) -> list[Episode]:
         path = self.folder.path / "evaluation" / f"{name}.episodes.jsonl"
-        return [Episode.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [from_json(Episode, json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _judging(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from fissile.rollouts import Rollout
@@ -38,10 +38,6 @@ class Spent:
             self.rollouts += 1
             self.sampled_tokens += sampled
             self.context_tokens += len(rollout.context.prompt_ids) + len(rollout.completion_ids) - sampled
-
-    def to_dict(self) -> dict[str, int]:
-        """A JSON-ready dict."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -343,7 +343,7 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
             log[name].append(value)
         for name, count in self.method.counts().items():
             log[f"corrections/{name}"].append(float(count))
-        for name, count in self.spent.to_dict().items():
+        for name, count in asdict(self.spent).items():
             log[f"spent/{name}"] = [float(count)]  # cumulative: the latest, not a mean
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
@@ -368,8 +368,8 @@ class FissionGRPOTrainer(TaskGRPOTrainer):
                 **self._injector_state(),
                 "updates": dict(self.updates),
                 "steps_without_signal": self.steps_without_signal,
-                "learning": self.learning.to_dict(),
-                "spent": self.spent.to_dict(),
+                "learning": asdict(self.learning),
+                "spent": asdict(self.spent),
             },
             process_index=self.accelerator.process_index,
         )

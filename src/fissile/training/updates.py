@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -115,10 +115,6 @@ class Learning:
             return ""
         counted = f"{self.quiet_lost} of the {self.quiet_rollouts} rollouts"
         return f"{counted} were lost to the engine or the world: {self.words}"
-
-    def to_dict(self) -> dict[str, int]:
-        """A JSON-ready dict."""
-        return asdict(self)
 
     def require(self, updates: int, learned_anywhere: bool, moved: bool) -> None:
         """Refuse to call a training without an update a success.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fissile.serial import to_json
 from fissile.statistics import Ratio
 
 METRICS = (
@@ -55,7 +56,7 @@ def report_of(counts: Mapping[str, Count] | Count) -> dict[str, Any]:
     """An evaluation with these counts; one count stands for every metric."""
     held = counts if isinstance(counts, Mapping) else dict.fromkeys(METRICS, counts)
     ratios = {key: Ratio(num, den, num / den if den else None, None, None) for key, (num, den) in held.items()}
-    return {"n_tasks": 4, "error_kinds": {}, **{key: ratio.to_dict() for key, ratio in ratios.items()}}
+    return {"n_tasks": 4, "error_kinds": {}, **{key: to_json(ratio) for key, ratio in ratios.items()}}
 
 
 def write_run(

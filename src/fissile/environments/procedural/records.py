@@ -74,7 +74,7 @@ class Records:
         """Another one that shares no change."""
         return Records(dict(self.present), dict(self.deleted), list(self.nameless), Counter(self.reads))
 
-    def to_dict(self) -> dict[str, JSON]:
+    def state(self) -> dict[str, JSON]:
         """A JSON-ready copy, without the reads."""
         return {"present": dict(self.present), "deleted": dict(self.deleted), "nameless": list(self.nameless)}
 

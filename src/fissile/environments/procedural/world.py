@@ -68,7 +68,7 @@ class ProceduralWorld:
     def snapshot(self) -> JSON:
         """The records, how often each was read and how, the calls that failed on their first try, the calls so far."""
         return {
-            **self._records.to_dict(),
+            **self._records.state(),
             "reads": dict(self._records.reads),
             "stumbled": sorted(self._stumbled),
             "calls": self._calls,
@@ -91,7 +91,7 @@ class ProceduralWorld:
 
     def fingerprint(self) -> str:
         """Equal exactly for equal records; reads and failures leave it as it is."""
-        return _digest(canonical(self._records.to_dict())).hex()[:32]
+        return _digest(canonical(self._records.state())).hex()[:32]
 
     def judge(self, turn: int) -> Verdict:
         """The records against those that the truth leaves, and whether every record that it reads was read alike.
