@@ -7,7 +7,7 @@ from fissile.calls import Attempt, FailedTurn
 from fissile.errors import ErrorKind, ToolError
 from fissile.reports.run_lines import Fission, Recovery, RecoveryStep
 from fissile.reports.trees import RecoveryVerdict, branches, choose_trees
-from fissile.serial import to_json
+from fissile.serial import from_json, to_json
 
 WRONG = (ToolError(ErrorKind.WRONG_VALUE, "no"),)
 FAILED = Attempt("bad", errors=WRONG)
@@ -85,8 +85,8 @@ def test_recoveries_of_several_steps_keep_what_the_world_answered() -> None:
     assert [step.results for step in folded[0].steps] == [("taken",), ("booked",)]
 
 
-def test_a_recovery_of_an_older_folder_is_one_response() -> None:
+def test_a_recovery_of_a_single_step_task_is_one_response() -> None:
     fields = {"attempt": to_json(Attempt("good")), "reward": 1.0, "repeat": False}
-    assert Recovery.from_dict(fields).responses == (RecoveryStep(Attempt("good")),)
+    assert from_json(Recovery, fields).responses == (RecoveryStep(Attempt("good")),)
     steps = [{"attempt": to_json(Attempt("good")), "results": ["done"]}]
-    assert Recovery.from_dict({**fields, "steps": steps}).responses == (RecoveryStep(Attempt("good"), ("done",)),)
+    assert from_json(Recovery, {**fields, "steps": steps}).responses == (RecoveryStep(Attempt("good"), ("done",)),)

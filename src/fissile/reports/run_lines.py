@@ -1,6 +1,6 @@
-"""The records of a run folder as types. A constructor raises on a record that is not whole; the reader counts it.
+"""The records of a run folder as types. What reads one raises on a record that is not whole; the reader counts it.
 
-Every `from_dict` raises KeyError, TypeError, ValueError or AttributeError on fields of another shape.
+Those without a `from_dict` of their own are read by `fissile.serial.from_json`.
 """
 
 from __future__ import annotations
@@ -66,11 +66,6 @@ class RecoveryStep:
     attempt: Attempt
     results: tuple[str, ...] = ()
 
-    @classmethod
-    def from_dict(cls, fields: Fields) -> RecoveryStep:
-        """From one of the "steps" of a recovery."""
-        return cls(_attempt(fields["attempt"]), tuple(map(_text, fields["results"])))
-
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -98,15 +93,6 @@ class Recovery:
         """True for an attempt that was judged and has no error."""
         return self.reward is not None and not self.attempt.failed
 
-    @classmethod
-    def from_dict(cls, fields: Fields) -> Recovery:
-        """From one of the "recoveries" of a fission."""
-        reward = fields["reward"]
-        steps = tuple(map(RecoveryStep.from_dict, fields.get("steps", ())))
-        return cls(
-            _attempt(fields["attempt"]), None if reward is None else float(reward), bool(fields["repeat"]), steps
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Fission:
@@ -133,19 +119,11 @@ class Fission:
     @classmethod
     def from_dict(cls, fields: Fields) -> Fission:
         """From a "fission" line of `corrections.jsonl`."""
-        history = tuple(FailedTurn(_attempt(turn["attempt"]), _text(turn["feedback"])) for turn in fields["history"])
-        recoveries = tuple(Recovery.from_dict(recovery) for recovery in fields["recoveries"])
-        if not history or not recoveries:
+        return from_json(cls, {**fields, "step": fields["step"] + 1})
+
+    def __post_init__(self) -> None:
+        if not self.history or not self.recoveries:
             raise ValueError("a fission has at least one failed turn and one recovery")
-        return cls(
-            step=int(fields["step"]) + 1,
-            task_id=_text(fields["task_id"]),
-            request=_text(fields["request"]),
-            staleness=int(fields["staleness"]),
-            source=_text(fields["source"]),
-            history=history,
-            recoveries=recoveries,
-        )
 
     @property
     def right(self) -> int:
@@ -179,7 +157,7 @@ class EpisodeOutcome:
     def from_dict(cls, fields: Fields) -> EpisodeOutcome:
         """From a line of `evaluations/<stage>.episodes.jsonl`."""
         episode = from_json(Episode, fields)
-        return cls(_text(episode.task_id), episode.first_correct, episode.final_correct)
+        return cls(episode.task_id, episode.first_correct, episode.final_correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +191,7 @@ class StageReport:
             n_tasks=int(fields["n_tasks"]),
             ratios={metric.key: from_json(Ratio, fields[metric.key]) for metric in METRICS if metric.key in fields},
             kinds=kinds,
-            feedback=_text(fields.get("feedback", "")),
+            feedback=str(fields.get("feedback", "")),
             settings=dict(fields.get("settings", {})),
             injection=told_injection(fields),
         )
-
-
-def _attempt(fields: dict[str, Any]) -> Attempt:
-    attempt = from_json(Attempt, fields)
-    written = [attempt.text, *(call.text for call in attempt.calls), *(error.message for error in attempt.errors)]
-    written += [call.name for call in attempt.calls if call.name is not None]
-    for text in written:
-        _text(text)
-    return attempt
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} instead of text")
-    return value

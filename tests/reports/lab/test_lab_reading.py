@@ -76,13 +76,6 @@ def test_variations_are_grouped_by_their_group(tmp_path: Path) -> None:
     assert (lab.baseline, lab.order) == ("grpo", ("grpo", "rules"))
 
 
-def test_tokens_of_an_older_summary_come_from_the_last_step(tmp_path: Path) -> None:
-    write_lab(tmp_path, {"grpo": {}}, seeds=1)
-    write_run(tmp_path, "grpo", 0, (1, 4), steps=[{"spent/rollouts": 8.0}, {"spent/rollouts": 16.0}, {}])
-    (run,) = read_lab(tmp_path).arms[0].runs
-    assert run.spent == {"rollouts": 16.0}
-
-
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"spec": {"seeds": 2}}', '{"spec": {"arms": {"a": 3}}}'])
 def test_another_folder_is_refused_with_what_to_do(tmp_path: Path, content: str | None) -> None:
     if content is not None:
