@@ -31,7 +31,7 @@ TASK = Task("t", ({"role": "user", "content": "A square"},), (AREA,), (ExpectedC
 
 
 def failure(text: str) -> Failure:
-    return Failure(TASK, SingleStep(get_dialect("hermes")).attempt(TASK, text))
+    return Failure(TASK, SingleStep().attempt(TASK, text, get_dialect("hermes")))
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ def test_it_trains_as_an_object(tmp_path: Path):
     )
     trainer.train()
     assert trainer.state.global_step == 2
-    assert trainer.method.feedback()["source"] == "documentation"
+    assert trainer.method.report()["feedback"]["source"] == "documentation"
     assert any(record["event"] == "intercepted" for record in records)
 
 
 @pytest.mark.usefixtures("installed")
 def test_it_trains_by_its_name_in_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = make_world(tmp_path, steps=2)
-    asked = ["--set", "fission.feedback=documentation", "--set", "cold_start.feedback=documentation"]
+    asked = ["--set", "method.feedback=documentation", "--set", "cold_start.feedback=documentation"]
     monkeypatch.setattr("sys.argv", ["fissile", "train", str(recipe), *asked])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -92,7 +92,7 @@ def test_it_trains_by_its_name_in_a_recipe(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("installed")
 def test_rules_stand_in_for_it_and_are_no_evaluation_then(tmp_path: Path):
-    config = load_config(make_world(tmp_path), ["fission.feedback=documentation"])
+    config = load_config(make_world(tmp_path), ["method.feedback=documentation"])
     assert config.trained_with == {"documentation", "rules"}
     with pytest.raises(ConfigError, match=r"Choose one of fixed, rules, .*endpoint, documentation"):
         parse_config({"evaluation": {"feedback": "documentations"}})
