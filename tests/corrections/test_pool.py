@@ -59,7 +59,7 @@ def test_a_failure_is_kept_once_and_counted_each_time() -> None:
 
 @pytest.mark.parametrize("state", [{}, {"held": [], "waiting": ["x"], "rounds": 0, "counts": {}}])
 def test_another_state_is_refused(state: dict[str, object]) -> None:
-    with pytest.raises(RunError, match="pool"):
+    with pytest.raises(RunError, match="corrections cannot be read"):
         CorrectionPool().load_state_dict(state)
 
 
