@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fissile.training.folder import RunFolder
 from test_method_hooks import inputs_of, trainer
 
 from fissile.config import load_config, parse_config
@@ -14,6 +13,7 @@ from fissile.errors import ConfigError
 from fissile.methods import get_method
 from fissile.training.progress import Progress
 from fissile.training.run import Run
+from fissile.training.run_folder import RunFolder
 from offered import EXAMPLES, offer_examples
 from tiny_world import make_world
 

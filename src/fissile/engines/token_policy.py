@@ -70,9 +70,19 @@ class TokenPolicy(TokenWriter):
         """
         if not contexts:
             return []
-        completions = complete(self.engine, [context.prompt_ids for context in contexts], sampling)
+        distinct, samples = _groups(contexts)
+        completions = complete(self.engine, [context.prompt_ids for context in distinct], sampling, samples)
         return [self._read(*pair) for pair in zip(contexts, completions, strict=True)]
 
     def _read(self, context: Context, completion: Completion) -> Response:
         text = self.chat.decode(completion.ids)
         return Response(text, self.chat.dialect.parse(text, context.offered), completion)
+
+
+def _groups(contexts: Sequence[Context]) -> tuple[Sequence[Context], int]:
+    """The contexts as so many samples from each of fewer: an engine that is told so reads a prompt once."""
+    size = next((index for index, context in enumerate(contexts) if context is not contexts[0]), len(contexts))
+    firsts = contexts[::size]
+    if len(contexts) % size or any(context is not firsts[index // size] for index, context in enumerate(contexts)):
+        return contexts, 1
+    return firsts, size

@@ -56,7 +56,7 @@ class Interception:
     """An "intercepted" line of `corrections.jsonl`. `leaked` is why the leak guard blocked the diagnosis, or ""."""
 
     source: str
-    leaked: str
+    leaked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
