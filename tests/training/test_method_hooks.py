@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from fissile import FissionGRPOTrainer
 from fissile.errors import ConfigError, RunError
-from fissile.methods import GRPO, METHODS, Batch, Credit, FissionGRPO, FissionSettings, Method, Phase, Plan
+from fissile.methods import GRPO, Batch, Credit, FissionGRPO, FissionSettings, Method, Phase, Plan
 from fissile.methods.base import Draw, Report, Sample
 from fissile.training.updates import loss_mask
 from tiny import squares, tiny_tokenizer
@@ -205,7 +206,7 @@ def test_credit_and_kl_weights_by_token_equal_the_loss_written_out(tmp_path: Pat
                 continue
             ratio = torch.exp(now[row, at] - now[row, at].detach())
             towards = inputs["ref_per_token_logps"][row, at] - now[row, at]
-            kl = torch.exp(towards) - towards - 1
+            kl = (torch.exp(towards) - towards - 1) * ratio  # use_bias_correction_kl, which is the default
             of_row = of_row - ratio * inputs["advantages"][row, at] + 0.3 * (row % 3) * kl
         divisor = {"grpo": mask[row].sum() * ROWS, "dr_grpo": ROWS * 40, "dapo": mask.sum()}[loss_type]
         total = total + of_row / divisor
@@ -312,19 +313,17 @@ def test_a_method_is_given_by_object_or_name_with_its_own_settings_only(tmp_path
         GRPO(FissionSettings())
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ["grpo", "dapo", "fission_grpo", "offline_grpo"])
 def test_a_resumed_run_is_byte_equal(tmp_path: Path, name: str) -> None:
     args = {"save_strategy": "steps", "save_steps": 2}
     lines: list[list[dict[str, Any]]] = [[], []]
-    whole, cut = (trainer(tmp_path / part, name, 4, args, journal=lines[at].append) for at, part in enumerate("ab"))
-    whole.train()
-    cut.args.max_steps = 2
-    cut.train()
+    whole = trainer(tmp_path / "a", name, 4, args, journal=lines[0].append)
+    run(whole)
+    shutil.copytree(tmp_path / "a" / "checkpoint-2", tmp_path / "b" / "checkpoint-2")
     again = trainer(tmp_path / "b", name, 4, args, journal=lines[1].append)
     again.train_from(tmp_path / "b" / "checkpoint-2")
-    assert lines[0] == lines[1]
-    state = "checkpoint-4/fissile_state_0.json"
-    one, other = (json.loads((tmp_path / part / state).read_text()) for part in "ab")
+    assert [line for line in lines[0] if line["step"] >= 2] == lines[1]
+    one, other = (json.loads((tmp_path / part / "checkpoint-4/fissile_state_0.json").read_text()) for part in "ab")
     for table in (one, other):
         table["method"].get("feedback", {}).pop("seconds", None)
     assert one == other

@@ -124,11 +124,8 @@ def respelled(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     table: dict[str, Any] = {"name": method} if isinstance(method, str) else dict(method)
     for old, keys in OLD_TABLES.items():
         values = fields.get(old)
-        table |= (
-            {keys.get(str(key), str(key)): value for key, value in values.items()}
-            if isinstance(values, Mapping)
-            else {}
-        )
+        if isinstance(values, Mapping):
+            table |= {keys.get(str(key), str(key)): value for key, value in values.items()}
     if refills is not None:
         table["refills"] = refills
         if table.get("name") == "grpo":
