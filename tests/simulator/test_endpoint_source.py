@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asked_endpoints import HANGS, SAID, failure, failures, reasons, source
 
 from fault_server import (
-    FaultServer,
     Handler,
     after,
     completion,
@@ -28,53 +26,22 @@ from fault_server import (
     sends,
     serving,
 )
-from fissile.calls import Attempt, ToolCall
-from fissile.errors import ConfigError, ErrorKind, RunError, ToolError
+from fissile.errors import ConfigError
 from fissile.feedback import SOURCES, Diagnoser, Failure, NoDiagnosis
 from fissile.simulator import endpoint as endpoint_module
-from fissile.simulator.answer_cache import AnswerCache
-from fissile.simulator.breaker import VAIN_BATCHES, Breaker
-from fissile.simulator.endpoint import EndpointSource
+from fissile.simulator.breaker import VAIN_BATCHES
 from fissile.simulator.reply import Said
-from fissile.simulator.settings import LearnedSettings, ServedSettings, SimulatorSettings
+from fissile.simulator.settings import LearnedSettings, SimulatorSettings
 from fissile.simulator.sources import make_source
 from fissile.simulator.typed import read_fields
-from fissile.tasks import ExpectedCall, Task
+from fissile.tasks import Task
 from tiny import AREA
-
-SAID = "TypeError: 'side' must be an integer."
-HANGS = after(30, says(SAID))
-PATIENCE = {"timeout_seconds": 5.0, "retries": 1, "backoff_seconds": 0.01, "concurrency": 4}
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
-
-
-def failure(number: int = 0, text: str = "") -> Failure:
-    request = {"role": "user", "content": f"A square of {number}? {text}"}
-    task = Task(f"t{number}", (request,), (AREA,), (ExpectedCall.exactly("area", {"side": number}),))
-    error = ToolError(ErrorKind.WRONG_TYPE, "wrong", 0, "area", "side")
-    return Failure(task, Attempt("my try", (ToolCall("area", {"side": "x"}, "{...}"),), (error,)))
-
-
-def failures(count: int, first: int = 0) -> list[Failure]:
-    return [failure(first + number) for number in range(count)]
-
-
-def source(server: FaultServer | str, cache: Path | None = None, **changes: Any) -> EndpointSource:
-    """A source with the patience of a test; changes of `EndpointSettings` are told from those of `ServedSettings`."""
-    url = server if isinstance(server, str) else server.url
-    own = {name: value for name, value in changes.items() if name in ServedSettings.model_fields}
-    rest = {name: value for name, value in changes.items() if name not in own}
-    served = {"base_url": url, "model": "m", **PATIENCE, **rest}
-    return EndpointSource(ServedSettings(**{"deadline_seconds": 3.0, **own, "server": served}), cache)
-
-
-def reasons(said: list[str | NoDiagnosis]) -> Counter[str]:
-    return Counter(one.reason if isinstance(one, NoDiagnosis) else "" for one in said)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -294,25 +261,6 @@ def test_after_a_cool_down_one_probe_finds_the_server_back(fault: Any, batches: 
         assert asked.diagnose(failures(3)) == [SAID] * 3
 
 
-def test_a_breaker_doubles_its_cool_down_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    breaker = Breaker(max_failures=1, cool_down_seconds=1.0)
-    breaker.fail()
-    waits = []
-    for _ in range(7):
-        began = now
-        while not breaker.may_probe:
-            now += 0.5
-        waits.append(now - began)
-        breaker.fail_probe()
-    assert waits == [1, 2, 4, 8, 16, 16, 16]
-    breaker.succeed()
-    assert not breaker.reason
-    breaker.fail()
-    assert breaker.reason == "gone"
-
-
 # --- budget ----------------------------------------------------------------------------------------------------------
 
 
@@ -324,85 +272,6 @@ def test_the_budget_counts_retries_and_ends_in_fallbacks() -> None:
             assert reasons(asked.diagnose(failures(4, first=4))) == {"budget": 4}
         assert asked.diagnose(failures(2)) == [SAID, SAID]  # what is known costs nothing
     assert len(server.bodies) == 3
-
-
-# --- cache -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_answered_is_not_asked_again_by_a_later_run(tmp_path: Path) -> None:
-    cache = tmp_path / "deep" / "cache.jsonl"
-    with serving(says(SAID)) as server:
-        assert source(server, cache).diagnose(failures(3)) == [SAID] * 3
-        assert source(server, cache).diagnose(failures(4)) == [SAID] * 4
-        assert len(server.bodies) == 4
-        assert source(server, cache, model="other").diagnose([failure()]) == [SAID]
-        assert source(server, cache, temperature=0.5).diagnose([failure()]) == [SAID]
-        assert source(server, cache, max_new_tokens=9).diagnose([failure()]) == [SAID]
-        assert len(server.bodies) == 7
-    assert source(f"http://127.0.0.1:{free_port()}/v1", cache).diagnose(failures(4)) == [SAID] * 4
-
-
-def test_failures_are_never_cached(tmp_path: Path) -> None:
-    cache = tmp_path / "cache.jsonl"
-    with serving(refuses(400), says(""), says(SAID)) as server:
-        asked = source(server, cache)
-        said = [asked.diagnose([failure()])[0] for _ in range(3)]
-    assert said == [NoDiagnosis("status 400"), NoDiagnosis("empty"), SAID]
-    assert len(cache.read_text(encoding="utf-8").splitlines()) == 1
-
-
-def test_a_torn_last_line_is_forgotten_and_a_broken_one_is_told(tmp_path: Path) -> None:
-    cache = tmp_path / "cache.jsonl"
-    with serving(says(SAID)) as server:
-        source(server, cache).diagnose(failures(2))
-        whole = cache.read_bytes()
-        cache.write_bytes(whole[:-20])
-        assert source(server, cache).diagnose(failures(2)) == [SAID] * 2
-        assert len(server.bodies) == 3
-        assert len([json.loads(line) for line in cache.read_text(encoding="utf-8").splitlines()]) == 2
-        cache.write_bytes(b"what?\n" + whole)
-        with pytest.raises(RunError, match=r"cache.jsonl:1 is no answer of a server"):
-            source(server, cache)
-
-
-@pytest.mark.parametrize(
-    ("held", "number"),
-    [
-        ("my notes", 1),
-        ("my notes\n", 1),
-        ('{"id": 1}\n', 1),
-        ('{"key":"a","answer":"b"}\n{"key":"a","answer":null}\n', 2),
-        ('{"key":"a","answer":"b"}\n[]', 2),
-    ],
-)
-def test_a_file_that_is_no_cache_is_refused_and_left_as_it_is(tmp_path: Path, held: str, number: int) -> None:
-    cache = tmp_path / "notes.txt"
-    cache.write_text(held, encoding="utf-8")
-    with pytest.raises(RunError, match=rf"notes.txt:{number} is no answer of a server.* name another file as cache"):
-        AnswerCache(cache)
-    assert cache.read_text(encoding="utf-8") == held
-
-
-@pytest.mark.parametrize("tail", ["", "{", '{"key":"b","ans', "\0\0\0\n"])
-def test_what_a_crash_left_of_a_cache_is_forgotten(tmp_path: Path, tail: str) -> None:
-    cache = tmp_path / "cache.jsonl"
-    cache.write_text('{"key":"a","answer":"b"}\n' + tail, encoding="utf-8")
-    assert (AnswerCache(cache).get("a"), cache.read_text(encoding="utf-8")) == ("b", '{"key":"a","answer":"b"}\n')
-
-
-def test_a_disk_that_is_full_costs_the_cache_and_not_the_diagnosis(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serving(says(SAID)) as server:
-        asked = source(server, tmp_path / "cache.jsonl")
-
-        def full(record: Any) -> None:
-            raise RunError("the disk is full")
-
-        monkeypatch.setattr(asked.cache._lines, "append", full)
-        assert asked.diagnose(failures(2)) == [SAID] * 2
-        assert asked.diagnose(failures(2)) == [SAID] * 2
-    assert len(server.bodies) == 2
 
 
 # --- making it -------------------------------------------------------------------------------------------------------
