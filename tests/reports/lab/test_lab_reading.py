@@ -84,8 +84,8 @@ def test_another_folder_is_refused_with_what_to_do(tmp_path: Path, content: str 
         read_lab(tmp_path)
 
 
-def test_a_specification_without_the_new_fields_is_read(tmp_path: Path) -> None:
+def test_what_a_specification_leaves_out_has_its_default(tmp_path: Path) -> None:
     spec = {"seeds": 1, "arms": {"grpo": {"label": "", "seeds": None, "match": None, "set": {}}}, "start": None}
-    (tmp_path / "lab.json").write_text(json.dumps({"spec": spec}))
+    (tmp_path / "lab.json").write_text(json.dumps({"spec": spec, "command": ""}))
     lab = read_lab(tmp_path)
     assert (lab.title, lab.baseline, lab.order, lab.has_start) == (tmp_path.name, "grpo", (), False)

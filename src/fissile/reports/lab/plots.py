@@ -91,7 +91,7 @@ def _figures(results: Fields) -> Iterator[tuple[str, Figure]]:
 def _svg(figure: Figure) -> str:
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines())
+    return " ".join(drawn.getvalue().split())  # indentation and lines say nothing in it
 
 
 def _fitting(label: str, characters: int) -> str:
