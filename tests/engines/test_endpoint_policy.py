@@ -376,7 +376,7 @@ def test_finished_rollouts_are_kept_when_the_server_dies() -> None:
 
 def test_the_client_is_imported_only_for_a_policy() -> None:
     heavy = ("openai", "httpx2", "torch")
-    lazy = f"import sys, fissile.engines.endpoint; sys.exit(any(name in sys.modules for name in {heavy}))"
+    lazy = f"import sys, fissile.engines.endpoint_policy; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", lazy]).returncode == 0
 
 
