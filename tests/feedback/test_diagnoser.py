@@ -11,6 +11,7 @@ from fissile.feedback.leaks.guard import MAX_CHARACTERS
 from fissile.feedback.phrasebooks import RULES
 from fissile.tasks import ExpectedCall, Task
 from fissile.tools import Tool
+from installed import Offer
 
 HOTEL = Tool("book_hotel", "", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
 TASK = Task(
@@ -185,3 +186,20 @@ def test_nothing_to_diagnose_asks_nobody():
     source = Saying()
     assert Diagnoser(source).diagnose([]) == []
     assert source.asked == 0
+
+
+def test_a_source_is_an_object_or_its_name():
+    assert Diagnoser("rules").source is RULES
+    assert Diagnoser(FixedMessage()).source == FixedMessage()
+    with pytest.raises(
+        ConfigError, match=r"no feedback source 'rule' \(did you mean 'rules'\?\)\. Choose one of fixed"
+    ):
+        Diagnoser("rule")
+    with pytest.raises(ConfigError, match=r"'learned' is a model .*make_source.* fixed, rules, service, environment\."):
+        Diagnoser("learned")
+
+
+def test_another_packages_source_must_be_one(offer: Offer):
+    offer("odd_sources", "class Odd:\n    name = 'odd'\n", "fissile.feedback", odd="odd_sources:Odd")
+    with pytest.raises(ConfigError, match="'odd' is no FeedbackSource"):
+        Diagnoser("odd")

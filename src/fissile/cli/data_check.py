@@ -17,7 +17,7 @@ from fissile.tasks import CATEGORIES
 if TYPE_CHECKING:
     from fissile.config import RunConfig
     from fissile.environments.base import EnvironmentMaker
-    from fissile.training.task_check import Count, PromptLength, TaskCheck
+    from fissile.training.task_check import CountOf, PromptLength, TaskCheck
 
 
 def check(
@@ -100,7 +100,7 @@ def _print(found: TaskCheck, console: PlainConsole) -> None:
     console.say(verdict if len(found.faults) != 1 else "1 fault")
 
 
-def _counts() -> Count:
+def _counts() -> CountOf:
     """Tells on stderr how far it is, where that takes more than seconds."""
     from fissile.training.progress import Progress  # noqa: PLC0415
 

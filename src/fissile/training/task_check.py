@@ -20,7 +20,7 @@ from fissile.evaluation.truths import Trouble, troubles_in_dialect, troubles_in_
 from fissile.tasks import Reading, Task
 from fissile.training.task_sources import Sides, read_source, refuse_too_few, sides_of
 
-Count = Callable[[str, int, int], None]
+CountOf = Callable[[str, int, int], None]
 """Called with (what, done, all) as often as one likes."""
 
 PromptLength = Callable[[Task], int]
@@ -52,7 +52,7 @@ Measure = Callable[[EnvironmentMaker], PromptLength]
 """From what makes a task's world to what measures prompts."""
 
 
-def check_tasks(config: RunConfig, measure: Measure | None, count: Count) -> TaskCheck:
+def check_tasks(config: RunConfig, measure: Measure | None, count: CountOf) -> TaskCheck:
     """Look at all tasks of a configuration; `measure` None measures no prompts, `count` hears how far it is.
 
     Raises:
@@ -86,7 +86,7 @@ def environment_maker(config: RunConfig, tools: PythonTools | None) -> Environme
 
 
 def _troubles(
-    tasks: Sequence[Task], dialect: Dialect, live: bool, make: EnvironmentMaker, count: Count
+    tasks: Sequence[Task], dialect: Dialect, live: bool, make: EnvironmentMaker, count: CountOf
 ) -> Iterator[Trouble]:
     """The faults of the tasks: tools that the dialect cannot call, each said once, and truths that are not right."""
     said: Counter[str] = Counter()
@@ -110,7 +110,7 @@ class _Measured:
     limit: int
     total: int
     found: TaskCheck
-    count: Count
+    count: CountOf
 
     def __call__(self, task: Task) -> bool:
         """Whether the prompt of a task fits. One that cannot be written is a fault."""
