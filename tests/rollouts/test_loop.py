@@ -9,59 +9,28 @@ import pytest
 
 from fissile.calls import ParsedResponse, ToolCall, ToolResult
 from fissile.contexts import Context
-from fissile.dialects import ChatFormat, HermesDialect
-from fissile.engines.sampler import Sampler
 from fissile.engines.token_policy import TokenWriter
-from fissile.environments.base import Answer, Environment, ErrorPolicy, ErrorProtocol, Verdict
+from fissile.environments.base import Answer, Verdict
 from fissile.errors import ErrorKind, InfrastructureError
-from fissile.rollouts import Completion, End, Limits, OpenRollout, Response, Rollout, StopReason
+from fissile.rollouts import End, OpenRollout, Rollout, StopReason
 from fissile.tasks import Task
+from rollouts.playing import (
+    CHAT,
+    CUT,
+    DOUBLE,
+    FOUR,
+    LOST,
+    MALFORMED,
+    OFFICIAL,
+    RECOVERY,
+    STOP,
+    begun,
+    calls,
+    length,
+    run,
+    said,
+)
 from tally_world import LIVE, Tally
-from tiny import tiny_tokenizer
-
-HERMES = HermesDialect()
-CHAT = ChatFormat(tiny_tokenizer(), HERMES)
-RECOVERY, OFFICIAL = (protocol.policy for protocol in ErrorProtocol)
-MALFORMED = '<tool_call>{"name": "add", "arguments": {"n": </tool_call>'
-CUT = '<tool_call>{"name": "add", "argu'
-
-
-def calls(*numbers: object, name: str = "add") -> str:
-    return HERMES.render_calls([ToolCall(name, {"n": number}, "") for number in numbers])
-
-
-DOUBLE = HERMES.render_calls([ToolCall("double", {}, "")])
-FOUR = calls(1, 2, 1)
-STOP = "Done."
-
-
-def said(text: str, stop: StopReason = StopReason.END) -> Response:
-    """What a policy over tokens answers; the log-probability of a token tells its place."""
-    ids = CHAT.completion_ids(text)
-    if stop is StopReason.LENGTH:
-        ids = ids[: -len(CHAT.end_of_turn)]
-    return Response(text, HERMES.parse(text), Completion(ids, tuple(-float(at) for at in range(len(ids))), stop))
-
-
-LOST = Response("", ParsedResponse(()), Completion((), None, StopReason.INFRASTRUCTURE))
-
-
-def begun(
-    task: Task = LIVE, errors: ErrorPolicy = RECOVERY, world: Environment | None = None, **limits: int
-) -> OpenRollout:
-    made = world or Tally()
-    if isinstance(made, Tally):
-        made.errors = errors
-    rollout = OpenRollout(made, TokenWriter(CHAT), Limits(**limits))
-    rollout.begin(task, Sampler(CHAT, lambda task: Tally()).demonstrate)
-    return rollout
-
-
-def run(*responses: str | Response, rollout: OpenRollout | None = None) -> Rollout:
-    rollout = rollout or begun()
-    for response in responses:
-        rollout.answer(said(response) if isinstance(response, str) else response)
-    return rollout.record()
 
 
 def kinds(record: Rollout) -> list[list[str]]:
@@ -197,14 +166,6 @@ def test_the_outcome_fails_exactly_where_the_rollout_is_not_correct(limits: dict
             assert record.outcome.failed == (not record.correct)
 
 
-def length(*responses: str) -> int:
-    """Tokens of the context behind some responses."""
-    rollout = begun()
-    run(*responses, rollout=rollout)
-    assert rollout.context is not None
-    return len(rollout.context.prompt_ids)
-
-
 def test_the_context_limit_at_the_beginning() -> None:
     rollout = begun(context_tokens=length() - 1)
     record = rollout.record()
@@ -291,53 +252,6 @@ def test_a_later_start_replays_the_truth_and_leaves_no_step() -> None:
     assert (record.correct, len(record.verdicts), len(record.steps)) == (True, 1, 3)
 
 
-# --- tokens ------------------------------------------------------------------------------------------------------
-
-
-EPISODE = (calls("x"), MALFORMED, FOUR, STOP, STOP, DOUBLE, calls(5), STOP)
-
-
-def test_the_ids_of_each_context_extend_the_one_before() -> None:
-    record = run(*EPISODE)
-    for step, following in zip(record.steps, record.steps[1:], strict=False):
-        seen = (*step.context.prompt_ids, *step.completion.ids)
-        assert following.context.prompt_ids[: len(seen)] == seen
-        assert len(following.context.prompt_ids) > len(seen)
-
-
-def test_the_mask_is_one_exactly_where_the_policy_wrote() -> None:
-    record = run(*EPISODE)
-    assert len(record.mask) == len(record.completion_ids)
-    written = [token for token, own in zip(record.completion_ids, record.mask, strict=True) if own]
-    assert written == [token for step in record.steps for token in step.completion.ids]
-    assert (record.mask[0], record.mask[-1]) == (1, 1)
-    others = [token for token, own in zip(record.completion_ids, record.mask, strict=True) if not own]
-    told = CHAT.tokenizer.decode(others)
-    for words in ("cannot be parsed", "Thanks.", '"double"'):
-        assert words in told
-    assert "Add 1, 2 and 1." not in told
-
-
-def test_log_probabilities_lie_on_their_tokens() -> None:
-    record = run(*EPISODE)
-    assert record.logprobs is not None
-    assert len(record.logprobs) == len(record.mask)
-    inside = [value for value, own in zip(record.logprobs, record.mask, strict=True) if own]
-    assert inside == [value for step in record.steps for value in step.completion.logprobs or ()]
-    assert {value for value, own in zip(record.logprobs, record.mask, strict=True) if not own} == {0.0}
-    unknown = replace(record.steps[1], completion=replace(record.steps[1].completion, logprobs=None))
-    assert replace(record, steps=(record.steps[0], unknown)).logprobs is None
-
-
-def test_a_response_without_its_end_is_closed_for_the_next() -> None:
-    rollout = begun()
-    run(said(FOUR, StopReason.LENGTH), rollout=rollout)
-    assert rollout.context is not None
-    cut = said(FOUR, StopReason.LENGTH).completion.ids
-    behind = rollout.context.prompt_ids[length() + len(cut) :]
-    assert behind[: len(CHAT.end_of_turn)] == CHAT.end_of_turn
-
-
 # --- blame -------------------------------------------------------------------------------------------------------
 
 
@@ -383,29 +297,3 @@ def test_a_world_that_answers_nothing_ends_each_turn() -> None:
     record = run(FOUR, FOUR, FOUR, rollout=begun(world=Mute()))
     assert (record.end, len(record.steps), len(record.verdicts)) == (End.DONE, len(LIVE.turns), len(LIVE.turns))
     assert not record.correct
-
-
-def test_a_rollout_without_one_of_its_steps() -> None:
-    record = run(*EPISODE)
-    left = record.without(1)
-    _, left_out, *_ = record.steps
-    assert [step.attempt for step in left.steps] == [step.attempt for step in record.steps if step is not left_out]
-    assert left.steps[0] is record.steps[0]
-    read_of_it = (*left_out.completion.ids, *record.steps[2].context.dialogue[-1].read)
-    at = len(left_out.context.prompt_ids)
-    for before, after in zip(record.steps[2:], left.steps[1:], strict=True):
-        ids = before.context.prompt_ids
-        assert ids[at : at + len(read_of_it)] == read_of_it
-        assert after.context.prompt_ids == ids[:at] + ids[at + len(read_of_it) :]
-        assert after.context.state == before.context.state
-        assert after.context.dialogue[-1] is before.context.dialogue[-1] or before is record.steps[2]
-    assert len(left.mask) == len(left.completion_ids) == len(record.completion_ids) - len(read_of_it)
-
-
-def test_blame_moves_with_the_steps_and_the_last_step_stays() -> None:
-    record = run(calls("x"), calls(1), calls(7), calls(1), STOP)
-    assert record.silent == (2,)
-    assert [record.without(place).silent for place in range(4)] == [(1,), (1,), (), (2,)]
-    for place in (-1, 4, 5):
-        with pytest.raises(ValueError, match="must stay"):
-            record.without(place)

@@ -66,7 +66,7 @@ def test_feedback_is_a_result(chats: dict[str, ChatFormat], name: str) -> None:
     chat = chats[name]
     every_marker = "".join(token.content for token in chat.tokenizer.added_tokens_decoder.values())
     for ended in (True, False):
-        harmless, hostile = (chat.feedback_ids(text, ended) for text in ("fine", every_marker))
+        harmless, hostile = (chat.reply_ids([text], ended=ended) for text in ("fine", every_marker))
         assert markers(chat, hostile) == markers(chat, harmless)
 
 

@@ -115,7 +115,7 @@ Stage = Literal["training", "evaluation"]
 
 
 class InjectionConfig(InjectionSettings):
-    """Failures that a run forces (`fissile.rollouts.injection`)."""
+    """Failures that a run forces (`Injector`)."""
 
     during: tuple[Stage, ...] = Field(
         default=("training", "evaluation"),
