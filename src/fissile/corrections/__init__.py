@@ -2,7 +2,8 @@
 
 from fissile.corrections.branch import Branching, Failed, corrective_context, failure_id, failure_of
 from fissile.corrections.buffer import COUNTS, CorrectionBuffer, CorrectionPool, Decision, Order
-from fissile.corrections.correction import Correction
+from fissile.corrections.correction import Correction, fission_record
+from fissile.corrections.interception import Interceptor, most_frequent
 from fissile.corrections.trigger import Trigger
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "CorrectionPool",
     "Decision",
     "Failed",
+    "Interceptor",
     "Order",
     "Trigger",
     "corrective_context",
     "failure_id",
     "failure_of",
+    "fission_record",
+    "most_frequent",
 ]

@@ -14,7 +14,7 @@ from fissile.contexts import Context, Exchange, current_turn
 from fissile.corrections.correction import Correction
 from fissile.environments.single_step import judge
 from fissile.feedback import Diagnoser, Failure, Feedback
-from fissile.rollouts import Rollout, Step, Writer
+from fissile.rollouts import Step, Writer
 
 Failed = tuple[Step, Attempt]
 """A failed step, and its attempt with what is wrong with it: a silent failure raised no error when it was made."""
@@ -97,8 +97,3 @@ class Branching:
         """
         for identifier, (context, feedback) in zip(failed, self.contexts(list(failed.values())), strict=True):
             yield Correction.of(identifier, context, step, feedback)
-
-
-def failures_of(rollout: Rollout, max_depth: int) -> list[Failed]:
-    """The failed steps of a rollout that may be branched from: fewer than `max_depth` failures stand before them."""
-    return [failed for failed in rollout.failures if failed[0].context.depth < max_depth]

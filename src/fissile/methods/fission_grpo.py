@@ -9,14 +9,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from fissile.contexts import Context
-from fissile.corrections import Branching, Correction, CorrectionBuffer, Failed, Trigger, failure_id
+from fissile.corrections import (
+    Branching,
+    Correction,
+    CorrectionBuffer,
+    Failed,
+    Interceptor,
+    Trigger,
+    fission_record,
+    most_frequent,
+)
 from fissile.errors import ConfigError
 from fissile.feedback import Diagnoser, get_source
 from fissile.methods.base import Batch, Host, Method, MethodSettings, Phase, Plan, Report, Sample, Scored
 from fissile.methods.dapo import refilled
-from fissile.rollouts import Rollout
-from fissile.serial import to_json
-from fissile.tasks import Task
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +116,8 @@ class FissionGRPO(Method):
         super().attach(host)
         self.diagnoser = Diagnoser(host.source or get_source(self.settings.feedback))
         assert host.writer is not None, "a host of this method writes tokens"
-        self.branching = Branching(self.diagnoser, host.writer)
-        self.buffer = self.store()
+        self.interceptor = Interceptor(Branching(self.diagnoser, host.writer), self.store(), host.room, host.journal)
         self.trigger = Trigger(interval=self.settings.interval)
-        self._too_long: dict[str, None] = {}  # ids
         self._in_flight: tuple[Correction, ...] = ()
         self._figures: dict[str, float] = {}  # of the latest step
 
@@ -163,13 +167,16 @@ class FissionGRPO(Method):
             ages = [step - correction.step for correction in self._in_flight]
             self._figures["fission/staleness"] = sum(ages) / len(ages)
             for correction, group in zip(self._in_flight, batch.groups, strict=True):
-                self.host.journal(_fission_record(correction, self.host.tasks[correction.task_id], group, step))
+                recoveries = [(entry.rollout, entry.total) for entry in group]
+                task = self.host.tasks[correction.task_id]
+                self.host.journal(fission_record(correction, task, recoveries, step))
             self._in_flight = ()
 
     def intercept(self, batch: Batch, step: int) -> None:
         """Turn the failures of a batch into corrections, those of its discarded groups too."""
         before = self.diagnoser.seconds
-        self._intercept([failed for group in batch.sampled for failed in self._chosen(group)], step)
+        chosen = [self._chosen(group) for group in batch.sampled]
+        self.interceptor.intercept([failed for group in chosen for failed in group], step)
         self._figures["feedback/seconds"] = self.diagnoser.seconds - before
 
     def report(self) -> Report:
@@ -180,7 +187,7 @@ class FissionGRPO(Method):
         what became of the diagnoses.
         """
         diagnoser = self.diagnoser
-        counts = {**self.buffer.counts, **({"too_long": len(self._too_long)} if self._too_long else {})}
+        counts = self.interceptor.counts
         return {
             **self._figures,
             "feedback/diagnosed": float(diagnoser.diagnosed),
@@ -194,18 +201,16 @@ class FissionGRPO(Method):
     def state_dict(self) -> dict[str, Any]:
         """Buffer, trigger and counts; a plan in flight belongs to a step that a resumed run samples again."""
         return {
-            "buffer": self.buffer.state_dict(),
+            **self.interceptor.state_dict(),
             "trigger": self.trigger.state_dict(),
             "feedback": self.diagnoser.state_dict(),
-            "too_long": list(self._too_long),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.buffer.load_state_dict(state["buffer"])
+        self.interceptor.load_state_dict(state)
         self.trigger.load_state_dict(state["trigger"])
         self.diagnoser.load_state_dict(state["feedback"])
-        self._too_long = dict.fromkeys(state["too_long"])
         self._in_flight = ()
 
     def _failures(self, scored: Scored) -> list[Failed]:
@@ -224,83 +229,9 @@ class FissionGRPO(Method):
 
     def _chosen(self, group: Sequence[Scored]) -> list[Failed]:
         """The group's most frequent distinct failures."""
-        frequency: dict[str, int] = {}
-        first: dict[str, Failed] = {}
-        for failed in (failed for scored in group for failed in self._failures(scored)):
-            signature = failed[1].signature
-            frequency[signature] = frequency.get(signature, 0) + 1
-            first.setdefault(signature, failed)
-        ranked = sorted(first, key=lambda signature: -frequency[signature])  # stable: first seen wins a tie
-        return [first[signature] for signature in ranked[: self.settings.per_group]]
+        return most_frequent((one for scored in group for one in self._failures(scored)), self.settings.per_group)
 
-    def _intercept(self, chosen: Sequence[Failed], step: int) -> None:
-        """Turn failures into corrections; the source is asked once, for those that were not met before."""
-        identifiers = [failure_id(one.context.task.id, one.context.dialogue, attempt) for one, attempt in chosen]
-        new: dict[str, Failed] = {}
-        for identifier, failed in zip(identifiers, chosen, strict=True):
-            if not (self.buffer.has_seen(identifier) or identifier in self._too_long):
-                new.setdefault(identifier, failed)
-        made = {correction.id: correction for correction in self.branching.corrections(new, step)}
-        for identifier in identifiers:
-            if self.buffer.has_seen(identifier):
-                self.buffer.admit(identifier)  # counts it
-            elif identifier not in self._too_long:
-                self._push(made[identifier])
-
-    def _push(self, correction: Correction) -> None:
-        tokens = correction.context(self.host.tasks[correction.task_id]).length
-        if self.host.room is not None and tokens > self.host.room:
-            self._leave_out(correction, tokens)
-            return
-        self.buffer.push(correction)
-        self.host.journal({"event": "intercepted", **to_json(correction)})
-
-    def _leave_out(self, correction: Correction, tokens: int) -> None:
-        """Count a failure whose corrective context nobody could answer; said the first time."""
-        if not self._too_long:
-            logger.warning(
-                "A failure of task '%s' is left out: its corrective context has %d tokens, and at most %d leave the "
-                "model room for an answer. Such failures are counted as corrections/too_long; lower "
-                "tasks.max_prompt_tokens or training.max_new_tokens if there are many.",
-                correction.task_id,
-                tokens,
-                self.host.room,
-            )
-        self._too_long[correction.id] = None
-
-
-def _fission_record(correction: Correction, task: Task, group: Sequence[Scored], step: int) -> dict[str, Any]:
-    """What became of a correction: one line of `corrections.jsonl`, and one tree of the report."""
-    messages = correction.context(task).goal.messages
-    requests = [message["content"] for message in messages if message["role"] == "user"]
-    return {
-        "event": "fission",
-        "step": step,
-        "id": correction.id,
-        "task_id": correction.task_id,
-        "request": requests[-1] if requests else "",
-        "staleness": step - correction.step,
-        "source": correction.source,
-        "history": [to_json(turn) for turn in correction.history],
-        "recoveries": [
-            {
-                "attempt": to_json(scored.rollout.outcome),
-                "reward": None if scored.reward is None else scored.reward.total,
-                "repeat": scored.rollout.repeats,
-                **_steps(scored.rollout),
-            }
-            for scored in group
-        ],
-    }
-
-
-def _steps(rollout: Rollout) -> dict[str, Any]:
-    """The entry with each own response of a live rollout and what the world answered; a single step has none."""
-    if rollout.judged_at_once:
-        return {}
-    return {
-        "steps": [
-            {"attempt": to_json(step.attempt), "results": [result.content for result in step.results]}
-            for step in rollout.own
-        ]
-    }
+    @property
+    def buffer(self) -> CorrectionBuffer:
+        """What keeps the corrections."""
+        return self.interceptor.buffer
