@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fissile.calls import ParsedResponse, ToolCall, ToolResult
+from fissile.calls import JSON, ParsedResponse, ToolCall, ToolResult
 from fissile.contexts import Context
 from fissile.engines.token_policy import TokenWriter
-from fissile.environments.base import Answer, Verdict
-from fissile.errors import ErrorKind, InfrastructureError
-from fissile.rollouts import End, OpenRollout, Rollout, StopReason
+from fissile.environments.base import Answer, Environment, Verdict
+from fissile.environments.single_step import SingleStep
+from fissile.errors import ErrorKind, InfrastructureError, ToolError
+from fissile.rollouts import Completion, End, OpenRollout, Response, Rollout, StopReason
 from fissile.tasks import Task
 from rollouts.playing import (
     CHAT,
@@ -297,3 +298,61 @@ def test_a_world_that_answers_nothing_ends_each_turn() -> None:
     record = run(FOUR, FOUR, FOUR, rollout=begun(world=Mute()))
     assert (record.end, len(record.steps), len(record.verdicts)) == (End.DONE, len(LIVE.turns), len(LIVE.turns))
     assert not record.correct
+
+
+class Grader(Environment):
+    """Judges at once; right is an answer of one call. Its state is what it was told so far."""
+
+    judges_at_once = True
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.told: list[str] = []
+        self.fails = fails
+
+    def reset(self, task: Task) -> None:
+        self.told = []
+
+    def answer(self, parsed: ParsedResponse, truncated: bool, goal: Task) -> Answer:
+        errors = () if len(parsed.calls) == 1 else (ToolError(ErrorKind.MISSING_CALL, "one call is wanted."),)
+        self.told.append(f"{len(parsed.calls)} calls")
+        return Answer(errors=errors, changed=True)
+
+    def judge(self, turn: int) -> Verdict:
+        return Verdict() if self.told in ([], ["1 calls"]) else Verdict.against("told", ErrorKind.WRONG_STATE, "wrong")
+
+    def snapshot(self) -> JSON:
+        return list(self.told)
+
+    def restore(self, state: JSON) -> None:
+        if self.fails:
+            raise InfrastructureError("worker", "no worker")
+        self.told = list(state)
+
+
+ONCE = replace(LIVE, later=())
+
+
+@pytest.mark.parametrize("world", [Grader(), SingleStep()])
+def test_a_task_without_room_for_its_response_is_not_right(world: Environment) -> None:
+    record = begun(ONCE, world=world, context_tokens=length() - 1).record()
+    assert (record.end, len(record.steps), record.completion_ids) == (End.CONTEXT_LIMIT, 1, ())
+    assert (record.correct, record.outcome.failed) == (False, True)
+    no_room = Response("", ParsedResponse(()), Completion((), stop=StopReason.NO_ROOM))
+    assert not run(no_room, rollout=begun(ONCE, world=world)).correct
+
+
+def test_a_retry_goes_on_in_the_world_of_before() -> None:
+    rollout = begun(ONCE, world=Grader(), retries=1)
+    run(STOP, rollout=rollout)
+    rollout.explain("Try again.")
+    record = run(calls(1), rollout=rollout)
+    assert (record.correct, [step.attempt.failed for step in record.steps]) == (True, [True, False])
+
+
+def test_a_world_that_cannot_go_back_loses_the_retry_and_keeps_the_attempt() -> None:
+    rollout = begun(ONCE, world=Grader(fails=True), retries=1)
+    run(STOP, rollout=rollout)
+    rollout.explain("Try again.")
+    record = rollout.record()
+    assert (rollout.is_over, record.end, record.lost) == (True, End.INFRASTRUCTURE, "worker: no worker")
+    assert [step.attempt.failed for step in record.steps] == [True, False]

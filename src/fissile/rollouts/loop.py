@@ -17,7 +17,7 @@ from typing import Protocol
 from fissile.calls import Attempt, ParsedResponse, ToolCall
 from fissile.contexts import Context
 from fissile.environments.base import Answer, Environment, Verdict
-from fissile.errors import ConfigError, InfrastructureError
+from fissile.errors import ConfigError, ErrorKind, InfrastructureError, ToolError
 from fissile.rollouts.record import Completion, End, Response, Rollout, Step, StopReason
 from fissile.tasks import Task, Turn
 
@@ -164,7 +164,13 @@ class OpenRollout:
         if step is None:
             raise ValueError("No failed step waits for a diagnosis.")
         said = step.answered([diagnosis], self.writer.reply(step.completion, [diagnosis]))
-        self._go_on(step.context.after(said, step.context.state))
+        following = step.context.after(said, step.context.state)
+        try:
+            self.environment.restore(following.state)
+        except InfrastructureError as error:
+            self._lose(following, Response("", ParsedResponse(())), error)
+        else:
+            self._go_on(following)
 
     def record(self) -> Rollout:
         """The rollout so far."""
@@ -273,11 +279,15 @@ class OpenRollout:
     def _cut(self, context: Context, end: End) -> None:
         """Stop in the middle of a turn. The last one is judged all the same, as BFCL does.
 
-        A rollout that took no step at all gets an empty one in `context`.
+        A rollout that took no step at all gets an empty one in `context`. A world that judges at once has no response
+        to judge then, and would find nothing wrong: the step fails, and there is no verdict.
         """
+        unanswered = not self._steps and self.environment.judges_at_once
         if not self._steps:
-            self._steps.append(Step(context, Completion(()), Attempt("")))
-        if context.turn + 1 == len(context.task.turns) and len(self._steps) > self._turn_began:
+            errors = (ToolError(ErrorKind.TRUNCATED, "the context left no room for a response."),) if unanswered else ()
+            self._steps.append(Step(context, Completion(()), Attempt("", errors=errors)))
+        is_last = context.turn + 1 == len(context.task.turns)
+        if is_last and len(self._steps) > self._turn_began and not unanswered:
             self._judge(context, finished=False)
         self._stop(end)
 
