@@ -75,3 +75,6 @@ def test_blame_moves_with_the_steps_and_the_last_step_stays() -> None:
     for place in (-1, 4, 5):
         with pytest.raises(ValueError, match="must stay"):
             record.without(place)
+    ends_its_turn = next(place for place, step in enumerate(run(*EPISODE).steps) if not step.results)
+    with pytest.raises(ValueError, match="ends its turn"):
+        run(*EPISODE).without(ends_its_turn)

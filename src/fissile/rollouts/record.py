@@ -269,10 +269,12 @@ class Rollout:
         """The same rollout as if its step at `place` had never been made: the later ones no longer read of it.
 
         Raises:
-            ValueError: it is the only step, or the last one.
+            ValueError: it is the only step, or the last one, or it ends a turn of the user's.
         """
         if not 0 <= place < len(self.steps) - 1:
             raise ValueError(f"Step {place} of {len(self.steps)} cannot be left out: the last one must stay.")
+        if self.steps[place + 1].context.dialogue[-1].ends_turn:
+            raise ValueError(f"Step {place} cannot be left out: it ends its turn, and the user's next one answers it.")
         at = len(self.context.dialogue) + place
         later = []
         for step in self.steps[place + 1 :]:
