@@ -17,7 +17,8 @@ from fissile.environments.base import ErrorProtocol, Verdict
 from fissile.environments.worlds import obeying
 from fissile.errors import ErrorKind, ToolError
 from fissile.evaluation import EpisodeRecord, evaluate
-from fissile.evaluation.episodes import failure_reason
+from fissile.evaluation.episodes import StepRecord, failure_reason
+from fissile.metrics import Episode
 from fissile.rollouts import Completion, End, Limits, Rollout, Step
 from fissile.serial import from_json, to_json
 from fissile.tasks import Task
@@ -166,3 +167,14 @@ def test_attempts_are_calls_errors_and_what_is_blamed() -> None:
     assert episode is not None
     assert [attempt.text for attempt in episode.attempts] == ["a", "So", "bye"]
     assert (episode.turns, episode.silent) == ((0, 0, 1), (2,))
+
+
+def test_a_single_step_that_only_the_judge_finds_wrong_is_a_wrong_attempt() -> None:
+    record = EpisodeRecord(
+        "t", "", False, End.DONE, "sly", ("sly",), (StepRecord(0, Attempt("", ()), silent=True),), judged_at_once=True
+    )
+    episode = record.episode("rules")
+    assert episode is not None
+    assert (episode.final_correct, episode.first_correct) == (False, False)
+    right = replace(record, valid=True, reason="", verdicts=("",), steps=(StepRecord(0, Attempt("", ())),))
+    assert right.episode("rules") == Episode("t", (Attempt("", ()),), "rules")

@@ -81,14 +81,14 @@ class EpisodeRecord:
     @classmethod
     def of(cls, rollout: Rollout) -> EpisodeRecord:
         """The record of a rollout."""
-        task = rollout.context.task
+        task, gave_up = rollout.context.task, rollout.gave_up
         steps = tuple(
             StepRecord(
                 step.context.turn,
                 step.attempt,
                 tuple(result.content for result in step.results),
                 index in rollout.silent,
-                index in rollout.gave_up,
+                index in gave_up,
                 step.injected,
             )
             for index, step in enumerate(rollout.steps)
@@ -118,14 +118,21 @@ class EpisodeRecord:
         one. A single-step episode whose retry was lost ends before it, and is marked as lost.
         """
         if self.judged_at_once:
-            made = self.steps[:-1] if self.is_lost else self.steps
-            return self._of(made, feedback, lost=self.is_lost) if any(not step.injected for step in made) else None
+            return self._single_step(feedback)
         chosen = [step for step in self.steps if step.is_attempt] or ([] if self.valid else list(self.steps[:1]))
         if not chosen:
             return None
         blamed = [index for index, step in enumerate(chosen) if step.silent or not step.is_attempt]
         turns = tuple(step.turn for step in chosen)
         return self._of(chosen, feedback, correct=self.valid, turns=turns, silent=tuple(blamed), cluster=cluster)
+
+    def _single_step(self, feedback: str) -> Episode | None:
+        made = self.steps[:-1] if self.is_lost else self.steps
+        if all(step.injected for step in made):
+            return None
+        blamed = tuple(index for index, step in enumerate(made) if step.silent)
+        overruled = not self.is_lost and self.valid == made[-1].attempt.failed  # a world may say so only when it judges
+        return self._of(made, feedback, lost=self.is_lost, silent=blamed, correct=self.valid if overruled else None)
 
     def _of(self, steps: Sequence[StepRecord], feedback: str, **judged: object) -> Episode:
         injected = tuple(index for index, step in enumerate(steps) if step.injected)
