@@ -12,7 +12,7 @@ from fissile.engines.injection import Injector
 from fissile.engines.sampler import Sampler
 from fissile.methods import Phase, Plan, Scored
 from fissile.rewards import RewardConfig, rollout_reward
-from fissile.rollouts import CLOSING
+from fissile.rollouts import CLOSING, Rollout
 from fissile.tasks import Task
 
 
@@ -61,22 +61,20 @@ class StepSampler:
             progress: share of the run that is done, in [0, 1].
         """
         rollouts = self.sampler.sample(engine, plan.contexts, sampling, plan.samples)
+        groups = [rollouts[start : start + plan.samples] for start in range(0, len(rollouts), plan.samples)]
         return [
             Scored(
                 rollout,
-                rollout_reward(
-                    rollout,
-                    progress=progress,
-                    reference_length=self._reference_length(rollout.context),
-                    config=self.reward,
-                ),
+                rollout_reward(rollout, progress=progress, reference_length=length, config=self.reward),
             )
-            for rollout in rollouts
+            for group in groups
+            for length in [self._reference_length(group[0])]
+            for rollout in group
         ]
 
-    def _reference_length(self, context: Context) -> int:
+    def _reference_length(self, rollout: Rollout) -> int:
         """Tokens of what the turn still needs, and of the closing words where a turn goes on behind its calls."""
         chat = self.sampler.chat
-        left = chat.dialect.render_calls(context.goal.oracle_calls())
-        closing = "" if self.sampler.make_environment(context.task).judges_at_once else CLOSING
+        left = chat.dialect.render_calls(rollout.context.goal.oracle_calls())
+        closing = "" if rollout.judged_at_once else CLOSING
         return sum(len(chat.completion_ids(text)) for text in (left, closing) if text)
