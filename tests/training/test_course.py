@@ -166,6 +166,23 @@ def test_an_evaluation_that_lost_a_part_counts_it(tmp_path: Path) -> None:
     assert report["recovery_rate"]["den"] == report["final_accuracy"]["den"] == 0  # how they end is not known
 
 
+class HalfLost:
+    """Loses every second row, and calls nothing in the others."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
+        lost = Completion.of_failure("worker", "gone")
+        return [lost if row % 2 else Completion((), stop=StopReason.END) for row in range(len(prompts) * samples)]
+
+
+def test_turns_of_which_nothing_is_known_are_no_drawn_ones(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    tasks = {"source": str(tmp_path / "tasks.jsonl"), "max_prompt_tokens": 4096}
+    made = course(parse_config({"tasks": tasks, "injection": {"rate": 1.0, "during": ["evaluation"]}}))
+    records, report = made.evaluate(HalfLost(), lambda done, total: None)
+    assert 0 < len(records["episodes"]) < len(made.evaluated)
+    assert report["injected_turns"]["drawn"] == len(records["episodes"])
+
+
 def test_demonstrations_are_counted_and_too_long_ones_are_left_out(tmp_path: Path) -> None:
     settings = shop(tmp_path, "t{}")
     whole, shown = course(settings), Shown()

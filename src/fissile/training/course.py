@@ -171,12 +171,13 @@ class Course:
         settings, injection = self._config.evaluation, self._config.injection.at("evaluation")
         places = {task.id: place for place, task in enumerate(self.evaluated)}
         ordered = sorted(records, key=lambda record: places[record.task_id])
-        made = [episode.episode(diagnoser.source.name) for episode in ordered]
-        episodes = [episode for episode in made if episode is not None]
+        made = [(record, record.episode(diagnoser.source.name)) for record in ordered]
+        kept = [(record, episode) for record, episode in made if episode is not None]
+        episodes = [episode for _, episode in kept]
         refuse_total_loss(lost, len(episodes), "attempts")
         report = {
             **to_json(evaluate_episodes(episodes)),
-            **_named(injection, begun_turns(self.evaluated, records)),
+            **_named(injection, begun_turns(self.evaluated, [record for record, _ in kept])),
             "feedback": settings.feedback,
             "diagnoses": diagnoser.report(),
             "settings": settings.model_dump(mode="json"),
