@@ -85,7 +85,7 @@ def demonstrations(
     for task in shuffled[: config.examples]:
         begun.append(_Demonstration(task, sampler, config.recovery_share, mistake, draw))
         begun[-1].go_on()
-    if waiting := [one.rollout for one in begun if one.rollout.awaiting is not None]:
+    if waiting := [one.rollout for one in begun if one.recovers and one.rollout.awaiting is not None]:
         explain(waiting, diagnoser or Diagnoser(get_source(config.feedback)))
     examples = []
     for one in begun:
@@ -147,9 +147,13 @@ class _Demonstration:
 
 
 def _episode_example(record: Rollout) -> Example:
-    """A demonstrated episode, with the loss on its right responses."""
+    """A demonstrated episode, with the loss on its right responses: of a single-step task on the last, whose truth it
+    is, whatever the judge says of that.
+    """
     prompt = record.context.prompt_ids
     learned = {id(step) for step in record.steps if not step.attempt.failed}
+    if record.judged_at_once:
+        learned.add(id(record.steps[-1]))
     labels = [
         label
         for step, read in record.pieces
