@@ -38,7 +38,7 @@ def folded(text: str) -> str:
 
 
 def test_the_tree_is_walked() -> None:
-    assert {(), ("train",), ("eval", "bfcl"), ("lab", "run"), ("simulate", "serve")} <= set(COMMANDS)
+    assert {(), ("train",), ("eval", "bfcl"), ("lab", "run"), ("simulate", "merge")} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("columns", WIDTHS)

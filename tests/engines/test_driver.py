@@ -148,7 +148,10 @@ def test_samples_stand_by_their_contexts() -> None:
     rollouts = sampler().sample(engine, contexts, Sampling(max_new_tokens=500, seed=11), samples=3)
     assert [rollout.context.task.id for rollout in rollouts] == ["a"] * 3 + ["b"] * 3
     assert [rollout.correct for rollout in rollouts] == [True] * 6
-    assert [(len(prompts), sampling.seed) for prompts, sampling, _ in engine.calls] == [(6, 11), (6, 12)]
+    assert [(len(prompts), sampling.seed, samples) for prompts, sampling, samples in engine.calls] == [
+        (2, 11, 3),
+        (6, 12, 1),
+    ]
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_a_world_says_that_a_call_failed_and_the_truth_says_why():
 
 def test_the_guard_reads_the_sentence_and_not_the_fields():
     secret = Task("s", (), (AREA,), (ExpectedCall("calculate_area", {"owner": ["Ann Lee"]}),))
-    wrong = Failure(secret, SingleStep(HermesDialect()).attempt(secret, "hm"))
+    wrong = Failure(secret, SingleStep().attempt(secret, "hm", HermesDialect()))
     assert assess(Said("'owner' should be Ann Lee"), wrong).leak == "value"
     assert assess(Said("No.", Fields(ErrorKind.MISSING_CALL, "Ann Lee")), wrong).leak == ""
 

@@ -44,7 +44,7 @@ RIGHT = {"base": 10, "height": 5, "unit": "cm"}
 
 
 def failure(text: str) -> Failure:
-    return Failure(TASK, SingleStep(HermesDialect()).attempt(TASK, text))
+    return Failure(TASK, SingleStep().attempt(TASK, text, HermesDialect()))
 
 
 def called(arguments: dict[str, Any], name: str = "calculate_area") -> Failure:

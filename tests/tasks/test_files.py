@@ -51,9 +51,7 @@ def test_a_record_becomes_a_task(tmp_path: Path) -> None:
     assert task.id == "7"
     assert task.messages == ({"role": "user", "content": "How warm is it in Oslo?"},)
     assert [tool.to_schema()["function"] for tool in task.tools] == [TOOL]
-    assert [to_json(call) for call in task.ground_truth] == [
-        {"name": "weather", "arguments": {"city": ["Oslo"]}, "optional": []}
-    ]
+    assert [to_json(call) for call in task.ground_truth] == [{"name": "weather", "arguments": {"city": ["Oslo"]}}]
     assert task.matching == "exact"
 
 

@@ -51,9 +51,9 @@ class TextEngine:
     prompts: list[list[tuple[int, ...]]] = field(default_factory=list)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, samples: int = 1) -> list[Completion]:
-        self.prompts.append([tuple(prompt) for prompt in prompts])
-        number = len(self.prompts) - 1
-        return [Completion(CHAT.completion_ids(self.script(number, index))) for index in range(len(prompts))]
+        self.prompts.append([tuple(prompt) for prompt in prompts for _ in range(samples)])
+        number, rows = len(self.prompts) - 1, len(self.prompts[-1])
+        return [Completion(CHAT.completion_ids(self.script(number, index))) for index in range(rows)]
 
 
 def trainer(folder: Path, engine: TextEngine, tasks: Sequence[Task], **changes: Any) -> FissionGRPOTrainer:
