@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from fissile import FissionGRPOTrainer
 from fissile.engines import Sampling, ScriptedEngine
-from fissile.errors import ConfigError, RunError
+from fissile.errors import ConfigError, ModelError, RunError
 from fissile.methods import FissionGRPO, Phase
 from fissile.rollouts import Completion
 from fissile.tasks import Task
@@ -65,6 +65,11 @@ def trainer(folder: Path, args: dict[str, Any] | None = None, **changes: Any) ->
 
 def phases(made: FissionGRPOTrainer) -> list[bool]:
     return [bool(log["fission/is_fission"]) for log in made.state.log_history if "fission/is_fission" in log]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="shorten it or lower max_new_tokens"):
+        trainer(tmp_path, args={"max_completion_length": 2040, "max_steps": 1}).train()
 
 
 def test_explore_and_fission_steps_alternate_and_learn(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class FissionGRPOTrainer(ResumableTrainer):
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), self.args.chat_template_kwargs)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         room = room_for_context(self.model, self.max_completion_length)
-        limits = limits or Limits(context_tokens=room)
+        limits = limits or Limits(context_tokens=room if self._in_rounds else None)  # else the engine refuses it
         refuse_uncallable(self.chat, list(self.tasks.values()))
         sampler = Sampler(self.chat, make_environment, limits)
         self.method: Method = make_method(method)
