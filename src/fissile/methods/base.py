@@ -62,7 +62,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Batch:
-    """What came of a plan: what all processes sampled, gathered.
+    """What came of a plan in this process; where several train together, each has its own.
 
     Attributes:
         plan: with the contexts that are learned from.
