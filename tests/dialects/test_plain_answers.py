@@ -7,7 +7,7 @@ import pytest
 from fissile.calls import ToolCall
 from fissile.dialects import DIALECTS, ChatFormat, MistralDialect, get_dialect
 from fissile.dialects.naming import can_call, refuse_unnameable
-from fissile.engines.openai_messages import Answer, NativeMessages
+from fissile.engines.openai_messages import ChatAnswer, NativeMessages
 from fissile.environments import SingleStep
 from fissile.errors import DataError
 from fissile.tasks import Task
@@ -86,7 +86,7 @@ def test_nor_at_an_endpoint(arguments):
     task = squares(1)[0]
     from fissile.contexts import Context
 
-    response = NativeMessages().read(Answer("", calls=(("area", arguments),)), Context(task, ()))
+    response = NativeMessages().read(ChatAnswer("", calls=(("area", arguments),)), Context(task, ()))
     (call,) = response.parsed.calls
     assert (call.name, call.arguments) == ("area", {})
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fissile.engines.endpoint_misfits import Misfits
-from fissile.engines.openai_messages import Answer
+from fissile.engines.openai_messages import ChatAnswer
 
 FOREIGN = {
     "qwen3-coder": "<tool_call>\n<function=ls>\n<parameter=a>\ntrue\n</parameter>\n</function>\n</tool_call>",
@@ -21,7 +21,7 @@ FOREIGN = {
 PLAIN = ("The tool ls lists files.", '{"name": "Ines", "age": 31}', "Use <b>ls</b>.", "[1, 2]", "`ls`")
 
 
-def remark(*answers: Answer) -> str:
+def remark(*answers: ChatAnswer) -> str:
     misfits = Misfits(None)
     for answer in answers:
         misfits.look_at(answer, {"ls"})
@@ -30,17 +30,17 @@ def remark(*answers: Answer) -> str:
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())
 def test_calls_in_a_format_that_is_not_read_are_said(text: str) -> None:
-    said = remark(*[Answer(text)] * 3)
+    said = remark(*[ChatAnswer(text)] * 3)
     assert said.startswith("ATTENTION: 3 of 3 answers hold")
     assert "--tool-call-parser" in said
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_a_plain_answer_is_none(text: str) -> None:
-    assert remark(*[Answer(text)] * 3) == ""
+    assert remark(*[ChatAnswer(text)] * 3) == ""
 
 
 def test_answers_with_nothing_in_them_are_said_and_what_cut_them() -> None:
-    assert "3 of 3 answers are empty" in remark(*[Answer(" ", reasoning="Hm.")] * 3)
-    assert "--max-new-tokens" in remark(*[Answer("", reasoning="Hm, hm", truncated=True)] * 3)
-    assert remark(Answer("", calls=(("ls", "{}"),)), Answer("")) == "", "a turn may end without a word"
+    assert "3 of 3 answers are empty" in remark(*[ChatAnswer(" ", reasoning="Hm.")] * 3)
+    assert "--max-new-tokens" in remark(*[ChatAnswer("", reasoning="Hm, hm", truncated=True)] * 3)
+    assert remark(ChatAnswer("", calls=(("ls", "{}"),)), ChatAnswer("")) == "", "a turn may end without a word"

@@ -14,7 +14,7 @@ from fault_server import completion
 from fissile.calls import Attempt, ParseError, ToolCall
 from fissile.contexts import Context, Exchange
 from fissile.dialects import HermesDialect
-from fissile.engines.openai_messages import Answer, NativeMessages, TextMessages
+from fissile.engines.openai_messages import ChatAnswer, NativeMessages, TextMessages
 from fissile.errors import ErrorKind, ToolError
 from fissile.tasks import Task, Turn, World
 from fissile.tools import Tool
@@ -99,7 +99,7 @@ def test_wire_names_are_unique_and_come_back() -> None:
     sent = [tool["function"]["name"] for tool in NativeMessages().request(Context(task, ()))["tools"]]
     assert len(set(sent)) == len(names)
     assert all(len(name) <= 64 for name in sent)
-    read = NativeMessages().read(Answer("", calls=tuple((name, "{}") for name in sent)), Context(task, ()))
+    read = NativeMessages().read(ChatAnswer("", calls=tuple((name, "{}") for name in sent)), Context(task, ()))
     assert tuple(call.name for call in read.parsed.calls) == names
 
 
@@ -108,7 +108,7 @@ def test_wire_names_are_unique_and_come_back() -> None:
     st.text(), st.lists(st.tuples(st.none() | st.text(), st.none() | st.text() | st.dictionaries(st.text(), st.text())))
 )
 def test_any_native_calls_are_kept_with_their_place(content: str, calls: list[tuple[Any, Any]]) -> None:
-    answer = Answer.from_json(completion(content, calls))
+    answer = ChatAnswer.from_json(completion(content, calls))
     response = NativeMessages().read(answer, CONTEXT)
     assert len(response.parsed.calls) == len(calls)
     for (name, arguments), read in zip(calls, response.parsed.calls, strict=True):
@@ -122,10 +122,10 @@ def test_any_native_calls_are_kept_with_their_place(content: str, calls: list[tu
 
 @pytest.mark.parametrize(("end", "cut"), [(None, False), ("stop", False), ("STOP", False), ("model_length", True)])
 def test_answers_end_by_themselves_or_by_a_limit(end: str | None, cut: bool) -> None:
-    assert Answer.from_json(completion("Hi.", finish_reason=end)).truncated is cut
+    assert ChatAnswer.from_json(completion("Hi.", finish_reason=end)).truncated is cut
 
 
 @pytest.mark.parametrize("end", ["abort", "insufficient_system_resource", "cancelled", 7])
 def test_what_ended_otherwise_is_no_answer(end: Any) -> None:
     with pytest.raises(ValueError, match=f"its choice ended with '{end}'"):
-        Answer.from_json(completion("Hi, and", finish_reason=end))
+        ChatAnswer.from_json(completion("Hi, and", finish_reason=end))

@@ -16,9 +16,9 @@ from trl.trainer.utils import add_fused_lm_head
 from fissile.kernels import packed_attention
 from fissile.kernels.packed_attention import PACKED
 from fissile.kernels.packing import (
-    Branching,
     Continuation,
     PackedCollator,
+    PrefixTree,
     fill_rows,
     pack_rows,
     packed_log_probs,
@@ -184,7 +184,7 @@ def test_empty_completions_still_give_something_to_differentiate() -> None:
 
 BRANCHINGS = st.lists(
     st.builds(
-        lambda prefix, completions: Branching(prefix, [Continuation.scored(completion) for completion in completions]),
+        lambda prefix, completions: PrefixTree(prefix, [Continuation.scored(completion) for completion in completions]),
         st.lists(st.integers(1, 9), max_size=6),
         st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4),
     ),
@@ -194,10 +194,10 @@ BRANCHINGS = st.lists(
 
 
 @given(groups=BRANCHINGS, budget=st.integers(1, 40))
-def test_rows_keep_every_branch_and_the_budget(groups: list[Branching], budget: int) -> None:
+def test_rows_keep_every_branch_and_the_budget(groups: list[PrefixTree], budget: int) -> None:
     rows = fill_rows(groups, budget)
 
-    def branches(packed: list[Branching]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def branches(packed: list[PrefixTree]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         return sorted((tuple(group.prefix), tuple(branch.ids)) for group in packed for branch in group.branches)
 
     assert branches([group for row in rows for group in row]) == branches(groups)
@@ -208,13 +208,13 @@ def test_rows_keep_every_branch_and_the_budget(groups: list[Branching], budget: 
 
 
 def test_a_long_prompt_is_not_repeated_for_every_branch() -> None:
-    group = Branching([1] * 1000, [Continuation.scored([2] * 64)] * 8)
+    group = PrefixTree([1] * 1000, [Continuation.scored([2] * 64)] * 8)
     assert [part.tokens for (part,) in fill_rows([group], budget=600)] == [1519]
 
 
 def test_the_layout_of_a_row() -> None:
-    group = Branching([7, 8, 9], [Continuation.scored([1, 2]), Continuation.scored([3])])
-    packed = pack_rows([[group, Branching((), [Continuation([4, 5], [4, 5])])]])
+    group = PrefixTree([7, 8, 9], [Continuation.scored([1, 2]), Continuation.scored([3])])
+    packed = pack_rows([[group, PrefixTree((), [Continuation([4, 5], [4, 5])])]])
     assert packed.input_ids.tolist() == [[7, 8, 9, 1, 2, 9, 3, 4, 5]]
     assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3, 0, 1]]
     assert packed.labels.tolist() == [[-100, -100, -100, 1, 2, -100, 3, -100, 5]]

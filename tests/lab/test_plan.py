@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fissile.errors import ConfigError
 from fissile.lab import LabSpec, RunKey, make_plan
-from fissile.lab.plan import PlannedRun, Schedule
+from fissile.lab.plan import LabSchedule, PlannedRun
 
 
 def spec(**arms: dict[str, object]) -> LabSpec:
@@ -65,7 +65,7 @@ def test_every_run_ends_once_and_none_before_the_one_that_it_matches(lab, draw, 
     plan = make_plan(lab)
     matches = {run.key: run.match for run in plan}
     done = {run.key for run in plan if draw.random() < before}
-    schedule = Schedule.of(plan, done)
+    schedule = LabSchedule.of(plan, done)
     busy: list[PlannedRun] = []
     ended: list[RunKey] = []
     while True:

@@ -9,6 +9,7 @@ import pytest
 
 from fissile.calls import JSON, ParsedResponse, ToolCall, ToolResult
 from fissile.contexts import Context
+from fissile.corrections import corrective_context
 from fissile.engines.token_policy import TokenWriter
 from fissile.environments.base import Answer, Environment, Verdict
 from fissile.environments.single_step import SingleStep
@@ -341,10 +342,15 @@ def test_a_task_without_room_for_its_response_is_not_right(world: Environment) -
     assert not run(no_room, rollout=begun(ONCE, world=world)).correct
 
 
+def diagnosed(rollout: OpenRollout) -> None:
+    assert rollout.awaiting is not None
+    rollout.recover(corrective_context(rollout.awaiting, rollout.awaiting.attempt, "Try again.", rollout.writer))
+
+
 def test_a_retry_goes_on_in_the_world_of_before() -> None:
     rollout = begun(ONCE, world=Grader(), retries=1)
     run(STOP, rollout=rollout)
-    rollout.explain("Try again.")
+    diagnosed(rollout)
     record = run(calls(1), rollout=rollout)
     assert (record.correct, [step.attempt.failed for step in record.steps]) == (True, [True, False])
 
@@ -352,7 +358,7 @@ def test_a_retry_goes_on_in_the_world_of_before() -> None:
 def test_a_world_that_cannot_go_back_loses_the_retry_and_keeps_the_attempt() -> None:
     rollout = begun(ONCE, world=Grader(fails=True), retries=1)
     run(STOP, rollout=rollout)
-    rollout.explain("Try again.")
+    diagnosed(rollout)
     record = rollout.record()
     assert (rollout.is_over, record.end, record.lost) == (True, End.INFRASTRUCTURE, "worker: no worker")
     assert [step.attempt.failed for step in record.steps] == [True, False]

@@ -25,9 +25,9 @@ from fissile.simulator.dataset import (
     read_rows,
     unseen_functions_only,
 )
+from fissile.simulator.diagnosed_failure import DiagnosedFailure, FoundFailure, Origin
 from fissile.simulator.gathering import corrupted, harvested
 from fissile.simulator.quality import assess
-from fissile.simulator.record import DiagnosedFailure, FoundFailure, Origin
 from fissile.simulator.reply import Said
 from fissile.tasks import ExpectedCall, Task, load_bfcl, load_bfcl_multi_turn
 from fissile.tools import Tool

@@ -15,8 +15,8 @@ from fissile.config import SimulatorRecipe
 from fissile.config.simulator_recipe import DataConfig
 from fissile.lab import execution
 from fissile.simulator.dataset import shortfalls
+from fissile.simulator.diagnosed_failure import FoundFailure
 from fissile.simulator.gathering import MISWRITTEN, domain_of
-from fissile.simulator.record import FoundFailure
 from fissile.tasks.procedural import ProceduralSettings
 from fissile.training.progress import Progress
 from fissile.training.simulator_data import choose_rows, find_failures, make_rows

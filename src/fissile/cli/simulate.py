@@ -15,7 +15,7 @@ from fissile.console import PlainConsole
 from fissile.training.progress import Progress
 
 if TYPE_CHECKING:
-    from fissile.simulator.record import DiagnosedFailure
+    from fissile.simulator.diagnosed_failure import DiagnosedFailure
     from fissile.training.simulator_folder import SimulatorFolder
 
 app = typer.Typer(help="The error simulator: its data, its training, its evaluation.", no_args_is_help=True)

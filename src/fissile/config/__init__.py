@@ -5,7 +5,7 @@ Help text stands once, under each field; the configuration reference (`fissile c
 
 from fissile.config.engine import EngineConfig, WorldConfig
 from fissile.config.loading import Section, fields_of, section_of
-from fissile.config.run import (
+from fissile.config.run_config import (
     ColdStartConfig,
     EvaluationConfig,
     ModelConfig,

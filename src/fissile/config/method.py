@@ -128,7 +128,7 @@ def respelled(fields: Mapping[str, Any]) -> dict[str, Any] | None:
             table |= {keys.get(str(key), str(key)): value for key, value in values.items()}
     if refills is not None:
         table["refills"] = refills
-        if table.get("name") == "grpo":
+        if table.get("name") == "grpo" and refills:
             table["name"] = "dapo"
     name = str(table.get("name", ""))
     if name in METHODS:

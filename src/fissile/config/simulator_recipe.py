@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fissile.calls import JSON
 from fissile.config.loading import Section, load
-from fissile.config.run import ModelConfig, SupervisedConfig
+from fissile.config.run_config import ModelConfig, SupervisedConfig
 from fissile.dialects import get_dialect
 from fissile.faults import Fault
 from fissile.feedback import get_source

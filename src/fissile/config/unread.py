@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from fissile.config.run import RunConfig
+from fissile.config.run_config import RunConfig
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 
 LISTED = 3

@@ -10,10 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fissile.corrections.branch import failure_of
+from fissile.corrections.branch import corrective_context, failure_of
 from fissile.engines.base import Sampling, watched
 from fissile.engines.policy import Policy
-from fissile.errors import Interrupted
+from fissile.errors import ConfigError, Interrupted
 from fissile.feedback import Diagnoser
 from fissile.rollouts import OpenRollout, Rollout
 
@@ -23,7 +23,7 @@ Finished = Callable[[Rollout], None]
 Inject = Callable[[OpenRollout], None]
 """Called with a rollout before its policy is asked: `Injector.begin_turn` answers in the policy's place."""
 
-Count = Callable[[int, int], None]
+ResponseCount = Callable[[int, int], None]
 """Called with (responses made, those and the ones at hand)."""
 
 
@@ -35,7 +35,7 @@ def roll_out(
     window: int | None = None,
     inject: Inject = lambda rollout: None,
     diagnoser: Diagnoser | None = None,
-    progress: Count = lambda made, known: None,
+    progress: ResponseCount = lambda made, known: None,
 ) -> None:
     """Run rollouts to their end.
 
@@ -77,7 +77,7 @@ def _in_batches(
     finished: Finished,
     window: int | None,
     beside: _Beside,
-    progress: Count,
+    progress: ResponseCount,
 ) -> None:
     active: list[OpenRollout] = []
     made = 0
@@ -158,16 +158,24 @@ def force(rollouts: Sequence[OpenRollout], inject: Inject, diagnoser: Diagnoser 
 
 
 def explain(rollouts: Sequence[OpenRollout], diagnoser: Diagnoser | None) -> bool:
-    """Answer every failure that waits among some rollouts with its diagnosis, all at once; True where any did."""
+    """Answer every failure that waits among some rollouts with its diagnosis, all at once; True where any did.
+
+    Raises:
+        ConfigError: one waits, and there is no diagnoser.
+    """
     waiting = [(rollout, step) for rollout in rollouts if (step := rollout.awaiting) is not None]
     if not waiting:
         return False
-    assert diagnoser is not None, "rollouts with retries need a diagnoser"
+    if diagnoser is None:
+        raise ConfigError(
+            "A failed attempt is to be retried, and nobody explains it. Give a diagnoser, such as "
+            "Diagnoser('rules') of fissile.feedback, or leave Limits.retries at 0."
+        )
     said = diagnoser.diagnose([failure_of(step, step.attempt) for _, step in waiting])
-    for (rollout, _), feedback in zip(waiting, said, strict=True):
-        rollout.explain(feedback.text)
+    for (rollout, step), feedback in zip(waiting, said, strict=True):
+        rollout.recover(corrective_context(step, step.attempt, feedback.text, rollout.writer))
     return True
 
 
-def _tell_further(progress: Count, before: int, made: int, total: int) -> None:
+def _tell_further(progress: ResponseCount, before: int, made: int, total: int) -> None:
     progress(before + made, before + total)

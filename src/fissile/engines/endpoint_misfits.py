@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from fissile.dialects import get_dialect
 from fissile.dialects.base import Dialect
-from fissile.engines.openai_messages import Answer
+from fissile.engines.openai_messages import ChatAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Misfits:
         self._is_told = False
         self._lock = threading.Lock()
 
-    def look_at(self, answer: Answer, offered: Collection[str]) -> None:
+    def look_at(self, answer: ChatAnswer, offered: Collection[str]) -> None:
         """Count an answer.
 
         Args:
@@ -90,7 +90,7 @@ class Misfits:
             f"--enable-auto-tool-choice --tool-call-parser ...), or have the text read: --dialect {written}."
         )
 
-    def _written_as(self, answer: Answer, offered: Collection[str]) -> str:
+    def _written_as(self, answer: ChatAnswer, offered: Collection[str]) -> str:
         """How calls are written that are not read; "" where there are none, or some are read."""
         if self._dialect is None and answer.calls:
             return ""

@@ -26,7 +26,7 @@ from fissile.calls import JSON
 from fissile.engines.endpoint_client import make_client, proxy_for
 from fissile.engines.endpoint_refusals import FILTERED, Refusal, error_inside, read_refusal
 from fissile.engines.endpoint_settings import NO_KEY, EndpointSettings
-from fissile.engines.openai_messages import Answer, provider_names
+from fissile.engines.openai_messages import ChatAnswer, provider_names
 from fissile.errors import InfrastructureError, InputError
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class ChatServer:
             self._failures = 0
             self._over.clear()
 
-    def complete(self, request: Mapping[str, JSON], until: float = math.inf) -> Answer:
+    def complete(self, request: Mapping[str, JSON], until: float = math.inf) -> ChatAnswer:
         """The answer to a request, tried as often as the settings say.
 
         Args:
@@ -164,7 +164,7 @@ class ChatServer:
 
     # --- one try -------------------------------------------------------------------------------------------------
 
-    def _ask(self, request: Mapping[str, JSON], until: float) -> Answer:
+    def _ask(self, request: Mapping[str, JSON], until: float) -> ChatAnswer:
         import httpx2  # noqa: PLC0415
         import openai  # noqa: PLC0415
 
@@ -179,7 +179,7 @@ class ChatServer:
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             raise self._unreachable(error) from None
         try:
-            answer = Answer.from_json(body)
+            answer = ChatAnswer.from_json(body)
         except ValueError as error:
             if (said := error_inside(body)) is not None:
                 raise self._refusal(said.status or 200, said, request, {}) from None

@@ -44,7 +44,7 @@ WireMessage = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChatAnswer:
     """The first choice of a chat completion.
 
     Attributes:
@@ -64,7 +64,7 @@ class Answer:
     provider: Mapping[str, JSON] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def from_json(cls, body: str) -> Answer:
+    def from_json(cls, body: str) -> ChatAnswer:
         """Read a response body.
 
         Raises:
@@ -202,7 +202,7 @@ class TextMessages:
         """What the policy said, with the server's own fields: its content's own parts, too, where no call is text."""
         return {"role": "assistant", "content": exchange.text or _NOTHING, **exchange.provider.get("message", {})}
 
-    def read(self, answer: Answer, context: Context) -> Response:
+    def read(self, answer: ChatAnswer, context: Context) -> Response:
         """The answer's content, read as the dialect reads it."""
         parsed = self.dialect.parse(answer.content, context.offered)
         return _response(answer.content, replace(parsed, reasoning=answer.reasoning or parsed.reasoning), answer)
@@ -225,7 +225,7 @@ class NativeMessages:
         tools = [{"type": "function", "function": {**schema, "name": names[schema["name"]]}} for schema in schemas]
         return {"messages": _joined(messages)} | ({"tools": tools} if tools else {})
 
-    def read(self, answer: Answer, context: Context) -> Response:
+    def read(self, answer: ChatAnswer, context: Context) -> Response:
         """The native calls, and behind the content their text in the Hermes format. Calls inside the content are text.
 
         Arguments are read within Hermes' limits; those that cannot be read leave a malformed call. No arguments at all
@@ -245,7 +245,7 @@ class NativeMessages:
         return _response(text, ParsedResponse(tuple(calls), answer.content.strip(), answer.reasoning.strip()), answer)
 
 
-def _response(text: str, parsed: ParsedResponse, answer: Answer) -> Response:
+def _response(text: str, parsed: ParsedResponse, answer: ChatAnswer) -> Response:
     stop = StopReason.LENGTH if answer.truncated else StopReason.END
     return Response(text, parsed, Completion((), stop=stop), provider=answer.provider)
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 from fissile.calls import JSON
 from fissile.feedback import Diagnoser, EnvironmentMessage, Failure, Feedback, FeedbackSource, LeakGuard, NoDiagnosis
 from fissile.serial import to_json
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.simulator.quality import assess
 from fissile.simulator.quality_report import summarize
-from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.reply import Said
 from fissile.statistics import proportion
 

@@ -12,6 +12,7 @@ is *made*, before any diagnosis. Here even that is a reason like any other.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ class Diagnoser:
         self.fallbacks: Counter[str] = Counter()
         self.seconds = 0.0
         self._failing = 0
+        self._lock = threading.Lock()
 
     def diagnose(self, failures: Sequence[Failure]) -> list[Feedback]:
         """One diagnosis for each failure, in order: the source's, or what stands in for it. Never raises."""
@@ -68,8 +70,9 @@ class Diagnoser:
             return []
         began = time.perf_counter()
         said = self._ask(failures)
-        made = [self._checked(text, failure) for text, failure in zip(said, failures, strict=True)]
-        self.seconds += time.perf_counter() - began
+        with self._lock:  # the rollouts of an endpoint's policy ask from threads of their own
+            made = [self._checked(text, failure) for text, failure in zip(said, failures, strict=True)]
+            self.seconds += time.perf_counter() - began
         return made
 
     def report(self) -> dict[str, JSON]:

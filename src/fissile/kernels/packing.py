@@ -46,7 +46,7 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
-class Branching:
+class PrefixTree:
     """A prefix, possibly empty, and the branches that continue it."""
 
     prefix: Sequence[int]
@@ -67,7 +67,7 @@ class Branching:
         """Length in the row."""
         return len(self.shared) + sum(len(self.head) + len(branch.ids) for branch in self.branches)
 
-    def within(self, budget: int) -> Iterator[Branching]:
+    def within(self, budget: int) -> Iterator[PrefixTree]:
         """This group, split into several of at most `budget` tokens where it can be; each has a branch at least.
 
         Each part repeats the prefix, so a part may hold thrice the prefix whatever the budget says: splitting costs at
@@ -76,12 +76,12 @@ class Branching:
         limit = max(budget, 3 * len(self.prefix))
         taken: list[Continuation] = []
         for branch in self.branches:
-            if taken and Branching(self.prefix, [*taken, branch]).tokens > limit:
-                yield Branching(self.prefix, taken)
+            if taken and PrefixTree(self.prefix, [*taken, branch]).tokens > limit:
+                yield PrefixTree(self.prefix, taken)
                 taken = []
             taken.append(branch)
         if taken:
-            yield Branching(self.prefix, taken)
+            yield PrefixTree(self.prefix, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class PackedRows:
         }
 
 
-def pack_rows(rows: Sequence[Sequence[Branching]], pad_id: int = 0, device: torch.device | None = None) -> PackedRows:
+def pack_rows(rows: Sequence[Sequence[PrefixTree]], pad_id: int = 0, device: torch.device | None = None) -> PackedRows:
     """Lay out groups in rows of equal length. Padding is a group of its own and never scored.
 
     Args:
@@ -146,14 +146,14 @@ def pack_rows(rows: Sequence[Sequence[Branching]], pad_id: int = 0, device: torc
     )
 
 
-def fill_rows(groups: Sequence[Branching], budget: int) -> list[list[Branching]]:
+def fill_rows(groups: Sequence[PrefixTree], budget: int) -> list[list[PrefixTree]]:
     """Groups into rows of at most `budget` tokens, longest first, each into the fullest row that still takes it.
 
-    A group that exceeds the budget is split at its branches (see `Branching.within`); a part that still exceeds it gets
-    a row of its own.
+    A group that exceeds the budget is split at its branches (see `PrefixTree.within`); a part that still exceeds it
+    gets a row of its own.
     """
     parts = sorted((part for group in groups for part in group.within(budget)), key=lambda part: -part.tokens)
-    rows: list[list[Branching]] = []
+    rows: list[list[PrefixTree]] = []
     room: list[int] = []
     for part in parts:
         fitting = [index for index, left in enumerate(room) if left >= part.tokens]
@@ -217,7 +217,7 @@ def packed_log_probs(
     return log_probs, scatter([output.entropy for _, output in scores]) if compute_entropy else None
 
 
-def _by_prompt(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, rows: Tensor | None) -> list[Branching]:
+def _by_prompt(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, rows: Tensor | None) -> list[PrefixTree]:
     """The rows that need a result, as groups of equal prompts. A branch's source is its row."""
     ids, kept = input_ids.tolist(), attention_mask.bool().tolist()
     needed = [True] * len(ids) if rows is None else rows.tolist()
@@ -229,7 +229,7 @@ def _by_prompt(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, r
         prompt = tuple(token for token, keep in zip(tokens[:start], mask[:start], strict=True) if keep)
         completion = [token for token, keep in zip(tokens[start:], mask[start:], strict=True) if keep]
         groups.setdefault(prompt, []).append(Continuation.scored(completion, row))
-    return [Branching(prompt, branches) for prompt, branches in groups.items()]
+    return [PrefixTree(prompt, branches) for prompt, branches in groups.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class PackedCollator:
     def __call__(self, examples: Sequence[dict[str, Sequence[int]]]) -> dict[str, Tensor]:
         """`input_ids`, `position_ids`, `attention_mask` (4-D) and `labels` of the packed batch."""
         groups = [
-            Branching((), [Continuation(list(example["input_ids"]), list(example["labels"]), source)])
+            PrefixTree((), [Continuation(list(example["input_ids"]), list(example["labels"]), source)])
             for source, example in enumerate(examples)
         ]
         return pack_rows(fill_rows(groups, self.token_budget), self.pad_id).model_inputs()
@@ -276,7 +276,7 @@ class _OpenRow:
     spans: list[tuple[int, Continuation]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, groups: Sequence[Branching]) -> _OpenRow:
+    def of(cls, groups: Sequence[PrefixTree]) -> _OpenRow:
         """The layout of these groups, one after the other."""
         row = cls()
         for number, group in enumerate(groups):

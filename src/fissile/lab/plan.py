@@ -86,7 +86,7 @@ def refuse_other_runs(spec: LabSpec, folder: LabFolder, plan: Sequence[PlannedRu
 
 
 @dataclass
-class Schedule:
+class LabSchedule:
     """Which run comes next. A run waits for the one that it matches, and fails with it.
 
     Every run ends in exactly one of `finished` and `failed`; whoever calls `take` until nothing is left and reports
@@ -103,7 +103,7 @@ class Schedule:
     failed: dict[RunKey, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Sequence[PlannedRun], finished: Collection[RunKey]) -> Schedule:
+    def of(cls, plan: Sequence[PlannedRun], finished: Collection[RunKey]) -> LabSchedule:
         """The schedule of what is left of a plan."""
         return cls([run for run in plan if run.key not in finished], set(finished))
 

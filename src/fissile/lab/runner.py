@@ -13,7 +13,7 @@ from fissile.errors import InputError, RunError
 from fissile.feedback.source_names import LEARNED
 from fissile.lab.display import Display
 from fissile.lab.lab_folder import LabFolder, RunKey
-from fissile.lab.plan import PlannedRun, Schedule, configure, make_plan, refuse_other_runs
+from fissile.lab.plan import LabSchedule, PlannedRun, configure, make_plan, refuse_other_runs
 from fissile.lab.provenance import write_lab
 from fissile.lab.spec import LabSpec
 from fissile.lab.workers import COMMAND, Job, JobEnd, LabWorker, shares
@@ -57,7 +57,7 @@ def run_lab(
         folder.refuse_other_simulator(recipe)
         refuse_other_runs(spec, folder, make_plan(spec))
         summaries = {run.key: folder.read_summary(run.key) for run in plan if folder.is_finished(run.key)}
-        schedule = Schedule.of(plan, summaries)
+        schedule = LabSchedule.of(plan, summaries)
         write_lab(folder, spec, command, runs=bool(schedule.waiting))
         display.open(spec.title, [run.key for run in schedule.waiting], summaries)
         cores = len(usable_cores())
@@ -120,7 +120,7 @@ class _Session:
 
     spec: LabSpec
     folder: LabFolder
-    schedule: Schedule
+    schedule: LabSchedule
     display: Display
     lacking: str
     """Why there is no error simulator; "" where there is one, or none is needed."""

@@ -20,7 +20,7 @@ MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What a record of another shape raises."""
 
 Problems = list[str]
-Record = TypeVar("Record")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], Interception | Fission]] = {
 }
 
 
-def _records(path: Path, typed: Callable[[dict[str, Any]], Record], problems: Problems) -> Iterator[Record]:
+def _records(path: Path, typed: Callable[[dict[str, Any]], Read], problems: Problems) -> Iterator[Read]:
     """The records of a JSON-lines file that are whole; the number of the others becomes a problem."""
     if not path.is_file():
         return

@@ -69,7 +69,7 @@ class OpenRollout:
         writer: writes the tokens.
         limits: where the rollout is cut.
         context: what the policy has to answer; None when the rollout is over, or waits for a diagnosis.
-        awaiting: the failed step that waits for its diagnosis (`explain`); None where none does.
+        awaiting: the failed step that waits for its corrective context (`recover`); None where none does.
     """
 
     environment: Environment
@@ -154,17 +154,15 @@ class OpenRollout:
         except InfrastructureError as error:  # the world's own machinery, not a call
             self._lose(context, response, error)
 
-    def explain(self, diagnosis: str) -> None:
-        """Answer the step that is awaiting it with a diagnosis, in the world as it was before that step.
+    def recover(self, following: Context) -> None:
+        """Go on from the corrective context of the step that is awaiting it, in the world as it was before that step.
 
         Raises:
             ValueError: none is.
         """
-        step, self.awaiting = self.awaiting, None
-        if step is None:
+        if self.awaiting is None:
             raise ValueError("No failed step waits for a diagnosis.")
-        said = step.answered([diagnosis], self.writer.reply(step.completion, [diagnosis]))
-        following = step.context.after(said, step.context.state)
+        self.awaiting = None
         try:
             self.environment.restore(following.state)
         except InfrastructureError as error:

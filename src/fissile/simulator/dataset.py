@@ -11,7 +11,7 @@ from typing import Any
 from fissile.calls import JSON
 from fissile.errors import DataError
 from fissile.feedback import FIXED_MESSAGE, Diagnoser, FeedbackSource
-from fissile.simulator.record import DiagnosedFailure, FoundFailure, Side
+from fissile.simulator.diagnosed_failure import DiagnosedFailure, FoundFailure, Side
 from fissile.tasks import Task
 from fissile.tasks.splits import components
 

@@ -11,8 +11,8 @@ from fissile.environments import SingleStep
 from fissile.faults import Fault
 from fissile.feedback import Failure
 from fissile.simulator.corruptions import Corruptor
+from fissile.simulator.diagnosed_failure import FoundFailure, Origin, Side
 from fissile.simulator.harvest import intercepted
-from fissile.simulator.record import FoundFailure, Origin, Side
 from fissile.tasks import Task
 from fissile.tasks.procedural import SOURCE as PROCEDURAL
 from fissile.tasks.procedural.mistakes import miswritten

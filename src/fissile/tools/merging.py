@@ -8,11 +8,11 @@ from fissile.calls import JSON
 from fissile.tools.equality import json_equal
 from fissile.tools.types import json_type
 
-Said = dict[str, Any]
+SchemaPart = dict[str, Any]
 """Keywords of one value's schema, without references and in-place keywords."""
 
 
-def both(one: Said, other: Said) -> Said:
+def both(one: SchemaPart, other: SchemaPart) -> SchemaPart:
     """What is said where both hold. Of two bounds or descriptions the first one stays."""
     merged = {**one, **{key: value for key, value in other.items() if key not in one}}
     if "properties" in one and "properties" in other:
@@ -28,13 +28,13 @@ def both(one: Said, other: Said) -> Said:
     return merged
 
 
-def either(branches: list[Said]) -> Said:
+def either(branches: list[SchemaPart]) -> SchemaPart:
     """What is said where one of the branches holds: of one schema and null all of it, else what they share."""
     real = [branch for branch in branches if types_of(branch) != ["null"]]
     is_nullable = len(real) < len(branches)
     if len(real) == 1:
         return _or_null(real[0]) if is_nullable else real[0]
-    merged: Said = {}
+    merged: SchemaPart = {}
     types = [types_of(branch) for branch in branches]
     if all(types):
         merged["type"] = _type_of([name for names in types for name in names])
@@ -51,7 +51,7 @@ def either(branches: list[Said]) -> Said:
     return {**merged, "required": common} if common else merged
 
 
-def types_of(schema: Said) -> list[str]:
+def types_of(schema: SchemaPart) -> list[str]:
     """The types that a schema allows, those of its choices where it names none; [] where it allows any."""
     written = schema.get("type")
     if written is None:
@@ -59,7 +59,7 @@ def types_of(schema: Said) -> list[str]:
     return [written] if isinstance(written, str) else list(written)
 
 
-def _or_null(schema: Said) -> Said:
+def _or_null(schema: SchemaPart) -> SchemaPart:
     merged = dict(schema)
     if "enum" in merged:
         merged["enum"] = [*(value for value in merged["enum"] if value is not None), None]

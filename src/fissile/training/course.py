@@ -8,7 +8,7 @@ from typing import Any
 
 from fissile.calls import JSON
 from fissile.config import EngineConfig, EvaluationConfig, RunConfig
-from fissile.config.run import TrainingConfig
+from fissile.config.run_config import TrainingConfig
 from fissile.dialects import ChatFormat
 from fissile.engines import Engine, Sampling
 from fissile.engines.injection import InjectionSettings, Injector, Stage, drawn_turns

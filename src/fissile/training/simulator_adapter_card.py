@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fissile.config.simulator_recipe import SimulatorRecipe
-from fissile.simulator.record import DiagnosedFailure
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.training.base_model import base_model
 from fissile.training.model_card import DATASETS, CardFacts, model_card, portable
 from fissile.training.policy_model import EMBEDDED

@@ -22,9 +22,9 @@ from fissile.simulator.dataset import (
     statistics,
     unseen_functions_only,
 )
+from fissile.simulator.diagnosed_failure import DiagnosedFailure, FoundFailure, Side
 from fissile.simulator.gathering import MISWRITTEN, corrupted, harvested, miswritten_ones
 from fissile.simulator.quality import assess
-from fissile.simulator.record import DiagnosedFailure, FoundFailure, Side
 from fissile.simulator.reply import Said
 from fissile.simulator.sources import refuse_outage
 from fissile.tasks import Split, Task, load_bfcl_multi_turn, load_tasks

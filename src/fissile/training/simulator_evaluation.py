@@ -25,8 +25,8 @@ from fissile.machine import machine
 from fissile.metrics import Episode
 from fissile.rollouts import Step
 from fissile.serial import from_json, to_json
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.simulator.endpoint import EndpointSource
-from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE, SimulatorSettings
 from fissile.simulator.sources import check_source, make_source, refuse_outage
 from fissile.tasks import Task

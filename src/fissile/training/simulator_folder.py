@@ -14,8 +14,8 @@ from fissile.errors import RunError
 from fissile.feedback.source_names import LEARNED
 from fissile.journal import JsonLines, write_json
 from fissile.simulator.dataset import read_rows
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.simulator.prompt import SimulatorPrompt
-from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import SimulatorSettings
 
 CARD = "README.md"

@@ -18,9 +18,9 @@ from fissile.dialects import ChatFormat, get_dialect
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError, RunError
 from fissile.feedback.source_names import LEARNED
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.simulator.learned import LearnedSource
 from fissile.simulator.prompt import SimulatorPrompt
-from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import LearnedSettings
 from fissile.training.callbacks import CompleteMark
 from fissile.training.checkpoints import explained_disk_errors, load_state, resume_point

@@ -9,8 +9,8 @@ from pathlib import Path
 from fissile.calls import JSON
 from fissile.config.simulator_recipe import ENDPOINT, SimulatorRecipe
 from fissile.feedback import FeedbackSource
+from fissile.simulator.diagnosed_failure import DiagnosedFailure
 from fissile.simulator.endpoint import EndpointSource
-from fissile.simulator.record import DiagnosedFailure
 from fissile.simulator.settings import CACHE
 from fissile.training.callbacks import AfterCheckpoint, StepProgress
 from fissile.training.meter import Meter

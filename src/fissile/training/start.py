@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from fissile.calls import ToolCall
-from fissile.config.run import ColdStartConfig
+from fissile.config.run_config import ColdStartConfig
 from fissile.config.start_recipe import StartConfig
 from fissile.dialects import ChatFormat, Dialect, get_dialect
 from fissile.engines.sampler import Sampler

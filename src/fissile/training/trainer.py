@@ -22,6 +22,7 @@ from fissile.engines.injection import Injector
 from fissile.engines.sampler import Sampler, refuse_uncallable
 from fissile.environments.base import EnvironmentMaker
 from fissile.environments.worlds import make_environment
+from fissile.errors import ConfigError
 from fissile.feedback import FeedbackSource, get_source
 from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
@@ -148,6 +149,10 @@ class FissionGRPOTrainer(ResumableTrainer):
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         room = room_for_context(self.model, self.max_completion_length)
         limits = limits or Limits(context_tokens=room if self._in_rounds else None)  # else the engine refuses it
+        if limits is not None and limits.retries:
+            raise ConfigError(
+                "limits.retries is of evaluations: in training a failure is branched from. Leave it at 0."
+            )
         refuse_uncallable(self.chat, list(self.tasks.values()))
         sampler = Sampler(self.chat, make_environment, limits)
         self.method: Method = make_method(method)
@@ -159,11 +164,12 @@ class FissionGRPOTrainer(ResumableTrainer):
         self.groups = StepSampler(sampler, self.tasks, reward or RewardConfig(), injector)
         self._prepare_packing(self.args.cast_lm_head_to_fp32)
         self.engine: Engine = self._engine(make_engine)
+        asked = self.method.settings.source or None if source is None else source
         self.method.attach(
             Host(
                 self.tasks,
                 sampler.writer,
-                get_source(source) if isinstance(source, str) else source,
+                get_source(asked) if isinstance(asked, str) else asked,
                 journal,
                 self.groups.draw,
                 room,

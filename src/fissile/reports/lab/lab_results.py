@@ -114,7 +114,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ArmOrder:
     """Whether the arms come in the claimed order by one metric.
 
     Attributes:
@@ -156,7 +156,7 @@ class LabResults:
     arms: Mapping[str, ArmResults]
     differences: tuple[Difference, ...]
     variations: tuple[Difference, ...]
-    order: tuple[Order, ...]
+    order: tuple[ArmOrder, ...]
     curves: Mapping[str, CurveFigure]
 
     def difference(self, arm: str, metric: str) -> Difference | None:
@@ -230,9 +230,9 @@ def _differences(pairs: Sequence[tuple[Arm, Arm | None]]) -> tuple[Difference, .
     )
 
 
-def _order(metric: Metric, arms: Sequence[Arm]) -> Order:
+def _order(metric: Metric, arms: Sequence[Arm]) -> ArmOrder:
     pairs = zip(arms[1:], arms, strict=False)
-    return Order(metric, tuple(paired_difference(arm, before, metric.key) for arm, before in pairs))
+    return ArmOrder(metric, tuple(paired_difference(arm, before, metric.key) for arm, before in pairs))
 
 
 def _curves(lab: Lab) -> dict[str, CurveFigure]:

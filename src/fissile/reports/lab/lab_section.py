@@ -7,7 +7,7 @@ from typing import Any
 
 from fissile.feedback.diagnoser import stood_in
 from fissile.reports.lab.lab_record import Arm, Lab, LabRun
-from fissile.reports.lab.lab_results import COMPARED, FIGURES, ArmResults, Difference, LabResults, Order
+from fissile.reports.lab.lab_results import COMPARED, FIGURES, ArmOrder, ArmResults, Difference, LabResults
 from fissile.reports.lab.markdown import code_block, plain_text, table
 from fissile.reports.wording import NONE, count_text, interval_text, listed, plural, ratio_text
 from fissile.statistics import BAND_RESAMPLES, RESAMPLES, SEED, Estimate
@@ -152,7 +152,7 @@ def _order(results: LabResults) -> Iterator[str]:
     yield table(["metric", "the order", *heads], rows)
 
 
-def _verdict(order: Order) -> str:
+def _verdict(order: ArmOrder) -> str:
     if order.holds is None:
         return "cannot be told yet"
     if not order.holds:
