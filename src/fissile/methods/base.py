@@ -208,6 +208,8 @@ class Method:
         name: as a recipe says it.
         Settings: class of its settings.
         stage: name of its stage in `summary.json` and of the evaluation after it; by default its name.
+        title: what cards and pages call it; by default its name.
+        about: a sentence for the model card: what it learns from.
         settings: of this one.
         host: what it may use; there from `attach` on.
     """
@@ -215,6 +217,8 @@ class Method:
     name: ClassVar[str] = ""
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     stage: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    about: ClassVar[str] = ""
     settings: Any
     host: Host
 
@@ -222,6 +226,8 @@ class Method:
         super().__init_subclass__(**options)
         cls.name = vars(cls).get("name", cls.__name__)
         cls.stage = vars(cls).get("stage", cls.name)
+        cls.title = vars(cls).get("title", cls.name)
+        cls.about = vars(cls).get("about", f"It was trained with the method `{cls.name}`.")
 
     def __init__(self, settings: MethodSettings | None = None, **fields: Any) -> None:
         """From its settings, or their fields: `FissionGRPO(FissionSettings(interval=2))` or `FissionGRPO(interval=2)`.

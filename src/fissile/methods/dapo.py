@@ -33,6 +33,8 @@ class DAPO(Method):
     """
 
     name = "dapo"
+    title = "DAPO"
+    about = "It was trained with GRPO on groups with a signal (dynamic sampling), without fission."
     Settings = DAPOSettings
     settings: DAPOSettings
 

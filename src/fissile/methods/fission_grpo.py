@@ -108,6 +108,11 @@ class FissionGRPO(Method):
 
     name = "fission_grpo"
     stage = "fission"
+    title = "Fission-GRPO"
+    about = (
+        "Every failed call of its training was diagnosed, and recoveries from it were sampled and learned from "
+        "([Fission-GRPO](https://arxiv.org/abs/2601.15625), an independent implementation)."
+    )
     Settings: ClassVar[type[MethodSettings]] = FissionSettings
     settings: Any  # FissionSettings; a subclass has its own
 

@@ -16,3 +16,5 @@ class GRPO(Method):
     """
 
     name = "grpo"
+    title = "GRPO"
+    about = "It was trained with GRPO, without fission."

@@ -36,6 +36,8 @@ class OfflineGRPO(FissionGRPO):
 
     name = "offline_grpo"
     stage = "offline"
+    title = "GRPO with offline corrections"
+    about = "It was trained with GRPO and with recoveries from failures of the starting policy."
     Settings = OfflineSettings
 
     @property

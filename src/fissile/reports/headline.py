@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fissile.evaluation.losses import counted
+from fissile.methods import METHODS, get_method
 from fissile.reports.definitions import HEADLINE, Metric
 from fissile.reports.run_lines import StageReport
 from fissile.reports.run_record import MALFORMED, RunRecord
-from fissile.reports.wording import METHODS, interval_text, listed, plural
+from fissile.reports.wording import interval_text, listed, plural
 from fissile.statistics import Ratio
 from fissile.training.run_folder import told_shown
 
@@ -107,7 +108,7 @@ def lost_rollouts(run: RunRecord) -> str:
 def method_title(run: RunRecord) -> str:
     """What the papers call the method; 'A run' where nothing names it."""
     name = str(run.setting("method", "name", default=run.summary.get("method", "")))
-    return METHODS.get(name, name) or "A run"
+    return (get_method(name).title if name in METHODS.own else name) or "A run"
 
 
 def _steps(run: RunRecord) -> str:

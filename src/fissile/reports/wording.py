@@ -9,26 +9,16 @@ from typing import Any
 from markupsafe import Markup
 
 from fissile.calls import Attempt, ToolCall
+from fissile.methods import METHODS, get_method
 from fissile.statistics import Ratio
 
 MAX_CHARACTERS = 4000
 """A longer text is cut, and the page says by how much."""
 
-METHODS = {
-    "fission_grpo": "Fission-GRPO",
-    "grpo": "GRPO",
-    "dapo": "DAPO",
-    "offline_grpo": "GRPO with offline corrections",
-}
-"""Method names as the papers write them."""
-
 STAGES = {
     "base": "base model",
     "cold_start": "cold start",
-    "grpo": "GRPO",
-    "dapo": "DAPO",
-    "offline": "GRPO with offline corrections",
-    "fission": "Fission-GRPO",
+    **{method.stage: method.title for method in map(get_method, METHODS.own)},
 }
 """Stages in the order in which a run goes through them. Any other stage comes after them under its own name."""
 
@@ -77,7 +67,7 @@ def phase_title(phase: str) -> str:
     before, separator, stage = phase.partition("evaluate_")
     if before or not separator:
         return f"training, {stage_title(phase)}" if phase in STAGES else phase.replace("_", " ")
-    article = "" if stage in {"grpo", "dapo", "offline", "fission"} else "the "
+    article = "the " if stage in ("base", "cold_start") or stage not in STAGES else ""
     return f"evaluation of {article}{stage_title(stage)}"
 
 

@@ -21,14 +21,6 @@ from fissile.training.progress import HEADLINE, ratio_text
 
 PAPER = "https://arxiv.org/abs/2601.15625"
 
-METHODS = {
-    "fission_grpo": "Fission-GRPO",
-    "grpo": "GRPO",
-    "dapo": "DAPO",
-    "offline_grpo": "GRPO with offline corrections",
-}
-"""How the card calls a method."""
-
 DATASETS = {"bfcl": "gorilla-llm/Berkeley-Function-Calling-Leaderboard"}
 """Task sources that are on the hub under another name."""
 

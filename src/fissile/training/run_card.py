@@ -8,8 +8,9 @@ from typing import Any
 
 from fissile.config import RunConfig
 from fissile.dialects import ChatFormat
+from fissile.methods import get_method
 from fissile.training.base_model import base_model
-from fissile.training.model_card import DATASETS, METHODS, PAPER, CardFacts, model_card, portable
+from fissile.training.model_card import DATASETS, CardFacts, model_card, portable
 from fissile.training.policy_model import EMBEDDED
 from fissile.training.run_folder import RunFolder, told_shown, versions
 
@@ -23,38 +24,25 @@ def run_card(config: RunConfig, folder: RunFolder, chat: ChatFormat, tasks: str,
     found = {stage: folder.evaluation(stage) for stage in stages}
     reports = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in found.items() if path.exists()}
     is_reinforced = stages[-1] != "cold_start"
-    name = config.method.name
-    method = METHODS.get(name, name) if is_reinforced else "A supervised cold start"
+    method = get_method(config.method.name)
     path = EMBEDDED if config.model.path == EMBEDDED else base.id  # for somebody else
     facts = CardFacts(
-        title=f"{method} on {base.id}",
+        title=f"{method.title if is_reinforced else 'A supervised cold start'} on {base.id}",
         base=base,
-        summary=[f"A LoRA adapter for tool calling. {_what(config) if is_reinforced else _SHOWN}"],
+        summary=[f"A LoRA adapter for tool calling. {method.about if is_reinforced else _SHOWN}"],
         training=list(_training(config, folder, is_reinforced)),
         data=list(_data(config, tasks)),
         dataset=_dataset(config.tasks.source),
         recipe=config.model_copy(update={"model": config.model.model_copy(update={"path": path})}),
         command="fissile train",
         use=list(use_of(chat, config.model.dialect)),
-        tags=[name.replace("_", "-")] if is_reinforced else ["sft"],
+        tags=[method.name.replace("_", "-")] if is_reinforced else ["sft"],
         stages=reports,
     )
     return model_card(facts)
 
 
 _SHOWN = "It was shown right calls, and is where a reinforcement learning begins."
-
-_WHATS = {
-    "fission_grpo": "Every failed call of its training was diagnosed, and recoveries from it were sampled and learned "
-    f"from ([Fission-GRPO]({PAPER}), an independent implementation).",
-    "grpo": "It was trained with GRPO, without fission.",
-    "dapo": "It was trained with GRPO on groups with a signal (dynamic sampling), without fission.",
-    "offline_grpo": "It was trained with GRPO and with recoveries from failures of the starting policy.",
-}
-
-
-def _what(config: RunConfig) -> str:
-    return _WHATS.get(config.method.name, f"It was trained with the method `{config.method.name}`.")
 
 
 def use_of(chat: ChatFormat, dialect: str) -> Iterator[str]:
