@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -19,7 +20,7 @@ from fissile.errors import ErrorKind, ToolError
 from fissile.evaluation import EpisodeRecord, evaluate
 from fissile.evaluation.episodes import StepRecord, failure_reason
 from fissile.metrics import Episode
-from fissile.rollouts import Completion, End, Limits, Rollout, Step
+from fissile.rollouts import Completion, End, Limits, Response, Rollout, Step
 from fissile.serial import from_json, to_json
 from fissile.tasks import Task
 from tally_world import LIVE, Tally
@@ -178,3 +179,25 @@ def test_a_single_step_that_only_the_judge_finds_wrong_is_a_wrong_attempt() -> N
     assert (episode.final_correct, episode.first_correct) == (False, False)
     right = replace(record, valid=True, reason="", verdicts=("",), steps=(StepRecord(0, Attempt("", ())),))
     assert right.episode("rules") == Episode("t", (Attempt("", ()),), "rules")
+
+
+class Noting(StubbornPolicy):
+    """A policy behind an endpoint, which notes the seeds that it is asked with."""
+
+    seeds: list[int] = []  # noqa: RUF012
+
+    @property
+    def concurrency(self) -> int:  # type: ignore[override]
+        return 2
+
+    def respond(self, contexts: Sequence[Context], sampling: Sampling) -> list[Response]:
+        self.seeds.append(sampling.seed)
+        return super().respond(contexts, sampling)
+
+
+def test_samples_that_are_asked_for_one_by_one_have_seeds_of_their_own() -> None:
+    records: list[EpisodeRecord] = []
+    policy = Noting(HermesDialect(), give_up_after=1)
+    evaluate(policy, [LIVE], lambda task: Tally(), Sampling(seed=5), records.append, samples=3)
+    assert len(records) == 3
+    assert len(set(policy.seeds)) == len(policy.seeds)

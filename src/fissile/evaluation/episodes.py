@@ -7,7 +7,7 @@ again, up to `Limits.retries` times. A world that runs calls answers for itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fissile.calls import Attempt
 from fissile.engines.base import Sampling
@@ -24,6 +24,9 @@ FEEDBACK: Mapping[ErrorProtocol, str] = {
     ErrorProtocol.OFFICIAL: "environment (none after a malformed call)",
 }
 """Where the feedback of an evaluation comes from where the world itself answers."""
+
+SAMPLE_SEEDS = 1_000_003
+"""Between the seeds of two samples of a task that are asked for one by one; more than an episode has steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,21 +196,18 @@ def evaluate(
         diagnoser: explains the failures of single-step tasks to the policy, where `limits` allow retries.
         progress: called with (responses made, those and the ones at hand) as they come.
     """
+    passes = 1 if policy.concurrency is None else samples  # a server that heeds the seed would answer a sample twice
 
     def begun() -> Iterator[OpenRollout]:
         for task in tasks:
-            for _ in range(samples):
+            for _ in range(samples // passes):
                 rollout = OpenRollout(make_environment(task), policy, limits or Limits())
                 rollout.begin(task)
                 yield rollout
 
-    roll_out(
-        policy,
-        begun(),
-        sampling,
-        lambda rollout: record(EpisodeRecord.of(rollout)),
-        window,
-        inject,
-        diagnoser,
-        progress,
-    )
+    def finished(rollout: Rollout) -> None:
+        record(EpisodeRecord.of(rollout))
+
+    for number in range(passes):
+        drawn = replace(sampling, seed=sampling.seed + SAMPLE_SEEDS * number)
+        roll_out(policy, begun(), drawn, finished, window, inject, diagnoser, progress)

@@ -221,8 +221,9 @@ class FissionGRPO(Method):
     def _failures(self, scored: Scored) -> list[Failed]:
         """The failed steps to intercept; none of a rollout without a reward.
 
-        A single-step attempt failed with a format failure or R_corr below the threshold. In a live world every
-        attempt with an error did, whatever became of its rollout, and so did the one blamed for a silent failure.
+        An attempt that was judged at once failed with a format failure or R_corr below the threshold. In a world that
+        runs calls every attempt with an error did, whatever became of its rollout, and so did the one blamed for a
+        silent failure.
         """
         reward = scored.reward
         if reward is None:
