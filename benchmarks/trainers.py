@@ -83,7 +83,7 @@ class Bench:
         prompts = [{"prompt": self.chat.dialect.instruct(task.messages, task.tools)} for task in self.tasks]
         return GRPOTrainer(
             model=self.policy(),
-            args=self._config(folder, rows),
+            args=self._config(folder, rows, plain=True),
             train_dataset=Dataset.from_list(prompts),
             processing_class=self.chat.tokenizer,
             reward_funcs=drawn_reward,
@@ -120,7 +120,7 @@ class Bench:
         """Our engine; as with TRL's `min_new_tokens`, every completion has the full length."""
         return TransformersEngine(policy, end_ids=(), pad_id=self.chat.tokenizer.pad_token_id or 0)
 
-    def _config(self, folder: str | Path, rows: int) -> GRPOConfig:
+    def _config(self, folder: str | Path, rows: int, plain: bool = False) -> GRPOConfig:
         return GRPOConfig(
             output_dir=str(folder),
             per_device_train_batch_size=rows,
@@ -128,7 +128,7 @@ class Bench:
             num_generations=self.case.group_size,
             max_steps=STEPS,
             max_completion_length=self.case.completion,
-            generation_kwargs={"min_new_tokens": self.case.completion},
+            generation_kwargs={"min_new_tokens": self.case.completion} if plain else None,
             learning_rate=1e-6,
             loss_type="grpo",
             temperature=1.0,
