@@ -13,9 +13,9 @@ from fissile import FissionGRPOTrainer
 from fissile.engines import Sampling, ScriptedEngine
 from fissile.errors import ConfigError, ModelError, RunError
 from fissile.methods import FissionGRPO, Phase
-from fissile.rollouts import Completion
+from fissile.rollouts import Completion, Limits
 from fissile.tasks import Task
-from fissile.training.groups import in_row_order, refuse_split_groups
+from fissile.training.groups import in_row_order, refuse_split_groups, training_limits
 from tiny import AREA, squares, tiny_tokenizer
 from tiny_models import tiny_llama
 
@@ -309,3 +309,9 @@ def test_the_adapter_loads_with_plain_peft(tmp_path: Path) -> None:
     loaded = PeftModel.from_pretrained(tiny_llama(267, max_position_embeddings=2048), tmp_path / "adapter")
     ids = torch.tensor([[1, 2, 3]])
     torch.testing.assert_close(loaded(ids).logits, made.model.eval()(ids).logits)
+
+
+def test_limits_with_retries_are_of_evaluations() -> None:
+    with pytest.raises(ConfigError, match=r"limits\.retries is of evaluations"):
+        training_limits(Limits(retries=1), None)
+    assert training_limits(None, 7) == Limits(context_tokens=7)

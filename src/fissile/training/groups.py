@@ -10,7 +10,7 @@ from trl.trainer.utils import split_tensor_dict
 
 from fissile.engines.base import longest_input
 from fissile.errors import ConfigError
-from fissile.rollouts import End, Rollout
+from fissile.rollouts import End, Limits, Rollout
 from fissile.training.updates import loss_mask
 
 
@@ -18,6 +18,17 @@ def room_for_context(model: Any, completion: int) -> int | None:
     """Tokens of a context that leave a model room for a completion; None where its length is not known."""
     positions = longest_input(model.config)
     return None if positions is None else positions - completion
+
+
+def training_limits(limits: Limits | None, room: int | None) -> Limits:
+    """Where a rollout of the training is cut; by default where a context of more than `room` tokens has none.
+
+    Raises:
+        ConfigError: the limits allow retries.
+    """
+    if limits is not None and limits.retries:
+        raise ConfigError("limits.retries is of evaluations; in training failures are branched from. Leave it at 0.")
+    return limits or Limits(context_tokens=room)
 
 
 def learned_tokens(rollout: Rollout) -> list[int]:

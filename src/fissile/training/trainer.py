@@ -22,7 +22,6 @@ from fissile.engines.injection import Injector
 from fissile.engines.sampler import Sampler, refuse_uncallable
 from fissile.environments.base import EnvironmentMaker
 from fissile.environments.worlds import make_environment
-from fissile.errors import ConfigError
 from fissile.feedback import FeedbackSource, get_source
 from fissile.methods import Batch, Host, Method, Plan, Scored, make_method
 from fissile.rewards import RewardConfig
@@ -37,6 +36,7 @@ from fissile.training.groups import (
     refuse_split_evaluation,
     refuse_split_groups,
     room_for_context,
+    training_limits,
 )
 from fissile.training.hooks import apply_credit, checked_plan, checked_revision, with_rewards
 from fissile.training.resumable_trainer import ResumableTrainer
@@ -89,8 +89,7 @@ class FissionGRPOTrainer(ResumableTrainer):
 
         Args:
             model: as for TRL: a name, a model or a PEFT model.
-            reward_funcs: more rewards, as for TRL; `reward_weights` has one weight for each, or one more, the first,
-                for the composite reward.
+            reward_funcs: more rewards, as for TRL; `reward_weights` may have one more, the first, for the composite one.
             args: as for TRL; `FissionGRPOConfig` also trains where there is no accelerator, and is the default.
             train_dataset: tasks, or a dataset of rows with the task columns.
             eval_dataset: the same, or several by name.
@@ -107,8 +106,7 @@ class FissionGRPOTrainer(ResumableTrainer):
                 fail as it likes; the leak guard stands over it, and `rules` stands in for it.
             reward: the composite reward.
             dialect: the tool-call format.
-            template_options: variables of the chat template, such as {"enable_thinking": False} for Qwen 3; the same as
-                `GRPOConfig.chat_template_kwargs`.
+            template_options: variables of the chat template, as `GRPOConfig.chat_template_kwargs`.
             journal: receives the method's records, such as one for each intercepted failure.
             fingerprint: of the configuration; a checkpoint of another one is refused.
             make_engine: from the policy and the chat format, who samples; `TransformersEngine` by default. With
@@ -148,11 +146,7 @@ class FissionGRPOTrainer(ResumableTrainer):
         self.chat = ChatFormat(self._tokenizer, get_dialect(dialect), self.args.chat_template_kwargs)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, *self.chat.end_ids})
         room = room_for_context(self.model, self.max_completion_length)
-        limits = limits or Limits(context_tokens=room if self._in_rounds else None)  # else the engine refuses it
-        if limits is not None and limits.retries:
-            raise ConfigError(
-                "limits.retries is of evaluations: in training a failure is branched from. Leave it at 0."
-            )
+        limits = training_limits(limits, room if self._in_rounds else None)  # else the engine refuses it
         refuse_uncallable(self.chat, list(self.tasks.values()))
         sampler = Sampler(self.chat, make_environment, limits)
         self.method: Method = make_method(method)
