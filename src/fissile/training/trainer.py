@@ -89,7 +89,7 @@ class FissionGRPOTrainer(ResumableTrainer):
 
         Args:
             model: as for TRL: a name, a model or a PEFT model.
-            reward_funcs: more rewards, as for TRL; `reward_weights` may have one more, the first, for the composite one.
+            reward_funcs: more rewards, as for TRL; `reward_weights` may begin with one for the composite reward.
             args: as for TRL; `FissionGRPOConfig` also trains where there is no accelerator, and is the default.
             train_dataset: tasks, or a dataset of rows with the task columns.
             eval_dataset: the same, or several by name.
